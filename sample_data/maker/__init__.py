@@ -1,0 +1,1 @@
+"""Modules that make the sample town, one subject each."""
