@@ -1,0 +1,93 @@
+// The two languages of the interface. Text that is on the page follows the switch: see `Texts`.
+import type { Bilingual } from "./config";
+
+export type Language = keyof Bilingual;
+
+const WORDS = {
+  layers: { en: "3D layers", zh: "三维图层" },
+  mapLayers: { en: "Map layers", zh: "二维图层" },
+  imagery: { en: "Imagery", zh: "影像" },
+  noImagery: { en: "None", zh: "无" },
+  ground: { en: "Ground", zh: "地面" },
+  underground: { en: "See underground", zh: "地下透视" },
+  groundOpacity: { en: "Ground opacity", zh: "地面不透明度" },
+  light: { en: "Light", zh: "光照" },
+  shadows: { en: "Sun and shadows", zh: "日照与阴影" },
+  hour: { en: "Local solar time", zh: "地方太阳时" },
+  opacity: { en: "Opacity", zh: "不透明度" },
+  flyTo: { en: "Fly to", zh: "飞到" },
+  home: { en: "Whole city", zh: "全城视图" },
+  hidePanel: { en: "Hide panel", zh: "收起面板" },
+  showPanel: { en: "Show panel", zh: "展开面板" },
+  otherLanguage: { en: "中文", zh: "English" },
+  close: { en: "Close", zh: "关闭" },
+  attributes: { en: "Attributes", zh: "属性" },
+  openItem: { en: "Open this feature", zh: "打开该要素" },
+  loadingItem: { en: "Loading attributes …", zh: "正在加载属性……" },
+  itemFailed: { en: "The attributes could not be loaded", zh: "属性加载失败" },
+  noValue: { en: "no value", zh: "空" },
+  loading: { en: "Loading the city", zh: "正在加载城市" },
+  loaded: { en: "The city is loaded", zh: "城市加载完成" },
+  layerFailed: { en: "could not be loaded", zh: "加载失败" },
+  shownOf: { en: "shown of", zh: "已显示，共" },
+  groundHeight: { en: "Ground", zh: "地面" },
+  ellipsoidal: { en: "ellipsoidal", zh: "椭球高" },
+  normal: { en: "1985 height, approx.", zh: "1985高程（近似）" },
+  eye: { en: "Eye", zh: "视点" },
+  canvas: {
+    en: "3D view of the city. Arrow keys move, Shift with arrow keys turns, plus and minus zoom, Enter reads the feature in the middle.",
+    zh: "城市三维视图。方向键平移，Shift 加方向键旋转，加减号缩放，回车读取屏幕中心的要素。",
+  },
+  noWebgl: { en: "This browser cannot show 3D (WebGL 2 is missing).", zh: "此浏览器无法显示三维（缺少 WebGL 2）。" },
+  noWebglHint: {
+    en: "Turn on hardware acceleration in the browser's settings, or use a current Chrome, Edge or Firefox.",
+    zh: "请在浏览器设置中启用硬件加速，或改用新版 Chrome、Edge 或 Firefox。",
+  },
+  contextLost: { en: "The graphics card stopped drawing.", zh: "显卡停止绘制。" },
+  contextLostHint: { en: "Load the page again; close other 3D pages first.", zh: "请先关闭其他三维页面，再重新加载。" },
+  renderFailed: { en: "Drawing stopped because of an error.", zh: "绘制因错误而停止。" },
+  serverFailed: { en: "The server did not describe the city.", zh: "服务器未能提供城市描述。" },
+  serverFailedHint: {
+    en: "Check that the server is running and look at its log, then try again.",
+    zh: "请确认服务器正在运行并查看其日志，然后重试。",
+  },
+  terrainFailed: { en: "The terrain could not be loaded; the ground is drawn flat.", zh: "地形加载失败，地面按平面显示。" },
+  imageryFailed: { en: "Some imagery could not be loaded.", zh: "部分影像加载失败。" },
+  retry: { en: "Try again", zh: "重试" },
+} satisfies Record<string, Bilingual>;
+
+export type Word = keyof typeof WORDS;
+
+/** `?lang=` wins, then the browser's first language; anything that is not Chinese gets English. */
+export function preferredLanguage(search: string, browser: readonly string[]): Language {
+  const asked = new URLSearchParams(search).get("lang") ?? browser[0] ?? "en";
+  return asked.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+/** Every text on the page that depends on the language, so that the switch needs no reload. */
+export class Texts {
+  private readonly bound = new Set<() => void>();
+
+  constructor(public language: Language) {}
+
+  word(word: Word): string {
+    return WORDS[word][this.language];
+  }
+
+  of(title: Bilingual | string | undefined): string {
+    if (title === undefined) return "";
+    return typeof title === "string" ? title : title[this.language] || title.en || title.zh;
+  }
+
+  /** Run `render` now and after each change of language. */
+  bind(render: () => void): void {
+    this.bound.add(render);
+    render();
+  }
+
+  use(language: Language): void {
+    this.language = language;
+    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+    for (const render of this.bound) render();
+  }
+}

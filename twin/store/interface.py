@@ -1,0 +1,240 @@
+"""The narrow interface between the city and whatever keeps it. GeoPackage is the first implementation.
+
+Geometries are in the city's CRS, east first, z = normal height. Every read takes a `scope`. A write happens inside
+`Store.writing()`: one transaction, so that a killed build leaves the old state or the new one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from layers.catalogue import LayerType
+from layers.crs import Bounds
+from layers.mesh import Bounds3, StoredMesh
+from layers.report import Report
+from twin.scope import Scope
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features ready to be stored: in the city's CRS, meshes in its ENU frame. All sequences have n entries."""
+
+    ids: Sequence[str]
+    geometry: NDArray[np.object_]
+    attributes: pa.Table
+    extra: Sequence[str | None]
+    meshes: Sequence[StoredMesh | None] | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features as read back: like Rows, with version and validity, without meshes.
+
+    `fids` are the store's row numbers: ascending, stable for a version, usable as a cursor (`Query.after_fid`).
+    """
+
+    fids: NDArray[np.int64]
+    ids: list[str]
+    geometry: NDArray[np.object_]
+    attributes: pa.Table
+    extra: list[str | None]
+    versions: NDArray[np.int64]
+    valid_from: list[str]
+    valid_to: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to read. Everything that is set must hold.
+
+    Attributes
+    ----------
+    region : features whose geometry intersects it (exactly, in shapely); city CRS
+    filter : CQL2 expression as a JSON object (OGC 21-065r2)
+    ids : public ids
+    at : state of that moment; None is now
+    after_fid, limit, offset : paging in fid order
+    properties : attributes to read; None for all
+    with_geometry : False leaves all geometries None
+    """
+
+    region: shapely.Geometry | None = None
+    filter: dict[str, Any] | None = None
+    ids: tuple[str, ...] | None = None
+    at: datetime | None = None
+    after_fid: int = 0
+    limit: int | None = None
+    offset: int = 0
+    properties: tuple[str, ...] | None = None
+    with_geometry: bool = True
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer that exists in the store. `version` grows with every change of the layer; it is what ETags hang on."""
+
+    type: LayerType
+    count: int
+    mesh_count: int
+    bounds: Bounds | None
+    z_bounds: tuple[float, float] | None
+    version: int
+    updated: str
+
+    @property
+    def id(self) -> str:
+        """Same as `type.id`."""
+        return self.type.id
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A raster or point cloud file of the twin. `path` is relative to the twin's folder; bounds are in `crs`."""
+
+    id: str
+    layer: str
+    kind: Literal["raster", "points"]
+    path: str
+    crs: str
+    bounds: Bounds
+    city_bounds: Bounds
+    source: str
+    title: str = ""
+    epoch: str | None = None
+    vertical_crs: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A file as the store remembers it, so that only what changed is read again."""
+
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    settings: str
+    status: str = "stored"
+
+
+@dataclass(frozen=True)
+class MeshTable:
+    """Where the meshes of a layer are, for building a tile tree without reading them.
+
+    `bounds` is (n, 6) float64 in the ENU frame (lowest x y z, highest x y z), `sizes` the bytes of each blob.
+    """
+
+    fids: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PutResult:
+    """What became of each row: (n,) of `inserted`, `updated`, `unchanged` or `duplicate` (id already taken)."""
+
+    outcome: NDArray[np.str_]
+
+
+class WriteBatch(Protocol):
+    """One transaction. Nothing is visible to readers before it ends well."""
+
+    def ensure_layer(self, layer_type: LayerType) -> None:
+        """Create the layer's table, or widen it by attributes it lacks."""
+        ...
+
+    def begin_source(self, source: SourceRecord) -> None:
+        """Start (re)reading a source: its features count as unseen until they are put again."""
+        ...
+
+    def put(self, layer_id: str, source: str, rows: Rows) -> PutResult:
+        """Insert, or close the old version and add one where content changed, or leave what is equal.
+
+        An id that another source holds, or that this source already gave in this reading, is a `duplicate` and is
+        not stored.
+        """
+        ...
+
+    def put_asset(self, asset: Asset) -> None:
+        """Register a raster or point cloud, replacing one of the same id."""
+        ...
+
+    def finish_source(self, source: SourceRecord, report: Report) -> dict[str, int]:
+        """Close what the source no longer holds, keep its report; returns features closed by layer."""
+        ...
+
+    def remove_source(self, path: str) -> dict[str, int]:
+        """Close every feature and drop every asset of a source that is gone; returns features closed by layer."""
+        ...
+
+
+class Store(Protocol):
+    """Reading side. Thread-safe: each thread has its own connection."""
+
+    def writing(self) -> AbstractContextManager[WriteBatch]:
+        """One transaction; an exception inside rolls it back."""
+        ...
+
+    def layers(self, scope: Scope) -> list[LayerInfo]:
+        """All vector layers of the scope, in catalogue order."""
+        ...
+
+    def layer(self, layer_id: str, scope: Scope) -> LayerInfo:
+        """One layer; LayerNotFound if it does not exist or is outside the scope."""
+        ...
+
+    def count(self, layer_id: str, query: Query, scope: Scope) -> int:
+        """Number of features, paging ignored; cheap when nothing but `at` None is asked."""
+        ...
+
+    def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
+        """Features in fid order, streamed; an empty answer yields nothing."""
+        ...
+
+    def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
+        """Bounds of all meshes of current features, in fid order."""
+        ...
+
+    def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
+        """Meshes of current features, in the order of `fids`; NotFound if one has none."""
+        ...
+
+    def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
+        """Current features without geometry in the order of `fids`, for property tables."""
+        ...
+
+    def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
+        """Rasters and point clouds; newest epoch first."""
+        ...
+
+    def sources(self) -> list[SourceRecord]:
+        """Every source that was read, for the build."""
+        ...
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The report of each source, as JSON objects."""
+        ...
+
+    def version(self) -> int:
+        """Grows with every committed write; cheap, for caches."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+__all__ = [
+    "Asset", "Bounds3", "Features", "LayerInfo", "MeshTable", "PutResult", "Query", "Rows", "SourceRecord", "Store",
+    "WriteBatch",
+]  # fmt: skip
