@@ -1,0 +1,33 @@
+"""What the server can be told from outside; every limit a stranger can run into stands here."""
+
+from dataclasses import dataclass
+
+from twin.scope import EVERYTHING, Scope
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one server process.
+
+    Attributes
+    ----------
+    scope : what the anonymous reader may see
+    public_url : base of all links, when the server cannot see it from the request (`https://city.example/twin`)
+    trust_forwarded : honour `X-Forwarded-Proto`, `-Host` and `-Prefix`. They change nothing but the links of the
+        answer they came with, and every such answer must be revalidated by caches
+    default_limit, max_limit : features of a page when `limit` is absent, and at most
+    max_url_bytes, max_body_bytes : longer requests get 414 and 413
+    max_filter_chars, max_filter_depth : of a CQL2 expression
+    access_log : one line a request in the logger `citytwin.access`
+    """
+
+    scope: Scope = EVERYTHING
+    public_url: str | None = None
+    trust_forwarded: bool = True
+    default_limit: int = 1000
+    max_limit: int = 10_000
+    max_url_bytes: int = 16_384
+    max_body_bytes: int = 2_000_000
+    max_filter_chars: int = 8_000
+    max_filter_depth: int = 100
+    access_log: bool = True
