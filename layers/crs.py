@@ -48,7 +48,9 @@ def parse(text: str) -> CRS:
         return CRS.from_user_input(cleaned)
     except (CRSError, ProjError) as error:
         short = cleaned if len(cleaned) <= 80 else cleaned[:77] + "..."
-        raise InvalidInput(f"{short!r} is not a coordinate reference system.", "Use a code such as EPSG:4549.") from error
+        raise InvalidInput(
+            f"{short!r} is not a coordinate reference system.", "Use a code such as EPSG:4549."
+        ) from error
 
 
 @lru_cache(maxsize=512)

@@ -102,7 +102,9 @@ def from_setting(setting: object, folder: Path) -> HeightModel:
         return Egm96()
     if isinstance(setting, dict) and set(setting) == {"constant_m"} and isinstance(setting["constant_m"], int | float):
         if not abs(setting["constant_m"]) < 200:
-            raise InvalidInput(f"height_model.constant_m is {setting['constant_m']}.", "It lies within ±200 m on Earth.")
+            raise InvalidInput(
+                f"height_model.constant_m is {setting['constant_m']}.", "It lies within ±200 m on Earth."
+            )
         return Constant(float(setting["constant_m"]))
     if isinstance(setting, dict) and set(setting) == {"grid"}:
         return Grid((folder / str(setting["grid"])).resolve())

@@ -130,7 +130,7 @@ def from_fields(layer_id: str, title: str, geometry: str, fields: dict[str, pa.D
 
 def _common() -> tuple[Attribute, ...]:
     any_type = next(iter(load().values()))
-    return any_type.attributes[:_n_common()]
+    return any_type.attributes[: _n_common()]
 
 
 @lru_cache(maxsize=1)
