@@ -1,0 +1,119 @@
+"""Terrain: against rasterio's own reading, a plane (where bilinear is exact) and brute force."""
+
+import threading
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from twin.terrain import BLOCK, Terrain, TerrainRaster
+
+CITY = "EPSG:4549"
+WEST, NORTH, CELL = 597_000.0, 3_111_000.0, 2.0
+
+
+def write(path, values, *, nodata=-9999.0, crs=CITY, west=WEST, north=NORTH, cell=CELL, **more):
+    profile = {"driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1} | more
+    profile |= {"dtype": values.dtype, "crs": crs, "transform": from_origin(west, north, cell, cell), "nodata": nodata}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(values, 1)
+    return path
+
+
+def plane(rows, columns, a=0.02, b=-0.03, c=10.0):
+    y, x = np.mgrid[0:rows, 0:columns]
+    return (c + a * x * CELL + b * y * CELL).astype(np.float32)
+
+
+def points(k, rows, columns, seed=0):
+    draw = np.random.default_rng(seed)
+    column, row = draw.uniform(0, columns - 1, k), draw.uniform(0, rows - 1, k)
+    return WEST + (column + 0.5) * CELL, NORTH - (row + 0.5) * CELL, column, row
+
+
+def test_a_plane_is_met_exactly_across_block_edges(tmp_path):
+    rows, columns = BLOCK * 2 + 37, BLOCK + 11
+    path = write(tmp_path / "plane.tif", plane(rows, columns), tiled=True, blockxsize=128, blockysize=128)
+    e, n, column, row = points(5000, rows, columns)
+    heights = Terrain([TerrainRaster(path, CITY)], CITY).height(e, n)
+    assert np.abs(heights - (10 + 0.02 * column * CELL - 0.03 * row * CELL)).max() < 1e-4
+
+
+def test_cell_centres_equal_what_rasterio_reads(tmp_path):
+    values = np.random.default_rng(1).uniform(-5, 100, (300, 280)).astype(np.float32)
+    path = write(tmp_path / "dem.tif", values)
+    with rasterio.open(path) as file:
+        where = [file.xy(i, j) for i, j in ((0, 0), (299, 279), (255, 256), (256, 255), (17, 200))]
+        theirs = np.array([value[0] for value in file.sample(where)])
+    ours = Terrain([TerrainRaster(path, CITY)], CITY).height(*np.array(where).T)
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_nodata_among_the_four_cells_is_no_height_and_the_next_raster_answers(tmp_path):
+    values = plane(40, 40)
+    values[20, 20] = -9999
+    first = write(tmp_path / "first.tif", values)
+    second = write(tmp_path / "second.tif", np.full((40, 40), 77, np.float32))
+    beside = np.array([WEST + 20.2 * CELL, WEST + 25 * CELL]), np.array([NORTH - 20.6 * CELL] * 2)
+    alone = Terrain([TerrainRaster(first, CITY)], CITY).height(*beside)
+    both = Terrain([TerrainRaster(first, CITY), TerrainRaster(second, CITY, offset_m=1.5)], CITY).height(*beside)
+    assert np.isnan(alone[0])
+    assert np.isfinite(alone[1])
+    assert both[0] == 78.5
+    assert both[1] == alone[1]
+
+
+def test_outside_and_not_finite_have_no_height(tmp_path):
+    path = write(tmp_path / "dem.tif", plane(20, 20))
+    terrain = Terrain([TerrainRaster(path, CITY)], CITY)
+    e = np.array([WEST - 100, np.nan, np.inf, WEST + 0.1, WEST + 10])
+    heights = terrain.height(e, np.full(5, NORTH - 10))
+    assert np.isnan(heights[:4]).all()
+    assert np.isfinite(heights[4])
+
+
+def test_scale_and_offset_of_the_band_are_applied(tmp_path):
+    path = write(tmp_path / "cm.tif", np.full((10, 10), 1234, np.int16), nodata=-32768)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.01,), (5.0,)
+    got = Terrain([TerrainRaster(path, CITY)], CITY).height(np.array([WEST + 8]), np.array([NORTH - 8]))
+    assert got[0] == pytest.approx(17.34, abs=1e-5)
+
+
+def test_a_raster_in_degrees_is_asked_in_degrees(tmp_path):
+    lon, lat, cell = 120.99, 28.11, 0.0001
+    y, x = np.mgrid[0:200, 0:200]
+    values = (3 + 0.5 * x + 0.25 * y).astype(np.float32)
+    path = write(tmp_path / "deg.tif", values, crs="EPSG:4490", west=lon, north=lat, cell=cell)
+    column, row = np.array([50.3, 100.75]), np.array([20.5, 150.1])
+    there = lon + (column + 0.5) * cell, lat - (row + 0.5) * cell
+    e, n = pyproj.Transformer.from_crs("EPSG:4490", CITY, always_xy=True).transform(*there)
+    terrain = Terrain([TerrainRaster(path, "EPSG:4490")], CITY)
+    expected = 3 + 0.5 * column + 0.25 * row
+    assert np.abs(terrain.height(e, n) - expected).max() < 1e-3
+    assert np.abs(terrain.heights_lonlat(*there) - expected).max() < 1e-3
+    assert terrain.lonlat_bounds == pytest.approx((lon, lat - 0.02, lon + 0.02, lat), abs=1e-9)
+
+
+def test_threads_get_the_same_heights(tmp_path):
+    rows = columns = BLOCK * 3
+    path = write(tmp_path / "dem.tif", plane(rows, columns))
+    terrain = Terrain([TerrainRaster(path, CITY)], CITY)
+    e, n, *_ = points(20_000, rows, columns)
+    alone = Terrain([TerrainRaster(path, CITY)], CITY).height(e, n)
+    answers = {}
+    threads = [threading.Thread(target=lambda k=k: answers.update({k: terrain.height(e, n)})) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(answers[k], alone) for k in range(4))
+
+
+def test_no_rasters_means_no_heights_anywhere():
+    terrain = Terrain([], CITY)
+    assert terrain.is_empty
+    assert terrain.lonlat_bounds is None
+    assert np.isnan(terrain.height(np.zeros(3), np.zeros(3))).all()

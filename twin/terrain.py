@@ -1,0 +1,194 @@
+"""The ground under the city: normal heights at points, from one or more elevation rasters.
+
+Bilinear between cell centres (the height a grid states belongs to the centre of its cell: OGC 19-008r4, 7.1, pixel is
+area). Rasters are read in blocks of 256 cells that are kept in a small cache, so memory does not grow with the raster.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layers import crs
+from layers.errors import InvalidInput
+
+FloatArray = NDArray[np.float64]
+
+BLOCK = 256
+BLOCKS_KEPT = 96
+"""Of 257 x 257 float32: 25 MB for each raster that is in use."""
+
+
+@dataclass(frozen=True)
+class TerrainRaster:
+    """One elevation raster: band 1 in metres; `offset_m` is added to reach the city's normal heights."""
+
+    path: Path
+    crs: str
+    offset_m: float = 0.0
+
+
+class Terrain:
+    """Normal heights of the ground. Thread-safe; files are opened when they are first asked.
+
+    Parameters
+    ----------
+    rasters : the first that has a value at a point wins (so: newest first)
+    city_crs : projected CRS in which points are given
+    """
+
+    def __init__(self, rasters: Sequence[TerrainRaster], city_crs: str) -> None:
+        self.city_crs = crs.name(city_crs)
+        self._grids = [_Grid(raster) for raster in rasters]
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no raster at all."""
+        return not self._grids
+
+    def height(self, e: FloatArray, n: FloatArray) -> FloatArray:
+        """(k,) east and north in the city's CRS -> (k,) normal heights in metres.
+
+        NaN where there is none: outside every raster by more than the cell centres, or where one of the four cells
+        around the point has no data. A point that is not finite has no height.
+        """
+        return self._height(self.city_crs, np.asarray(e, np.float64), np.asarray(n, np.float64))
+
+    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
+        """Like `height`, for points in degrees (EPSG:4490, east first)."""
+        return self._height(crs.CGCS2000, np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
+
+    @cached_property
+    def lonlat_bounds(self) -> crs.Bounds | None:
+        """West, south, east, north in degrees around all rasters; None when there is none."""
+        boxes = [crs.transform_bounds(grid.crs, crs.CGCS2000, grid.bounds) for grid in self._grids]
+        if not boxes:
+            return None
+        west, south, east, north = zip(*boxes, strict=True)
+        return min(west), min(south), max(east), max(north)
+
+    @cached_property
+    def cell_m(self) -> float | None:
+        """Cell size of the finest raster in metres, for whoever chooses a level of detail; None without rasters."""
+        return min((grid.cell_m for grid in self._grids), default=None)
+
+    def close(self) -> None:
+        """Close the files and forget the blocks."""
+        for grid in self._grids:
+            grid.close()
+
+    def _height(self, source_crs: str, x: FloatArray, y: FloatArray) -> FloatArray:
+        shape = np.broadcast(x, y).shape
+        x, y = (np.broadcast_to(values, shape).ravel() for values in (x, y))
+        heights = np.full(x.size, np.nan)
+        for grid in self._grids:
+            open_points = np.flatnonzero(np.isnan(heights) & np.isfinite(x) & np.isfinite(y))
+            if open_points.size == 0:
+                break
+            there = crs.transform(source_crs, grid.crs, x[open_points], y[open_points])
+            heights[open_points] = grid.height(*there)
+        return heights.reshape(shape)
+
+
+class _Grid:
+    """One raster, read block by block."""
+
+    def __init__(self, raster: TerrainRaster) -> None:
+        self.crs = crs.horizontal(raster.crs)
+        self._raster = raster
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
+        self._opened: Any = None
+
+    @property
+    def _dataset(self) -> Any:
+        """The open file; only touched under the lock or before threads share it."""
+        if self._opened is None:
+            import rasterio
+
+            try:
+                self._opened = rasterio.open(self._raster.path)
+            except rasterio.errors.RasterioIOError as error:
+                raise InvalidInput(
+                    f"The terrain raster {self._raster.path.name} cannot be read.", "Build the twin again."
+                ) from error
+        return self._opened
+
+    @property
+    def bounds(self) -> crs.Bounds:
+        with self._lock:
+            west, south, east, north = self._dataset.bounds
+        return float(west), float(south), float(east), float(north)
+
+    @property
+    def cell_m(self) -> float:
+        with self._lock:
+            size = float(min(abs(value) for value in self._dataset.res))
+        return size * 111_320.0 if crs.is_geographic(self.crs) else size * crs.metres_per_unit(self.crs)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = None
+            self._blocks.clear()
+
+    def height(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        """(k,) coordinates in the raster's CRS -> (k,) heights, NaN where there is none."""
+        with self._lock:
+            inverse, width, rows = ~self._dataset.transform, self._dataset.width, self._dataset.height
+        column = inverse.a * x + inverse.b * y + inverse.c - 0.5
+        row = inverse.d * x + inverse.e * y + inverse.f - 0.5
+        result = np.full(x.size, np.nan)
+        # A point on the last centre has no neighbour beyond it and needs none: its weight is nil.
+        inside = np.flatnonzero((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= rows - 1))
+        if inside.size == 0:
+            return result
+        column, row = column[inside], row[inside]
+        left = np.clip(np.floor(column).astype(np.int64), 0, max(width - 2, 0))
+        top = np.clip(np.floor(row).astype(np.int64), 0, max(rows - 2, 0))
+        key = (top // BLOCK) * (width // BLOCK + 1) + left // BLOCK
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+        for chosen in np.split(order, starts[1:]):
+            block_row, block_column = int(top[chosen[0]] // BLOCK), int(left[chosen[0]] // BLOCK)
+            values = self._block(block_row, block_column)
+            i, j = top[chosen] - block_row * BLOCK, left[chosen] - block_column * BLOCK
+            result[inside[chosen]] = _bilinear(values, i, j, row[chosen] - top[chosen], column[chosen] - left[chosen])
+        return result + self._raster.offset_m
+
+    def _block(self, block_row: int, block_column: int) -> NDArray[np.float32]:
+        """(<= 257, <= 257) heights, NaN for nodata; one row and column more than the block, for neighbours."""
+        from rasterio.windows import Window
+
+        key = (block_row, block_column)
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+            dataset = self._dataset
+            top, left = block_row * BLOCK, block_column * BLOCK
+            size = min(BLOCK + 1, dataset.width - left), min(BLOCK + 1, dataset.height - top)
+            masked = dataset.read(1, window=Window(left, top, *size), masked=True)
+            values = masked.astype(np.float32).filled(np.nan) * dataset.scales[0] + dataset.offsets[0]
+            block = np.ascontiguousarray(values, np.float32)
+            block[~np.isfinite(block)] = np.nan
+            self._blocks[key] = block
+            if len(self._blocks) > BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+            return block
+
+
+def _bilinear(
+    values: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64], fy: FloatArray, fx: FloatArray
+) -> FloatArray:
+    below, right = np.minimum(i + 1, values.shape[0] - 1), np.minimum(j + 1, values.shape[1] - 1)
+    a, b = values[i, j].astype(np.float64), values[i, right].astype(np.float64)
+    c, d = values[below, j].astype(np.float64), values[below, right].astype(np.float64)
+    return np.asarray((a * (1 - fx) + b * fx) * (1 - fy) + (c * (1 - fx) + d * fx) * fy)
