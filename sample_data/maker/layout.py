@@ -222,7 +222,7 @@ class Layout:
         if u > 200 and v > 260:
             return "industry"
         if z > 8.0 or from_centre > 800:
-            return "village" if (i * 7 + j * 3) % 4 in {0, 1} else "field"
+            return "village" if (i * 7 + j * 3) % 4 in {0, 1, 2} else "field"
         if from_centre < 330:
             return "commerce"
         return "park" if (i * 5 + j * 11) % 13 == 4 else "housing"
