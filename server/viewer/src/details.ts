@@ -1,0 +1,120 @@
+// The panel with the attributes of the feature that was clicked, read from OGC API Features.
+import { getJson, resolve, type Bilingual } from "./config";
+import { h } from "./dom";
+import type { Texts } from "./language";
+
+export interface Picked {
+  layer: string;
+  id: string;
+}
+
+interface Source {
+  title: Bilingual | string;
+  items: string;
+}
+
+interface Column {
+  title: string | undefined;
+  unit: string | undefined;
+}
+
+export class Details {
+  readonly element: HTMLElement;
+  private readonly body = h("div", { className: "details-body" });
+  private readonly heading = h("h2", { id: "details-title" });
+  private readonly layerName = h("p", { className: "muted" });
+  private readonly link: HTMLAnchorElement;
+  private readonly schemas = new Map<string, Promise<Map<string, Column>>>();
+  private picked: Picked | undefined;
+
+  constructor(
+    private readonly sources: ReadonlyMap<string, Source>,
+    private readonly texts: Texts,
+    private readonly closed: () => void,
+  ) {
+    const close = h("button", { type: "button", className: "icon", textContent: "✕" });
+    close.addEventListener("click", () => this.close());
+    this.link = h("a", { target: "_blank", rel: "noopener" });
+    this.element = h(
+      "section",
+      { className: "panel details", hidden: true, attrs: { "aria-labelledby": "details-title", "aria-live": "polite" } },
+      h("header", {}, h("div", {}, this.layerName, this.heading), close),
+      this.body,
+      h("footer", {}, this.link),
+    );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.close();
+    });
+    texts.bind(() => {
+      close.setAttribute("aria-label", texts.word("close"));
+      close.title = texts.word("close");
+      this.link.textContent = `${texts.word("openItem")} ↗`;
+      if (this.picked) void this.show(this.picked);
+    });
+  }
+
+  close(): void {
+    this.picked = undefined;
+    this.element.hidden = true;
+    this.closed();
+  }
+
+  /** Fetch the item and list its attributes; a failure is shown in the panel with the server's own words. */
+  async show(picked: Picked): Promise<void> {
+    const source = this.sources.get(picked.layer);
+    if (!source) return;
+    this.picked = picked;
+    this.element.hidden = false;
+    this.heading.textContent = picked.id;
+    this.layerName.textContent = this.texts.of(source.title);
+    const address = `${resolve(source.items)}/${encodeURIComponent(picked.id)}`;
+    this.link.href = address;
+    this.body.replaceChildren(h("p", { className: "muted", textContent: this.texts.word("loadingItem") }));
+    try {
+      const [item, columns] = await Promise.all([getJson(address, this.texts.language), this.columns(source)]);
+      if (this.picked !== picked) return; // another feature was clicked meanwhile
+      const properties = (item as { properties?: Record<string, unknown> | null }).properties ?? {};
+      this.body.replaceChildren(this.table(properties, columns));
+    } catch (error) {
+      if (this.picked !== picked) return;
+      const why = error instanceof Error ? error.message : String(error);
+      this.body.replaceChildren(h("p", { className: "error", attrs: { role: "alert" } }, `${this.texts.word("itemFailed")}: ${why}`));
+    }
+  }
+
+  /** Titles and units from the collection's schema; without one the plain column names are shown. */
+  private columns(source: Source): Promise<Map<string, Column>> {
+    const address = resolve(source.items).replace(/\/items$/, "/schema");
+    const key = `${this.texts.language} ${address}`;
+    let columns = this.schemas.get(key);
+    if (!columns) {
+      columns = getJson(address, this.texts.language).then(readColumns, () => new Map<string, Column>());
+      this.schemas.set(key, columns);
+    }
+    return columns;
+  }
+
+  private table(properties: Record<string, unknown>, columns: Map<string, Column>): HTMLElement {
+    const rows = Object.entries(properties).map(([name, value]) => {
+      const { title, unit } = columns.get(name) ?? { title: undefined, unit: undefined };
+      const cell = h("td", {}, this.text(value), unit && value !== null ? ` ${unit}` : "");
+      if (value === null || value === "") cell.className = "muted";
+      return h("tr", {}, h("th", { scope: "row", title: name }, title ?? name), cell);
+    });
+    return h("table", {}, h("tbody", {}, ...rows));
+  }
+
+  private text(value: unknown): string {
+    if (value === null || value === undefined || value === "") return this.texts.word("noValue");
+    if (typeof value === "number") return value.toLocaleString(this.texts.language, { maximumFractionDigits: 3, useGrouping: false });
+    return typeof value === "object" ? JSON.stringify(value) : `${value as string | boolean}`;
+  }
+}
+
+function readColumns(schema: unknown): Map<string, Column> {
+  const properties = (schema as { properties?: Record<string, Record<string, unknown>> }).properties ?? {};
+  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+  return new Map(
+    Object.entries(properties).map(([name, about]) => [name, { title: text(about["title"]), unit: text(about["x-ogc-unit"]) }]),
+  );
+}

@@ -1,0 +1,101 @@
+// The 3D Tiles of one collection: shown or not, how opaque, which feature stands out.
+import {
+  Cesium3DTileset,
+  Cesium3DTileStyle,
+  type CesiumWidget,
+  type Cesium3DTileFeature,
+  Color,
+  HeadingPitchRange,
+  Math as CesiumMath,
+  type StyleExpression,
+} from "@cesium/engine";
+import { resolve, type Layer3dConfig } from "./config";
+import { flightSeconds } from "./scene";
+
+const SELECTED = Color.fromCssColorString("#ffd166");
+
+export class Layer3d {
+  tileset: Cesium3DTileset | undefined;
+  /** Why the layer is not there, once that is known. */
+  problem: string | undefined;
+  private opacity = 1;
+  private selected: string | undefined;
+
+  constructor(
+    readonly config: Layer3dConfig,
+    private readonly viewer: CesiumWidget,
+    private readonly changed: () => void,
+  ) {}
+
+  get on(): boolean {
+    return this.tileset?.show ?? false;
+  }
+
+  /** True once the tiles of the current view are there (or the layer is hidden or has failed). */
+  get settled(): boolean {
+    return this.problem !== undefined || (this.tileset !== undefined && (!this.tileset.show || this.tileset.tilesLoaded));
+  }
+
+  async load(show: boolean): Promise<void> {
+    try {
+      const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { show, maximumScreenSpaceError: 8 });
+      tileset.tileFailed.addEventListener(({ message }: { message: string }) => this.fail(message));
+      this.tileset = this.viewer.scene.primitives.add(tileset) as Cesium3DTileset;
+      this.restyle();
+    } catch (error) {
+      this.fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  show(on: boolean): void {
+    if (this.tileset) this.tileset.show = on;
+    this.viewer.scene.requestRender();
+  }
+
+  setOpacity(opacity: number): void {
+    this.opacity = opacity;
+    this.restyle();
+  }
+
+  /** Make the features with this id stand out, in every tile, also in tiles that come later. */
+  select(id: string | undefined): void {
+    if (this.selected === id) return;
+    this.selected = id;
+    this.restyle();
+  }
+
+  fly(): void {
+    if (!this.tileset) return;
+    const sphere = this.tileset.boundingSphere;
+    const range = Math.max(sphere.radius * 1.8, 60);
+    this.viewer.camera.flyToBoundingSphere(sphere, {
+      duration: flightSeconds(),
+      offset: new HeadingPitchRange(this.viewer.camera.heading, CesiumMath.toRadians(-40), range),
+    });
+  }
+
+  private restyle(): void {
+    if (!this.tileset) return;
+    const { opacity, selected } = this;
+    if (opacity === 1 && selected === undefined) {
+      this.tileset.style = undefined;
+    } else {
+      const style = new Cesium3DTileStyle();
+      // A function instead of a text expression: no quoting of ids. CesiumJS passes no feature for a content without a table.
+      const color: Pick<StyleExpression, "evaluateColor"> = {
+        evaluateColor(feature: Cesium3DTileFeature | undefined, result = new Color()) {
+          const isSelected = selected !== undefined && feature?.getProperty("id") === selected;
+          return Color.clone(isSelected ? SELECTED : Color.fromAlpha(Color.WHITE, opacity, result), result);
+        },
+      };
+      style.color = color as StyleExpression;
+      this.tileset.style = style;
+    }
+    this.viewer.scene.requestRender();
+  }
+
+  private fail(message: string): void {
+    this.problem ??= message;
+    this.changed();
+  }
+}

@@ -1,0 +1,212 @@
+// Start: read the city's description, build the scene, then the panels; keep `window.citytwin` for scripts and tests.
+import "@cesium/engine/Source/Widget/CesiumWidget.css";
+import "./style.css";
+import {
+  Cartesian2,
+  Cartographic,
+  Cesium3DTileFeature,
+  Cesium3DTileset,
+  type CesiumWidget,
+  Entity,
+  ScreenSpaceEventType,
+} from "@cesium/engine";
+import { loadConfig, ServerProblem, type ViewerConfig } from "./config";
+import { Details, type Picked } from "./details";
+import { showFatal } from "./fatal";
+import { formatView, parseView } from "./hash";
+import { Imagery } from "./imagery";
+import { addKeyboard } from "./keyboard";
+import { preferredLanguage, Texts } from "./language";
+import { Layer2d } from "./layers2d";
+import { Layer3d } from "./layers3d";
+import { Panel, START } from "./panel";
+import * as scenery from "./scene";
+import { Settling } from "./settling";
+import { Status } from "./status";
+
+/** What a script in the page can do with the viewer. */
+export interface CityTwin {
+  viewer: CesiumWidget | undefined;
+  config: ViewerConfig | undefined;
+  /** Resolves when terrain and tilesets of the first view are there; rejects if nothing can be drawn. */
+  ready: Promise<void>;
+  /** What went wrong without stopping the viewer. */
+  problems: string[];
+  /** Resolves when everything that the present view needs is there. */
+  settled(): Promise<void>;
+  /** The feature drawn at these CSS pixels of the canvas. */
+  pick(x: number, y: number): Picked | undefined;
+  /** Ellipsoidal height in metres of the ground as it is drawn now; undefined where no terrain is loaded. */
+  groundHeight(lon: number, lat: number): number | undefined;
+  setView(view: scenery.View): void;
+  view(): scenery.View | undefined;
+}
+
+const COLORS_2D = ["#4dd0e1", "#ffb74d", "#aed581", "#f06292", "#9575cd", "#fff176", "#90a4ae", "#e57373"];
+
+declare global {
+  interface Window {
+    citytwin: CityTwin;
+  }
+}
+
+const texts = new Texts(preferredLanguage(location.search, navigator.languages));
+texts.use(texts.language);
+
+const twin: CityTwin = {
+  viewer: undefined,
+  config: undefined,
+  ready: start(),
+  problems: [],
+  settled: () => Promise.reject(new Error("The viewer has not started.")),
+  pick: () => undefined,
+  groundHeight: () => undefined,
+  setView: () => undefined,
+  view: () => undefined,
+};
+window.citytwin = twin;
+twin.ready.catch((error: unknown) => console.error(error));
+
+async function start(): Promise<void> {
+  await Promise.resolve(); // `twin` is complete from here on
+  if (!scenery.hasWebgl2()) {
+    showFatal(texts, "noWebgl", "noWebglHint");
+    throw new Error("WebGL 2 is missing.");
+  }
+  try {
+    twin.config = await loadConfig();
+  } catch (error) {
+    const detail = error instanceof ServerProblem ? `${error.address}\n${error.status || ""} ${error.message}` : String(error);
+    showFatal(texts, "serverFailed", "serverFailedHint", detail);
+    throw error;
+  }
+  try {
+    await build(twin.config);
+  } catch (error) {
+    showFatal(texts, "renderFailed", "noWebglHint", String(error));
+    throw error;
+  }
+}
+
+async function build(config: ViewerConfig): Promise<void> {
+  const app = document.getElementById("app") as HTMLElement;
+  const status = new Status(config, texts);
+  const viewer = scenery.makeScene(document.getElementById("globe") as HTMLElement, status.credits);
+  twin.viewer = viewer;
+  watchFailures(viewer);
+
+  const complain = (message: string): void => {
+    twin.problems.push(message);
+    status.say(message, true);
+  };
+  const layers3d = config.layers3d.map((one) => {
+    const layer: Layer3d = new Layer3d(one, viewer, () => {
+      panel.refresh();
+      complain(`${texts.of(one.title)}: ${texts.word("layerFailed")}`);
+    });
+    return layer;
+  });
+  const layers2d = config.layers2d.map(
+    (one, index) => new Layer2d(one, viewer, COLORS_2D[index % COLORS_2D.length] ?? "#4dd0e1", () => panel.refresh()),
+  );
+  let imageryFailed = false;
+  const imagery = new Imagery(config.imagery, viewer, () => {
+    if (!imageryFailed) complain(texts.word("imageryFailed"));
+    imageryFailed = true;
+  });
+  imagery.use(config.imagery[0]?.id);
+  const panel = new Panel(config, layers3d, layers2d, imagery, texts, {
+    home: () => scenery.setView(viewer, scenery.homeView(config)),
+    language: () => switchLanguage(),
+    ground: (on, alpha) => scenery.setUnderground(viewer, on, alpha),
+    light: (shadows, hour) => scenery.setSun(viewer, config.origin.lon, hour, shadows),
+  });
+  const details = new Details(sourcesOf(layers3d, layers2d), texts, () => layers3d.forEach((layer) => layer.select(undefined)));
+  app.append(panel.element, details.element, status.element);
+  status.attach(viewer);
+
+  const select = (x: number, y: number): void => {
+    const picked = twin.pick(x, y);
+    for (const layer of layers3d) layer.select(picked?.layer === layer.config.id ? picked.id : undefined);
+    if (picked) void details.show(picked);
+    else details.close();
+  };
+  connect(viewer, layers3d, layers2d);
+  viewer.screenSpaceEventHandler.setInputAction(
+    ({ position }: { position: Cartesian2 }) => select(position.x, position.y),
+    ScreenSpaceEventType.LEFT_CLICK,
+  );
+  prepareCanvas(viewer, select);
+  keepHash(viewer, config);
+  scenery.setSun(viewer, config.origin.lon, START.hour, false);
+
+  const terrain = config.terrain
+    ? scenery.addTerrain(viewer, config.terrain).catch(() => complain(texts.word("terrainFailed")))
+    : Promise.resolve();
+  const tiles = layers3d.map((layer) => layer.load(layer.config.on ?? true));
+  const settling = new Settling(viewer, layers3d, (pending) => status.pending(pending));
+  twin.settled = () => settling.settled();
+  status.say(`${texts.word("loading")} …`);
+  await Promise.all([terrain, ...tiles]);
+  panel.refresh();
+  await settling.settled();
+  app.setAttribute("aria-busy", "false");
+  if (!twin.problems.length) status.say(texts.word("loaded"));
+}
+
+function watchFailures(viewer: CesiumWidget): void {
+  viewer.scene.renderError.addEventListener((_scene: unknown, error: unknown) => {
+    showFatal(texts, "renderFailed", undefined, String(error));
+  });
+  viewer.canvas.addEventListener("webglcontextlost", () => showFatal(texts, "contextLost", "contextLostHint"));
+}
+
+function sourcesOf(layers3d: Layer3d[], layers2d: Layer2d[]): Map<string, { title: ViewerConfig["title"]; items: string }> {
+  return new Map([
+    ...layers2d.map((layer) => [layer.config.id, { title: layer.config.title, items: layer.items }] as const),
+    ...layers3d.map((layer) => [layer.config.id, { title: layer.config.title, items: layer.config.items }] as const),
+  ]);
+}
+
+function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[]): void {
+  twin.pick = (x, y) => {
+    const hit = viewer.scene.pick(new Cartesian2(x, y)) as unknown;
+    if (hit instanceof Cesium3DTileFeature) {
+      const layer = layers3d.find(({ tileset }) => tileset === (hit.tileset as Cesium3DTileset));
+      const id = hit.getProperty("id") as unknown;
+      return layer && id !== undefined && id !== null ? { layer: layer.config.id, id: String(id) } : undefined;
+    }
+    const entity = (hit as { id?: unknown } | undefined)?.id;
+    if (!(entity instanceof Entity)) return undefined;
+    const layer = layers2d.find((one) => one.holds(entity));
+    return layer ? { layer: layer.config.id, id: entity.id } : undefined;
+  };
+  twin.groundHeight = (lon, lat) => viewer.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat));
+  twin.setView = (view) => scenery.setView(viewer, view);
+  twin.view = () => scenery.viewOf(viewer);
+}
+
+function prepareCanvas(viewer: CesiumWidget, select: (x: number, y: number) => void): void {
+  const { canvas } = viewer;
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  texts.bind(() => canvas.setAttribute("aria-label", texts.word("canvas")));
+  canvas.addEventListener("pointerdown", () => canvas.focus({ preventScroll: true }));
+  addKeyboard(viewer, select);
+}
+
+function keepHash(viewer: CesiumWidget, config: ViewerConfig): void {
+  scenery.setView(viewer, parseView(location.hash) ?? scenery.homeView(config));
+  viewer.camera.moveEnd.addEventListener(() => history.replaceState(null, "", formatView(scenery.viewOf(viewer))));
+  window.addEventListener("hashchange", () => {
+    const view = parseView(location.hash);
+    if (view) scenery.setView(viewer, view);
+  });
+}
+
+function switchLanguage(): void {
+  texts.use(texts.language === "zh" ? "en" : "zh");
+  const address = new URL(location.href);
+  address.searchParams.set("lang", texts.language);
+  history.replaceState(null, "", address);
+}

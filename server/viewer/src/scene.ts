@@ -1,0 +1,126 @@
+// The globe: terrain, light, camera. No Ion, no base map, nothing from elsewhere.
+import {
+  Cartesian3,
+  CesiumTerrainProvider,
+  CesiumWidget,
+  Color,
+  Credit,
+  CreditDisplay,
+  JulianDate,
+  Math as CesiumMath,
+  Rectangle,
+  ScreenSpaceEventType,
+} from "@cesium/engine";
+import { resolve, type ViewerConfig } from "./config";
+
+/** Degrees and metres above the ellipsoid. */
+export interface View {
+  lon: number;
+  lat: number;
+  height: number;
+  heading: number;
+  pitch: number;
+}
+
+export function hasWebgl2(): boolean {
+  return document.createElement("canvas").getContext("webgl2") !== null;
+}
+
+/** Make the widget. It draws only when something changed (`requestRender`), so that an idle page costs nothing. */
+export function makeScene(container: HTMLElement, credits: HTMLElement): CesiumWidget {
+  CreditDisplay.cesiumCredit = new Credit("CesiumJS", true); // plain text instead of a logo that links to a shop
+  const viewer = new CesiumWidget(container, {
+    baseLayer: false,
+    skyBox: false,
+    scene3DOnly: true,
+    requestRenderMode: true,
+    maximumRenderTimeChange: Number.POSITIVE_INFINITY,
+    showRenderLoopErrors: false,
+    creditContainer: credits,
+    msaaSamples: 4,
+  });
+  const { scene } = viewer;
+  scene.moon = undefined as never; // its texture is not shipped
+  scene.backgroundColor = Color.fromCssColorString("#0b1118");
+  scene.globe.baseColor = Color.fromCssColorString("#3a4754");
+  scene.globe.undergroundColor = Color.fromCssColorString("#1a1410");
+  scene.globe.depthTestAgainstTerrain = true;
+  scene.globe.translucency.frontFaceAlphaByDistance = undefined as never;
+  scene.pickTranslucentDepth = true;
+  viewer.screenSpaceEventHandler.removeInputAction(ScreenSpaceEventType.LEFT_DOUBLE_CLICK);
+  return viewer;
+}
+
+export async function addTerrain(viewer: CesiumWidget, address: string): Promise<void> {
+  viewer.terrainProvider = await CesiumTerrainProvider.fromUrl(resolve(address), { requestVertexNormals: true });
+  viewer.scene.requestRender();
+}
+
+/** See through the ground: `alpha` 1 is solid ground again. The camera may then also go below it. */
+export function setUnderground(viewer: CesiumWidget, on: boolean, alpha: number): void {
+  const { globe, screenSpaceCameraController } = viewer.scene;
+  globe.translucency.enabled = on;
+  globe.translucency.frontFaceAlpha = alpha;
+  globe.translucency.backFaceAlpha = alpha;
+  screenSpaceCameraController.enableCollisionDetection = !on;
+  viewer.scene.requestRender();
+}
+
+/** Sun where it stands at `hour` of local solar time today. Without shadows the hour still shades the models. */
+export function setSun(viewer: CesiumWidget, lon: number, hour: number, shadows: boolean): void {
+  const noonUtc = new Date();
+  noonUtc.setUTCHours(12, 0, 0, 0);
+  const seconds = (hour - 12 - lon / 15) * 3600; // 15 degrees of longitude are one hour
+  viewer.clock.currentTime = JulianDate.addSeconds(JulianDate.fromDate(noonUtc), seconds, new JulianDate());
+  viewer.clock.shouldAnimate = false;
+  viewer.scene.globe.enableLighting = shadows;
+  viewer.scene.shadowMap.enabled = shadows;
+  viewer.scene.shadowMap.softShadows = true;
+  viewer.scene.shadowMap.size = 2048;
+  viewer.scene.requestRender();
+}
+
+export function viewOf(viewer: CesiumWidget): View {
+  const { positionCartographic: at, heading, pitch } = viewer.camera;
+  return {
+    lon: CesiumMath.toDegrees(at.longitude),
+    lat: CesiumMath.toDegrees(at.latitude),
+    height: at.height,
+    heading: CesiumMath.toDegrees(heading),
+    pitch: CesiumMath.toDegrees(pitch),
+  };
+}
+
+export function setView(viewer: CesiumWidget, view: View): void {
+  viewer.camera.setView({
+    destination: Cartesian3.fromDegrees(view.lon, view.lat, view.height),
+    orientation: {
+      heading: CesiumMath.toRadians(view.heading),
+      pitch: CesiumMath.toRadians(view.pitch),
+      roll: 0,
+    },
+  });
+  viewer.scene.requestRender();
+}
+
+/** The whole extent from the south, looking down at 40 degrees. */
+export function homeView({ extent, origin }: ViewerConfig): View {
+  const [west, south, east, north] = extent;
+  const box = Rectangle.fromDegrees(west, south, east, north);
+  const metres = Math.max(box.height, box.width * Math.cos(CesiumMath.toRadians((south + north) / 2))) * 6_371_000;
+  const range = Math.max(metres * 0.95, 300);
+  const pitch = 40;
+  const back = (range * Math.cos(CesiumMath.toRadians(pitch))) / 111_000;
+  return {
+    lon: (west + east) / 2,
+    lat: Math.max((south + north) / 2 - back, -89.9),
+    height: (origin.height_m || 0) + range * Math.sin(CesiumMath.toRadians(pitch)),
+    heading: 0,
+    pitch: -pitch,
+  };
+}
+
+/** Seconds a flight takes; none for people who asked their system for less motion. */
+export function flightSeconds(): number {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 1.6;
+}
