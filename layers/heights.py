@@ -81,7 +81,7 @@ class Grid:
 
     def undulation_m(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
         """N by bilinear interpolation between cell centres; InvalidInput outside or over nodata."""
-        column, row = self._inverse * (np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
+        column, row = self._inverse @ (np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
         column, row = np.asarray(column) - 0.5, np.asarray(row) - 0.5
         left, top = np.floor(column).astype(int), np.floor(row).astype(int)
         height, width = self._values.shape

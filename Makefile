@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Both make their own environment in .venv.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+TWIN ?= build/demo-twin
+PORT ?= 8000
+
+.PHONY: demo test bench lint env viewer clients clean lock
+
+demo: env viewer
+	$(BIN)/citytwin demo --twin $(TWIN) --port $(PORT)
+
+test: env viewer clients lint
+	$(BIN)/python -m pytest
+
+bench: env
+	$(BIN)/python -m pytest tests/bench -m bench -s --benchmark-columns=min,median,rounds --benchmark-sort=name
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+env: $(VENV)/.complete
+
+$(VENV)/.complete: requirements.lock pyproject.toml .ci/find-python
+	@python=$$(.ci/find-python) && { [ -x $(BIN)/python ] || "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+viewer: env
+	$(BIN)/python -m server.viewer
+
+clients:
+	.ci/clients
+
+# Pins what is installed now; run after changing the dependencies in pyproject.toml.
+lock: env
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+
+clean:
+	rm -rf $(VENV) build server/viewer/dist server/viewer/node_modules

@@ -1,0 +1,114 @@
+"""Oracles: control values of the EPSG database (PROJ 9.5.1), the official series for ellipsoidal areas, brute force."""
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layers import crs
+from layers.errors import InvalidInput
+
+CONTROL = [  # lon, lat, code, E, N
+    (121.0, 28.1, "EPSG:4549", 598273.711, 3109927.739),
+    (121.0, 28.1, "EPSG:4528", 40598273.711, 3109927.739),
+    (121.4, 37.5, "EPSG:4549", 623798.842, 4152922.991),
+    (120.0, 36.8, "EPSG:4549", 500000.000, 4074315.821),
+    (121.7, 37.38, "EPSG:4550", 384860.594, 4139476.913),
+]
+
+
+@pytest.mark.parametrize(("lon", "lat", "code", "east", "north"), CONTROL)
+def test_control_points_are_met_within_a_millimetre(lon, lat, code, east, north):
+    got = crs.transform("EPSG:4490", code, np.array([lon]), np.array([lat]))
+    assert np.allclose(np.ravel(got), [east, north], rtol=0, atol=1e-3)
+    back = crs.transform(code, "EPSG:4490", *got)
+    assert np.allclose(np.ravel(back), [lon, lat], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://www.opengis.net/def/crs/EPSG/0/4549", "EPSG:4549"),
+        ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "OGC:CRS84"),
+        ("urn:ogc:def:crs:EPSG::4490", "EPSG:4490"),
+        ("[EPSG:4490]", "EPSG:4490"),
+        ("EPSG:4549+5737", "EPSG:4549+5737"),
+    ],
+)
+def test_every_spelling_of_a_crs_is_read(text, expected):
+    assert crs.name(text) == expected
+
+
+def test_compound_crs_falls_into_its_parts():
+    assert crs.horizontal("EPSG:4549+5737") == "EPSG:4549"
+    assert crs.vertical("EPSG:4549+5737") == "EPSG:5737"
+    assert crs.vertical("EPSG:4549") is None
+
+
+@pytest.mark.parametrize("text", ["", "EPSG:999999", "nonsense", "x" * 30_000])
+def test_what_is_no_crs_is_refused_with_a_reason(text):
+    with pytest.raises(InvalidInput):
+        crs.parse(text)
+
+
+def test_axis_order_on_the_wire():
+    north_first = {"EPSG:4490": True, "EPSG:4549": True, "EPSG:4326": True, "EPSG:3857": False, "OGC:CRS84": False}
+    assert {code: crs.is_north_first(code) for code in north_first} == north_first
+
+
+def test_swapping_axes_twice_changes_nothing_and_keeps_z():
+    line = shapely.LineString([(1, 2, 3), (4, 5, 6)])
+    swapped = crs.swap_axes(np.array([line, None, shapely.Point(7, 8)], dtype=object))
+    assert list(swapped[0].coords) == [(2, 1, 3), (5, 4, 6)]
+    assert swapped[1] is None
+    assert swapped[2].equals(shapely.Point(8, 7))
+    assert shapely.equals_exact(crs.swap_axes(swapped)[0], line)
+
+
+@given(st.floats(120.2, 121.2), st.floats(27.5, 37.5), st.floats(0.2, 1.5))
+def test_a_box_covers_every_point_that_lies_in_it(west, south, size):
+    box = (west, south, west + size, south + size)
+    outline = crs.transform_box("EPSG:4490", "EPSG:4549", box, points_per_edge=256)
+    rng = np.random.default_rng(1)
+    lon, lat = rng.uniform(box[0], box[2], 200), rng.uniform(box[1], box[3], 200)
+    points = shapely.points(*crs.transform("EPSG:4490", "EPSG:4549", lon, lat))
+    assert shapely.covers(outline.buffer(5.0), points).all()
+    corners = shapely.box(
+        *shapely.points(*crs.transform("EPSG:4490", "EPSG:4549", *np.array([(box[0], box[1]), (box[2], box[3])]).T))
+        .tolist()[0]
+        .bounds
+    )
+    assert outline.area > corners.area
+
+
+def official_area_m2(dlon_deg, south_deg, north_deg):
+    """Trapezoid on the ellipsoid: 国土调查办发〔2008〕32号."""
+    a, f = 6378137.0, 1 / 298.257222101
+    b = a * (1 - f)
+    e2 = (a * a - b * b) / (a * a)
+    e4, e6, e8 = e2**2, e2**3, e2**4
+    coefficients = [
+        1 + 3 / 6 * e2 + 30 / 80 * e4 + 35 / 112 * e6 + 630 / 2304 * e8,
+        -(1 / 6 * e2 + 15 / 80 * e4 + 21 / 112 * e6 + 420 / 2304 * e8),
+        3 / 80 * e4 + 7 / 112 * e6 + 180 / 2304 * e8,
+        -(1 / 112 * e6 + 45 / 2304 * e8),
+        5 / 2304 * e8,
+    ]
+    dlat, mid = np.radians(north_deg - south_deg), np.radians((north_deg + south_deg) / 2)
+    terms = sum(c * np.sin((2 * k + 1) * dlat / 2) * np.cos((2 * k + 1) * mid) for k, c in enumerate(coefficients))
+    return 2 * b * b * np.radians(dlon_deg) * terms
+
+
+@pytest.mark.parametrize(("west", "south"), [(121.0, 28.10), (121.4, 37.5), (0.0, 0.0)])
+def test_areas_are_ellipsoidal(west, south):
+    quad = shapely.segmentize(shapely.box(west, south, west + 0.01, south + 0.01), 0.0005)
+    assert crs.ellipsoidal_area_m2(quad) == pytest.approx(official_area_m2(0.01, south, south + 0.01), abs=0.1)
+
+
+def test_a_hole_is_taken_off_the_area_whichever_way_it_turns():
+    outer, hole = shapely.box(121, 28, 121.02, 28.02), shapely.box(121.005, 28.005, 121.015, 28.015)
+    whole, gap = crs.ellipsoidal_area_m2(outer), crs.ellipsoidal_area_m2(hole)
+    for ring in (hole.exterior.coords, list(hole.exterior.coords)[::-1]):
+        holed = shapely.Polygon(outer.exterior.coords, [ring])
+        assert crs.ellipsoidal_area_m2(holed) == pytest.approx(whole - gap, abs=1e-3)
