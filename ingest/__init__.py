@@ -1,0 +1,87 @@
+"""File -> layers: one format, one module, each with `SUFFIXES` and `read(path, hints) -> Reading`.
+
+`reader_for` names the module of a file; modules are imported only when they are needed, because some of them pull in
+heavy libraries.
+"""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Protocol, cast
+
+from layers.errors import InvalidInput
+from layers.source import Hints, Reading
+
+READERS: dict[str, str] = {
+    ".city.json": "cityjson",
+    ".city.jsonl": "cityjson",
+    ".cityjson": "cityjson",
+    ".copc.laz": "pointcloud",
+    ".las": "pointcloud",
+    ".laz": "pointcloud",
+    ".ifc": "ifc",
+    ".ifczip": "ifc",
+    ".tif": "raster",
+    ".tiff": "raster",
+    ".asc": "raster",
+    ".img": "raster",
+    ".gpkg": "vector",
+    ".shp": "vector",
+    ".geojson": "vector",
+    ".fgb": "vector",
+    ".json": "vector",
+    ".csv": "table",
+    ".inp": "epanet",
+}
+"""Suffix -> module of this package; the longest suffix that fits wins."""
+
+SNIFFED_BYTES = 65536
+
+
+class Reader(Protocol):
+    """What every reader module offers."""
+
+    SUFFIXES: tuple[str, ...]
+
+    def read(self, path: Path, hints: Hints) -> Reading:
+        """Read one file; see `layers.source`."""
+        ...
+
+
+def suffix_of(path: Path) -> str | None:
+    """The longest known suffix that the name ends with, or None."""
+    name = path.name.lower()
+    return max((suffix for suffix in READERS if name.endswith(suffix)), key=len, default=None)
+
+
+def reader_for(path: Path) -> Reader:
+    """The reader module of a file. Raises InvalidInput for a format that nobody reads."""
+    suffix = suffix_of(path)
+    if suffix is None:
+        problem = f"{path.name} is of a format that is not read."
+        raise InvalidInput(problem, f"These are: {', '.join(sorted(READERS))}.", code="FORMAT_UNKNOWN")
+    module = READERS[suffix]
+    if suffix == ".json":
+        module = _json_module(path)
+    return cast("Reader", importlib.import_module(f"ingest.{module}"))
+
+
+def _json_module(path: Path) -> str:
+    """`.json` may be CityJSON or GeoJSON: the value of its top-level `type` tells, wherever it stands."""
+    with path.open("rb") as file:
+        head = file.read(SNIFFED_BYTES)
+    squeezed = b"".join(head.split())
+    if b'"type":"CityJSON' in squeezed or b'"CityObjects":' in squeezed:
+        return "cityjson"
+    if b'"type":"Feature' in squeezed or b'"type":"GeometryCollection"' in squeezed:
+        return "vector"
+    try:
+        keys = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path.name} is not JSON: {error}.", "Export it again.", code="JSON_BROKEN") from error
+    if isinstance(keys, dict) and ("CityObjects" in keys or str(keys.get("type", "")).startswith("CityJSON")):
+        return "cityjson"
+    if isinstance(keys, dict) and "type" in keys:
+        return "vector"
+    problem = f"{path.name} is JSON, but neither GeoJSON nor CityJSON."
+    raise InvalidInput(problem, "Convert it to GeoJSON, or list it in city.toml with skip = true.", code="FORMAT_UNKNOWN")

@@ -1,0 +1,198 @@
+"""`city.toml`: what a folder of sources says about itself, and about files that do not say enough.
+
+```toml
+name = "linhai"
+title = {zh = "临海镇", en = "Linhai town"}
+crs = "EPSG:4549"            # of the city
+vertical_crs = "EPSG:5737"
+origin = [121.0, 28.1]       # longitude, latitude
+height_model = "egm96"
+
+[[source]]
+path = "pipes/*.shp"         # a pattern below the folder; every block that matches a file counts, the later one wins
+layer = "pipe_water"
+crs = "EPSG:4549"
+encoding = "gb18030"
+columns = {dn_mm = "管径"}
+units = {dn_mm = "mm"}
+values = {z_ref = "crown"}
+id_column = "BH"
+epoch = "2026-05-01"
+skip = false
+```
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from layers import crs
+from layers.errors import InvalidInput
+from layers.issue import Issue
+from layers.source import Hints
+
+FILE = "city.toml"
+
+_TOP: dict[str, tuple[type, ...]] = {
+    "name": (str,), "title": (dict,), "crs": (str,), "vertical_crs": (str,), "origin": (list,),
+    "height_model": (str, dict), "source": (list,),
+}  # fmt: skip
+_SOURCE: dict[str, tuple[type, ...]] = {
+    "path": (str,), "layer": (str,), "crs": (str,), "vertical_crs": (str,), "encoding": (str,), "columns": (dict,),
+    "units": (dict,), "values": (dict,), "id_column": (str,), "epoch": (str,), "skip": (bool,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CityToml:
+    """What `city.toml` says; all empty for a folder without one.
+
+    Attributes
+    ----------
+    folder : where it lies; patterns and ids count from here
+    origin : longitude and latitude in degrees, or None
+    height_model : as `layers.heights.from_setting` takes it, or None
+    sources : the `[[source]]` tables, in order
+    """
+
+    folder: Path
+    name: str = ""
+    title: Mapping[str, str] = field(default_factory=dict)
+    crs: str | None = None
+    vertical_crs: str | None = None
+    origin: tuple[float, float] | None = None
+    height_model: Any = None
+    sources: tuple[Mapping[str, Any], ...] = ()
+
+    def hints_for(self, path: Path) -> Hints:
+        """What is said about one file: all blocks whose pattern matches, later ones before earlier ones."""
+        said = self._said(path)
+        return Hints(
+            root=self.folder,
+            layer=said.get("layer"),
+            crs=said.get("crs"),
+            vertical_crs=said.get("vertical_crs"),
+            encoding=said.get("encoding"),
+            columns=said.get("columns", {}),
+            units=said.get("units", {}),
+            values=said.get("values", {}),
+            id_column=said.get("id_column"),
+            epoch=said.get("epoch"),
+            city_crs=self.crs,
+        )
+
+    def skipped(self, path: Path) -> bool:
+        """True if the file is to be passed over."""
+        return bool(self._said(path).get("skip", False))
+
+    def unmatched(self, paths: Iterable[Path]) -> list[Issue]:
+        """An issue for each pattern that matches none of the files: usually a typing error."""
+        known = list(paths)
+        return [
+            Issue("PATTERN_MATCHES_NOTHING", f"{FILE} [[source]] {number}", f"{row['path']!r} matches no file.", "Correct the pattern or remove the table.")
+            for number, row in enumerate(self.sources, 1)
+            if not any(self._matches(row["path"], path) for path in known)
+        ]  # fmt: skip
+
+    def _said(self, path: Path) -> dict[str, Any]:
+        said: dict[str, Any] = {}
+        for row in self.sources:
+            if self._matches(row["path"], path):
+                for key, value in row.items():
+                    said[key] = {**said.get(key, {}), **value} if isinstance(value, dict) else value
+        return said
+
+    def _matches(self, pattern: str, path: Path) -> bool:
+        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+        name = inside.as_posix()
+        return fnmatchcase(name, pattern) or fnmatchcase(f"/{name}", f"*/{pattern}") or inside.full_match(pattern)
+
+
+def load(folder: Path) -> CityToml:
+    """Read `folder/city.toml`; an empty one where there is none. Raises InvalidInput that names table and key."""
+    path = folder / FILE
+    if not path.exists():
+        return CityToml(folder)
+    try:
+        document = tomllib.loads(path.read_text("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.", "Correct that place.", code="CITY_TOML_BROKEN") from error
+    _check(document, _TOP, "the top level")
+    rows = document.get("source", [])
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise _wrong("source", "the top level", "must be tables, written [[source]]")
+        _check(row, _SOURCE, f"[[source]] {number}")
+        _check_source(row, f"[[source]] {number}")
+    return CityToml(
+        folder=folder,
+        name=document.get("name", ""),
+        title=_title(document.get("title", {})),
+        crs=_crs(document, "crs", "the top level"),
+        vertical_crs=_crs(document, "vertical_crs", "the top level"),
+        origin=_origin(document.get("origin")),
+        height_model=document.get("height_model"),
+        sources=tuple(rows),
+    )
+
+
+def _wrong(key: str, where: str, problem: str, hint: str = "") -> InvalidInput:
+    return InvalidInput(f"{FILE}, {where}: {key} {problem}.", hint or "See the guide to city.toml.", code="CITY_TOML_WRONG")
+
+
+def _check(table: dict[str, Any], allowed: dict[str, tuple[type, ...]], where: str) -> None:
+    for key, value in table.items():
+        if key not in allowed:
+            raise _wrong(repr(key), where, "is no key of it", f"Keys are {', '.join(allowed)}.")
+        if not isinstance(value, allowed[key]):
+            kinds = " or ".join(kind.__name__ for kind in allowed[key])
+            raise _wrong(key, where, f"must be of type {kinds}, not {value!r}")
+
+
+def _check_source(row: dict[str, Any], where: str) -> None:
+    if "path" not in row:
+        raise _wrong("path", where, "is missing", "Every [[source]] names the files it speaks of.")
+    for table in ("columns", "units"):
+        for key, value in row.get(table, {}).items():
+            if not isinstance(value, str):
+                raise _wrong(f"{table}.{key}", where, f"must be text, not {value!r}")
+    if "crs" in row:
+        row["crs"] = _crs(row, "crs", where)
+    if "vertical_crs" in row:
+        row["vertical_crs"] = _crs(row, "vertical_crs", where)
+    if "layer" in row:
+        from layers import catalogue
+        from layers.errors import LayerNotFound
+
+        try:
+            catalogue.layer_type(row["layer"])
+        except LayerNotFound as error:
+            raise _wrong("layer", where, f"{row['layer']!r} is not in the catalogue", error.hint) from error
+
+
+def _crs(table: dict[str, Any], key: str, where: str) -> str | None:
+    if key not in table:
+        return None
+    try:
+        return crs.name(table[key])
+    except InvalidInput as error:
+        raise _wrong(key, where, f"is not known: {error.problem}", error.hint) from error
+
+
+def _title(value: dict[str, Any]) -> dict[str, str]:
+    for key, text in value.items():
+        if key not in {"zh", "en"} or not isinstance(text, str):
+            raise _wrong(f"title.{key}", "the top level", "must be text under zh or en")
+    return value
+
+
+def _origin(value: list[Any] | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = [float(each) for each in value if isinstance(each, int | float) and not isinstance(each, bool)]
+    if len(numbers) != len(value) or len(value) != 2 or not (-180 <= numbers[0] <= 180 and -90 <= numbers[1] <= 90):
+        raise _wrong("origin", "the top level", f"must be [longitude, latitude] in degrees, not {value!r}")
+    return numbers[0], numbers[1]

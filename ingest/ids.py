@@ -1,0 +1,155 @@
+"""The public id of each feature: from the file where it brings one, else made so that it is the same at the next reading."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.columns import fold
+from ingest.duplicates import Seen
+from ingest.values import as_text
+from layers.catalogue import LayerType
+from layers.errors import InvalidInput
+from layers.issue import Issue
+from layers.source import Hints
+
+GENERAL = (
+    "id",
+    "gml_id",
+    "gmlid",
+    "objectid",
+    "BSM",
+    "标识码",
+    "编号",
+    "guid",
+    "globalid",
+    "uuid",
+    "fid",
+    "osm_id",
+    "code",
+)
+"""Columns that may hold an id in a table whose type names none."""
+
+MIN_DISTINCT = 0.9
+"""A column with fewer distinct values than this share of its rows is no id."""
+
+
+@dataclass(frozen=True)
+class IdPlan:
+    """How the ids of one layer are made.
+
+    Attributes
+    ----------
+    column : of the file; None when it has none that serves
+    prefix : what comes before numbers and hashes, from the file's name
+    persistent : the file's own feature numbers stay with their features
+    """
+
+    column: str | None
+    prefix: str
+    persistent: bool
+
+
+def prefix(path: Path, root: Path | None, table: str | None = None) -> str:
+    """`land/plan.gpkg`, table `zones` -> `land.plan.zones`; `table` None for files with one table."""
+    inside = path.relative_to(root) if root and path.is_relative_to(root) else Path(path.name)
+    parts = [*inside.parts[:-1], inside.name.split(".")[0], *([table] if table else [])]
+    return ".".join("_".join(part.split()) for part in parts)
+
+
+def candidates(layer_type: LayerType, columns: Sequence[str], matched: dict[str, str], hints: Hints) -> list[str]:
+    """Columns that may serve as id, best first. Raises InvalidInput when the hinted column does not exist."""
+    if hints.id_column is not None:
+        if hints.id_column not in columns:
+            known = ", ".join(columns) or "none"
+            raise InvalidInput(
+                f"There is no column {hints.id_column!r} for the ids.", f"Columns: {known}.", code="ID_COLUMN_MISSING"
+            )
+        return [hints.id_column]
+    found = [matched[name] for name in layer_type.id_from if name in matched]
+    by_name = {fold(column): column for column in reversed(columns)}
+    found += [by_name[fold(name)] for name in GENERAL if fold(name) in by_name]
+    return list(dict.fromkeys(found))
+
+
+def choose(
+    columns: Sequence[str], batches: Iterable[pa.Table], n_expected: int | None = None
+) -> tuple[str | None, int]:
+    """One streaming pass: the first column that has a value in nearly every row and nearly no value twice, and the rows.
+
+    `nearly`: 90 %; the remaining duplicates become rejects, the remaining gaps get a made id. `n_expected` is what the
+    file claims; InvalidInput when fewer rows come.
+    """
+    seen = {column: Seen() for column in columns}
+    n_rows = 0
+    for batch in batches:
+        n_rows += batch.num_rows
+        for column, already in seen.items():
+            texts = as_text(_one(batch, column)).to_pylist()
+            already.add(np.fromiter((hash(text) for text in texts if text is not None), np.int64))
+    if n_expected is not None and n_rows < n_expected:
+        problem = f"The file claims {n_expected} features, but it ends after {n_rows}."
+        raise InvalidInput(problem, "Copy or export it again; it is cut off.", code="TRUNCATED")
+    chosen = next((column for column in columns if len(seen[column]) >= MIN_DISTINCT * n_rows and n_rows), None)
+    return chosen, n_rows
+
+
+def _one(table: pa.Table, column: str) -> pa.Array:
+    array = table.column(column)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+class IdMaker:
+    """Gives ids to batch after batch of one layer."""
+
+    def __init__(self, plan: IdPlan) -> None:
+        self.plan = plan
+        self._seen = Seen()
+        self._times: dict[str, int] = {}
+        self.n_made = 0
+
+    def ids(self, table: pa.Table, fids: Sequence[int] | None, content: Callable[[int], bytes]) -> list[str]:
+        """(n,) ids. `content(row)` gives the bytes that identify a feature without id or number (its geometry)."""
+        texts: list[str | None] = [None] * table.num_rows
+        if self.plan.column is not None:
+            texts = as_text(_one(table, self.plan.column)).to_pylist()
+        return [self._made(row, fids, content) if text is None else text for row, text in enumerate(texts)]
+
+    def _made(self, row: int, fids: Sequence[int] | None, content: Callable[[int], bytes]) -> str:
+        self.n_made += 1
+        if self.plan.persistent and fids is not None:
+            return f"{self.plan.prefix}.{fids[row]}"
+        digest = blake2b(content(row), digest_size=8)
+        key = digest.hexdigest()
+        number = np.frombuffer(digest.digest(), np.int64)
+        if not self._seen.add(number)[0]:
+            return f"{self.plan.prefix}.{key}"
+        self._times[key] = self._times.get(key, 1) + 1
+        return f"{self.plan.prefix}.{key}-{self._times[key]}"
+
+    def issues(self) -> list[Issue]:
+        """What to know about the ids of this layer."""
+        plan = self.plan
+        if plan.column is not None and self.n_made:
+            message = (
+                f"{self.n_made} features have no value in {plan.column!r}; their ids were made from the file's name."
+            )
+            return [Issue("ID_EMPTY", f"column {plan.column}", message, "Fill the column.", "warning")]
+        if plan.column is None and self.n_made:
+            how = (
+                "the file's feature numbers"
+                if plan.persistent
+                else "a hash of each geometry, so they change when it changes"
+            )
+            message = f"No column holds a unique id; ids were made from {how}."
+            return [Issue("ID_MADE", plan.prefix, message, 'Name the column in city.toml: id_column = "…".', "info")]
+        return []
+
+
+def duplicates(seen: Seen, keys: Sequence[object]) -> NDArray[np.bool_]:
+    """(n,) True where a key (anything hashable) came before."""
+    return seen.add(np.fromiter((hash(key) for key in keys), np.int64, len(keys)))
