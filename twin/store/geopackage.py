@@ -1,0 +1,184 @@
+"""The store on one GeoPackage file: SQLite in WAL mode, readers go on while one writer writes.
+
+Spec: OGC 12-128r18. A feature table a layer; closed versions, row facts and meshes in tables beside it.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from layers.errors import CityTwinError, InvalidInput, NotFound
+from layers.mesh import StoredMesh
+from twin.scope import Scope
+from twin.store import gpkg_schema, read, registry
+from twin.store.columns import quote
+from twin.store.connections import ReaderPool, connect
+from twin.store.interface import Asset, Features, LayerInfo, MeshTable, Query, SourceRecord
+from twin.store.write import GeoPackageBatch
+
+_WRITER_CACHE_KIB = 128_000
+
+
+class GeoPackageStore:
+    """Implements `Store`. Thread-safe; any number of processes may read while one writes.
+
+    Parameters
+    ----------
+    path : the `.gpkg` file
+    create : make it where there is none; then `city_crs` is needed
+    city_crs : projected CRS of the features; InvalidInput where an existing store has another one
+    """
+
+    def __init__(self, path: Path, *, create: bool = False, city_crs: str | None = None) -> None:
+        self.path = Path(path)
+        if create and not self.path.exists():
+            _create(self.path, city_crs)
+        self._pool = ReaderPool(self.path)
+        self.crs = self._check(city_crs)
+
+    def _check(self, city_crs: str | None) -> str:
+        from layers import crs
+
+        with self._pool.reading() as db:
+            try:
+                stored = str(registry.meta(db, "crs"))
+            except sqlite3.DatabaseError as error:
+                raise InvalidInput(
+                    f"{self.path} is a database, but not a city twin's store.", "Build the twin into an empty folder."
+                ) from error
+        if city_crs is not None and crs.name(city_crs) != stored:
+            raise InvalidInput(
+                f"The store {self.path} is in {stored}, not in {crs.name(city_crs)}.", "Build into another folder."
+            )
+        return stored
+
+    @contextmanager
+    def writing(self) -> Iterator[GeoPackageBatch]:
+        """One transaction; an exception inside rolls it back. Waits 30 s for another writer, then gives up."""
+        db = connect(self.path)
+        try:
+            db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise CityTwinError(f"{self.path} is being written by someone else.", "Try again later.") from error
+            batch = GeoPackageBatch(db)
+            yield batch
+            db.execute("COMMIT" if batch.finish() else "ROLLBACK")
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            db.close()
+
+    def layers(self, scope: Scope) -> list[LayerInfo]:
+        """All vector layers of the scope, in catalogue order."""
+        with self._pool.reading() as db:
+            return [registry.info(db, layer_id, scope) for layer_id in registry.layer_ids(db, scope)]
+
+    def layer(self, layer_id: str, scope: Scope) -> LayerInfo:
+        """One layer; LayerNotFound if it does not exist or is outside the scope."""
+        with self._pool.reading() as db:
+            return registry.info(db, layer_id, scope)
+
+    def count(self, layer_id: str, query: Query, scope: Scope) -> int:
+        """Number of features, paging ignored; cheap when nothing but `at` None is asked."""
+        with self._pool.reading() as db:
+            return read.count(db, read.plan(registry.record(db, layer_id, scope), query))
+
+    def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
+        """Features in fid order, streamed; an empty answer yields nothing.
+
+        All batches are of the moment in which the first one was read. Errors come at once, not with the first batch.
+        """
+        with self._pool.reading() as db:
+            read.plan(registry.record(db, layer_id, scope), query)
+        return self._stream(layer_id, query, scope, batch_size)
+
+    def _stream(self, layer_id: str, query: Query, scope: Scope, batch_size: int) -> Iterator[Features]:
+        with self._pool.reading() as db:
+            yield from read.stream(db, read.plan(registry.record(db, layer_id, scope), query), query, batch_size)
+
+    def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
+        """Bounds of all meshes of current features, in fid order."""
+        with self._pool.reading() as db:
+            layer = registry.record(db, layer_id, scope)
+            cursor = db.execute(
+                f"SELECT fid, min_x, min_y, min_z, max_x, max_y, max_z, size FROM {quote(layer.mesh)} ORDER BY fid"  # noqa: S608
+            )
+            parts = []
+            while rows := cursor.fetchmany(100_000):
+                parts.append(np.array(rows, np.float64))
+        table = np.concatenate(parts) if parts else np.zeros((0, 8))
+        return MeshTable(table[:, 0].astype(np.int64), table[:, 1:7].copy(), table[:, 7].astype(np.int64))
+
+    def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
+        """Meshes of current features, in the order of `fids`; NotFound if one has none."""
+        with self._pool.reading() as db:
+            layer = registry.record(db, layer_id, scope)
+            rows = db.execute(
+                "SELECT m.fid, b.mesh, m.min_x, m.min_y, m.min_z, m.max_x, m.max_y, m.max_z FROM json_each(?) j "  # noqa: S608
+                f"CROSS JOIN {quote(layer.mesh)} m ON m.fid = j.value "
+                f"CROSS JOIN {quote(layer.mesh_blob)} b ON b.fid = m.fid",
+                (orjson.dumps(np.unique(fids), option=orjson.OPT_SERIALIZE_NUMPY).decode(),),
+            ).fetchall()
+        found = {row[0]: StoredMesh(row[1], row[2:]) for row in rows}
+        missing = [fid for fid in fids.tolist() if fid not in found]
+        if missing:
+            raise NotFound(f"Feature {missing[0]} of layer {layer_id!r} has no mesh.", "Ask for the mesh table again.")
+        return [found[fid] for fid in fids.tolist()]
+
+    def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
+        """Current features without geometry in the order of `fids`, for property tables."""
+        with self._pool.reading() as db:
+            return read.by_fid(db, registry.record(db, layer_id, scope), fids)
+
+    def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
+        """Rasters and point clouds; newest epoch first."""
+        with self._pool.reading() as db:
+            return registry.assets(db, scope, layer)
+
+    def sources(self) -> list[SourceRecord]:
+        """Every source that was read, for the build."""
+        with self._pool.reading() as db:
+            return registry.sources(db)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The report of each source, as JSON objects, by source."""
+        with self._pool.reading() as db:
+            return [
+                orjson.loads(row[0]) for row in db.execute("SELECT report FROM gpkg_citytwin_report ORDER BY source")
+            ]
+
+    def version(self) -> int:
+        """Grows with every committed write (and with edits from outside); cheap, for caches."""
+        with self._pool.reading() as db:
+            return int(registry.meta(db, "version"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def _create(path: Path, city_crs: str | None) -> None:
+    if city_crs is None:
+        raise InvalidInput("A new store needs the city's CRS.", "Give one in metres, such as EPSG:4549.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = connect(path, create=True)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # nobody was faster
+            gpkg_schema.create_base(db, city_crs)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        db.close()

@@ -1,0 +1,282 @@
+"""The reading side: candidates from the R-tree, rows in bulk, exact predicates in shapely.
+
+With a region the candidate row numbers come from the R-tree first (8 bytes a feature), are sorted, and rows are then
+fetched chunk by chunk in that order: the sort never carries geometries, and a small page stops early.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from layers.errors import InvalidInput
+from twin.store import columns, geometry_blob, registry
+from twin.store.columns import quote
+from twin.store.filter_sql import Condition, translate
+from twin.store.interface import Features, Query
+from twin.store.layer_record import GEOMETRY, LayerRecord
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A query made ready: which tables, which columns, which conditions."""
+
+    layer: LayerRecord
+    attributes: tuple[str, ...]
+    with_extra: bool
+    with_geometry: bool
+    condition: Condition
+    regions: tuple[shapely.Geometry, ...]
+    at: str | None
+    after_fid: int
+    ids: tuple[str, ...] | None
+
+    @property
+    def fetches_geometry(self) -> bool:
+        return self.layer.has_geometry and (self.with_geometry or bool(self.regions))
+
+
+def plan(layer: LayerRecord, query: Query) -> _Plan:
+    """Check a query against a layer. Raises InvalidInput where it asks for what the layer lacks."""
+    names = tuple(layer.columns) if query.properties is None else query.properties
+    unknown = [name for name in names if name not in layer.columns]
+    if unknown:
+        raise InvalidInput(f"Layer {layer.type.id!r} has no attribute {unknown[0]!r}.", _known(layer))
+    if (query.limit is not None and query.limit < 0) or query.offset < 0:
+        raise InvalidInput("limit and offset must not be negative.")
+    condition = translate(query.filter, layer) if query.filter is not None else Condition("", (), ())
+    regions = (*([] if query.region is None else [query.region]), *condition.regions)
+    for region in regions:
+        shapely.prepare(region)
+    return _Plan(
+        layer=layer,
+        attributes=names,
+        with_extra=query.properties is None,
+        with_geometry=query.with_geometry,
+        condition=condition,
+        regions=regions,
+        at=None if query.at is None else registry.timestamp(query.at),
+        after_fid=query.after_fid,
+        ids=query.ids,
+    )
+
+
+def _known(layer: LayerRecord) -> str:
+    return f"It has {', '.join(layer.columns) or 'none'}."
+
+
+def stream(connection: sqlite3.Connection, asked: _Plan, query: Query, batch_size: int) -> Iterator[Features]:
+    """Batches in fid order, at most `batch_size` features each."""
+    skip, left = query.offset, query.limit
+    if left == 0:
+        return
+    for features in _matching(connection, asked, batch_size, left if not skip else None):
+        n = len(features)
+        if skip >= n:
+            skip -= n
+            continue
+        end = n if left is None else min(n, skip + left)
+        part = features if (skip, end) == (0, n) else part_of(features, slice(skip, end))
+        if left is not None:
+            left -= end - skip
+        skip = 0
+        yield part
+        if left == 0:
+            return
+
+
+def count(connection: sqlite3.Connection, asked: _Plan) -> int:
+    """Number of features, paging ignored."""
+    if not asked.regions and asked.ids is None:
+        if asked.at is None and not asked.condition.sql:
+            return registry.count(connection, asked.layer)
+        sql, parameters = _scan(asked, "fid")
+        return int(connection.execute(f"SELECT count(*) FROM ({sql})", parameters).fetchone()[0])  # noqa: S608
+    return sum(len(features) for features in _matching(connection, asked, 10_000, None))
+
+
+def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, limit: int | None) -> Iterator[Features]:
+    selected = _select_list(asked)
+    candidates = _candidates(connection, asked)
+    if candidates is None:
+        sql, parameters = _scan(asked, selected)
+        if limit is not None:
+            sql, parameters = f"{sql} LIMIT ?", [*parameters, limit]
+        cursor = connection.execute(sql, parameters)
+        while rows := cursor.fetchmany(batch_size):
+            yield _features(rows, asked)
+        return
+    step = batch_size if limit is None else min(batch_size, max(limit * 2, 64))
+    for start in range(0, len(candidates), step):
+        chunk = candidates[start : start + step]
+        sql, parameters = _lookup(asked, selected, chunk)
+        rows = connection.execute(sql, parameters).fetchall()
+        if rows:
+            features = _keep_exact(_features(rows, asked), asked)
+            if len(features):
+                yield features
+
+
+def _keep_exact(features: Features, asked: _Plan) -> Features:
+    keep = np.ones(len(features), dtype=bool)
+    for region in asked.regions:
+        keep &= shapely.intersects(region, features.geometry)
+    kept = features if keep.all() else part_of(features, np.flatnonzero(keep))
+    if asked.with_geometry or not len(kept):
+        return kept
+    return Features(**{**vars(kept), "geometry": np.full(len(kept), None, dtype=object)})
+
+
+def _tables(asked: _Plan) -> list[tuple[str, str, str, list[Any]]]:
+    """Table, its R-tree, the time condition and its parameters: the current rows, and closed ones for `at`."""
+    layer = asked.layer
+    if asked.at is None:
+        return [(layer.table, layer.rtree, "", [])]
+    begun = "coalesce(t.valid_from, '') <= ?"
+    return [
+        (layer.table, layer.rtree, begun, [asked.at]),
+        (layer.history, layer.history_rtree, f"{begun} AND t.valid_to > ?", [asked.at, asked.at]),
+    ]
+
+
+def _select_list(asked: _Plan) -> str:
+    layer = asked.layer
+    geometry = f"t.{GEOMETRY}" if asked.fetches_geometry else "NULL"
+    attributes = [f"t.{quote(layer.columns[name])}" for name in asked.attributes]
+    extra = "t.extra" if asked.with_extra else "NULL"
+    own = ["t.fid", "coalesce(t.id, 'fid-' || t.fid)", geometry, extra, "coalesce(t.version, 1)"]
+    return ", ".join([*own, "coalesce(t.valid_from, '')", "t.valid_to", *attributes])
+
+
+def _scan(asked: _Plan, selected: str) -> tuple[str, list[Any]]:
+    """Whole tables in fid order, conditions in SQL."""
+    parts, parameters = [], []
+    for table, _, time, values in _tables(asked):
+        conditions = ["t.fid > ?", *([time] if time else []), *([asked.condition.sql] if asked.condition.sql else [])]
+        parts.append(f"SELECT {selected} FROM {quote(table)} t WHERE {' AND '.join(conditions)}")  # noqa: S608
+        parameters += [asked.after_fid, *values, *asked.condition.parameters]
+    return " UNION ALL ".join(parts) + " ORDER BY 1", parameters
+
+
+def _lookup(asked: _Plan, selected: str, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
+    """The rows of some row numbers, in that order."""
+    text = orjson.dumps(fids, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    parts, parameters = [], []
+    for table, _, time, values in _tables(asked):
+        conditions = [each for each in (time, asked.condition.sql) if each]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
+        parts.append(f"SELECT {selected} FROM {source}{where}")  # noqa: S608
+        parameters += [text, *values, *asked.condition.parameters]
+    order = " ORDER BY 1" if len(parts) > 1 else ""
+    return " UNION ALL ".join(parts) + order, parameters
+
+
+def _candidates(connection: sqlite3.Connection, asked: _Plan) -> NDArray[np.int64] | None:
+    """Sorted row numbers that may match, or None where every row may."""
+    if not asked.regions and asked.ids is None:
+        return None
+    found: list[NDArray[np.int64]] = []
+    for table, rtree, _, _ in _tables(asked):
+        here: NDArray[np.int64] | None = None
+        for region in asked.regions:
+            boxed = _in_box(connection, asked, rtree, region)
+            here = boxed if here is None else np.intersect1d(here, boxed, assume_unique=True)
+        if asked.ids is not None:
+            named = _named(connection, table, asked.ids)
+            here = named if here is None else np.intersect1d(here, named, assume_unique=True)
+        if here is not None:
+            found.append(here)
+    fids = np.unique(np.concatenate(found))
+    return fids[fids > asked.after_fid]
+
+
+def _in_box(connection: sqlite3.Connection, asked: _Plan, rtree: str, region: shapely.Geometry) -> NDArray[np.int64]:
+    if not asked.layer.has_geometry or shapely.is_empty(region):
+        return np.zeros(0, np.int64)
+    west, south, east, north = (float(v) for v in shapely.bounds(region))
+    cursor = connection.execute(
+        f"SELECT id FROM {quote(rtree)} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?",  # noqa: S608
+        (west, east, south, north),
+    )
+    return np.fromiter((row[0] for row in cursor), np.int64)
+
+
+def _named(connection: sqlite3.Connection, table: str, ids: tuple[str, ...]) -> NDArray[np.int64]:
+    cursor = connection.execute(
+        f"SELECT t.fid FROM json_each(?) j CROSS JOIN {quote(table)} t ON t.id = j.value "  # noqa: S608
+        f"UNION SELECT t.fid FROM json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value WHERE t.id IS NULL",
+        (
+            orjson.dumps(ids).decode(),
+            orjson.dumps([int(each[4:]) for each in ids if each.startswith("fid-") and each[4:].isdigit()]).decode(),
+        ),
+    )
+    return np.array([row[0] for row in cursor], np.int64)
+
+
+def _features(rows: list[tuple[Any, ...]], asked: _Plan) -> Features:
+    layer = asked.layer
+    fids, ids, blobs, extra, versions, valid_from, valid_to, *values = zip(*rows, strict=True)
+    arrays, fields = [], []
+    for name, column in zip(asked.attributes, values, strict=True):
+        attribute = layer.type.attribute(name)
+        kind = "string" if attribute is None else attribute.type
+        arrays.append(columns.from_sqlite(column, kind, name))
+        fields.append((name, arrays[-1].type))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields)) if arrays else _no_columns(len(rows))
+    geometry = geometry_blob.decode(list(blobs)) if asked.fetches_geometry else np.full(len(rows), None, dtype=object)
+    return Features(
+        fids=np.array(fids, np.int64),
+        ids=list(ids),
+        geometry=geometry,
+        attributes=table,
+        extra=list(extra),
+        versions=np.array(versions, np.int64),
+        valid_from=list(valid_from),
+        valid_to=list(valid_to),
+    )
+
+
+def _no_columns(n: int) -> pa.Table:
+    """A table of n rows without columns; Arrow drops the row count of one made from no arrays."""
+    return pa.table({"fid": pa.nulls(n)}).select([])
+
+
+def part_of(features: Features, rows: slice | NDArray[np.intp]) -> Features:
+    """Some rows of a batch."""
+    index = np.arange(len(features))[rows]
+
+    def pick(values: list[Any]) -> list[Any]:
+        return [values[row] for row in index.tolist()]
+
+    return Features(
+        fids=features.fids[index],
+        ids=pick(features.ids),
+        geometry=features.geometry[index],
+        attributes=features.attributes.take(pa.array(index))
+        if features.attributes.num_columns
+        else _no_columns(len(index)),
+        extra=pick(features.extra),
+        versions=features.versions[index],
+        valid_from=pick(features.valid_from),
+        valid_to=pick(features.valid_to),
+    )
+
+
+def by_fid(connection: sqlite3.Connection, layer: LayerRecord, fids: NDArray[np.int64]) -> Features:
+    """Current features without geometry, in the order of `fids`; InvalidInput where one is missing."""
+    asked = plan(layer, Query(with_geometry=False))
+    wanted = np.asarray(fids, np.int64)
+    sql, parameters = _lookup(asked, _select_list(asked), np.unique(wanted))
+    rows = connection.execute(sql, parameters).fetchall()
+    place = {row[0]: at for at, row in enumerate(rows)}
+    missing = [fid for fid in wanted.tolist() if fid not in place]
+    if missing:
+        raise InvalidInput(f"Layer {layer.type.id!r} has no current feature {missing[0]}.", "Ask for its table again.")
+    return _features([rows[place[fid]] for fid in wanted.tolist()], asked)
