@@ -23,10 +23,10 @@ def road_name(edge: Edge) -> str:
 def roads(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for k, edge in enumerate(town.plan.edges, 1):
-        rows.append({"id": f"R{k:04d}", "name": road_name(edge), "class": edge.road_class, "width_m": edge.width_m,
-                     "lanes": {"主干路": 6, "次干路": 4, "支路": 2}[edge.road_class], "length_m": round(edge.line.length, 2), "geometry": edge.line})
+        rows.append({"道路编号": f"R{k:04d}", "名称": road_name(edge), "道路等级": edge.road_class, "宽度": edge.width_m,
+                     "车道数": {"主干路": 6, "次干路": 4, "支路": 2}[edge.road_class], "长度": round(edge.line.length, 2), "geometry": edge.line})
     lane = town.plan.dam_road
-    rows.append({"id": f"R{len(rows) + 1:04d}", "name": "云溪水库路", "class": "乡道", "width_m": 6.0, "lanes": 2, "length_m": round(lane.length, 2), "geometry": lane})
+    rows.append({"道路编号": f"R{len(rows) + 1:04d}", "名称": "云溪水库路", "道路等级": "乡道", "宽度": 6.0, "车道数": 2, "长度": round(lane.length, 2), "geometry": lane})
     return files.frame(rows)
 
 
@@ -66,7 +66,7 @@ def green_space(town: Town) -> gpd.GeoDataFrame:
 
 def vegetation(town: Town) -> gpd.GeoDataFrame:
     t = town.trees
-    table = {"id": [f"T{k:05d}" for k in range(1, len(t.e) + 1)], "species": [SPECIES[k] for k in t.kind], "height_m": t.height_m, "crown_radius_m": t.crown_m}
+    table = {"id": [f"T{k:05d}" for k in range(1, len(t.e) + 1)], "树种": [SPECIES[k] for k in t.kind], "树高": t.height_m, "冠幅": t.crown_m * 2}
     return gpd.GeoDataFrame(table, geometry=shapely.points(t.e, t.n), crs=site.CRS)
 
 
@@ -85,7 +85,7 @@ def poi(town: Town) -> gpd.GeoDataFrame:
 
 
 def addresses(town: Town) -> list[dict[str, Any]]:
-    """Plain table with map coordinates; Y is north, X is east."""
+    """Plain table with map coordinates."""
     centres = [(e, e.line.interpolate(0.5, normalized=True)) for e in town.plan.edges]
     tree = shapely.STRtree([p for _, p in centres])
     rows = []
@@ -94,7 +94,7 @@ def addresses(town: Town) -> list[dict[str, Any]]:
         street = centres[int(tree.nearest(c))][0]
         code = admin.district_of(town, c)
         rows.append({"地址编码": f"DZ{b.id[1:]}", "标准地址": f"{admin.COUNTY_NAME}{dict(admin.TOWNS)[code[:9]]}{road_name(street)}{int(b.id[1:])}号",
-                     "行政区代码": code, "建筑编号": b.id, "X坐标": f"{c.x:.3f}", "Y坐标": f"{c.y:.3f}"})
+                     "行政区代码": code, "建筑编号": b.id, "东坐标": f"{c.x:.3f}", "北坐标": f"{c.y:.3f}"})
     return rows
 
 
@@ -107,8 +107,8 @@ def map_sheets(town: Town) -> gpd.GeoDataFrame:
                 continue  # the hill corner was never mapped at this scale
             scale = 2000 if (r, c) in {(3, 1), (2, 0), (0, 0)} else 1000
             shape = shapely.box(site.E_MIN + 500 * c, site.N_MIN + 500 * r, site.E_MIN + 500 * (c + 1), site.N_MIN + 500 * (r + 1))
-            rows.append({"id": f"{3108.9 + 0.5 * r:.1f}-{597.3 + 0.5 * c:.1f}", "scale_denom": scale, "survey_date": f"{2019 + (r + c) % 6}-05-01", "geometry": shape})
-    rows.append({**rows[5], "id": rows[5]["id"] + "-2", "survey_date": "2025-10-01"})
+            rows.append({"sheet_no": f"{3108.9 + 0.5 * r:.1f}-{597.3 + 0.5 * c:.1f}", "scale_denom": scale, "survey_date": f"{2019 + (r + c) % 6}-05-01", "geometry": shape})
+    rows.append({**rows[5], "sheet_no": rows[5]["sheet_no"] + "-2", "survey_date": "2025-10-01"})
     return files.frame(rows)
 
 

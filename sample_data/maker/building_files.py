@@ -23,13 +23,13 @@ def buildings(town: Town) -> gpd.GeoDataFrame:
         no_height = k % 11 == 7
         rows.append(
             {
-                "id": b.id, "name": b.name, "xzqdm": district_of(town, b.shape.centroid), "base_elev_m": b.base_elev_m,
-                "height_m": None if no_height else b.height_m, "floors": None if k % 33 == 18 else b.floors, "gfa_m2": b.gfa_m2,
-                "use": b.use, "year": b.year, "key_energy": b.key_energy, "geometry": b.shape,
+                "建筑编号": b.id, "名称": b.name, "行政区代码": district_of(town, b.shape.centroid), "基底高程": b.base_elev_m,
+                "建筑高度": None if no_height else b.height_m, "地上层数": None if k % 33 == 18 else b.floors, "建筑面积": b.gfa_m2,
+                "用途": b.use, "建成年份": b.year, "重点用能": b.key_energy, "geometry": b.shape,
             }
         )
     table = files.frame(rows)
-    table["floors"] = table["floors"].astype("Int32")
+    table["地上层数"] = table["地上层数"].astype("Int32")
     return table
 
 

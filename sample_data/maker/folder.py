@@ -5,7 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sample_data.maker import admin, basemap, building_files, files, pointcloud, rasters, town
+from sample_data.maker import (
+    admin,
+    basemap,
+    building_files,
+    config,
+    construction,
+    files,
+    hydrology,
+    land,
+    pipe_conflicts,
+    pipe_files,
+    pointcloud,
+    rasters,
+    sensing,
+    town,
+    truths,
+    water_network,
+)
+from sample_data.maker.pipes import Network, Pipe
 
 
 def write(out: Path, seed: int = 0) -> None:
@@ -15,12 +33,25 @@ def write(out: Path, seed: int = 0) -> None:
     rasters.write_terrain(made, out / "terrain")
     rasters.write_orthophotos(made, out / "imagery")
     pointcloud.write(made, out / "points" / "point_cloud.laz")
-    truths = write_vectors(made, out)
-    truths["bim"] = _write_bim(out / "bim")
+    write_tables(made, out)
 
 
-def write_vectors(made: town.Town, out: Path) -> dict[str, Any]:
-    vector = out / "vector"
+def write_tables(made: town.Town, out: Path) -> None:
+    """Everything but rasters and points; then the truths, which read the written files."""
+    files.pin_dates()
+    planted: dict[str, Any] = {"illegal_buildings": made.illegal, **write_vectors(made, out / "vector")}
+    pipes, planted["pipes"] = write_pipes(made, out / "pipes")
+    planted |= write_land(made, out / "land")
+    planted |= write_construction(made, out / "construction")
+    files.write_gpkg(out / "water" / "水利.gpkg", hydrology.layers(made, pipes["pipe_rain"]))
+    files.write_csv(out / "water" / "云溪水库水位库容曲线.csv", hydrology.storage_curve(made))
+    planted["bim"] = write_bim(out / "bim")
+    planted["exceedances"] = write_sensing(made, out / "iot", pipes)
+    config.write(out / "city.toml")
+    files.write_json(out / "expected.json", truths.collect(made, out, planted))
+
+
+def write_vectors(made: town.Town, vector: Path) -> dict[str, Any]:
     files.write_gpkg(vector / "buildings.gpkg", {"building": building_files.buildings(made)})
     lod2 = building_files.write_cityjson(made, vector / "buildings_lod2.city.json")
     files.write_gpkg(
@@ -38,7 +69,48 @@ def write_vectors(made: town.Town, out: Path) -> dict[str, Any]:
     return {"lod2": lod2}
 
 
-def _write_bim(out: Path) -> list[dict[str, Any]]:
+def write_pipes(made: town.Town, out: Path) -> tuple[dict[str, list[Pipe]], list[dict[str, Any]]]:
+    pipes: dict[str, list[Pipe]] = {kind: list(members) for kind, members in Network(made).pipes.items()}
+    pipes["pipe_water"].append(water_network.trunk(made, pipes["pipe_water"]))
+    water_network.write_inp(made, pipes["pipe_water"], out / "water.inp")
+    extra, rows = pipe_conflicts.plant(pipes)
+    for p in extra:
+        pipes[p.kind.id].append(p)
+    pipe_files.write(pipes, out)
+    files.write_gpkg(out / "pipe_points.gpkg", {**pipe_files.points(made, pipes), "corridor": pipe_files.corridor(made)})
+    return pipes, rows
+
+
+def write_land(made: town.Town, out: Path) -> dict[str, Any]:
+    lines = land.control_lines(made)
+    projects, overlaps = land.projects(made, lines)
+    files.write_gpkg(out / "地类图斑_2025.gpkg", {"DLTB": land.survey(made, 2025)})
+    files.write_gpkg(out / "地类图斑_2019.gpkg", {"DLTB": land.survey(made, 2019)})
+    files.write_gpkg(out / "国土空间规划.gpkg", {"land_plan": land.land_plan(made), "永久基本农田": lines["pbf"], "生态保护红线": lines["eco_redline"], "城镇开发边界": lines["urban_boundary"], **land.special_lines(made)})
+    files.write_gpkg(out / "projects.gpkg", {"parcel": land.parcels(made), "homestead": land.homesteads(made), "project_land": projects, "permit_building": building_files.permits(made)})
+    return {"project_overlaps": overlaps}
+
+
+def write_construction(made: town.Town, out: Path) -> dict[str, Any]:
+    cranes, pairs = construction.cranes(made)
+    lines, gaps = construction.power_lines(made)
+    files.write_gpkg(out / "工地.gpkg", {"construction_site": construction.sites(made), "基坑": construction.excavations(made), "塔机": cranes, "power_line": lines})
+    return {"crane_pairs": pairs, "crane_power_line": gaps}
+
+
+def write_sensing(made: town.Town, out: Path, pipes: dict[str, list[Pipe]]) -> list[dict[str, Any]]:
+    sensors = sensing.sensors(made, pipes["pipe_water"])
+    rows, planted = sensing.observations(made, sensors)
+    files.write_gpkg(out / "devices.gpkg", {"sensor": sensors, **sensing.devices(made)})
+    files.write_csv(out / "sensor_obs_202606.csv", rows)
+    files.write_csv(out / "建筑能耗_2025.csv", sensing.energy(made), encoding="gb18030")
+    files.write_geojson(out / "event.geojson", sensing.events(made))
+    return planted
+
+
+
+def write_bim(out: Path) -> list[dict[str, Any]]:
+    """The building models, when their maker is there."""
     try:
         from sample_data.maker import bim
     except ImportError:
