@@ -1,6 +1,6 @@
 // The panel with the attributes of the feature that was clicked, read from OGC API Features.
 import { getJson, resolve, type Bilingual } from "./config";
-import { h } from "./dom";
+import { h, icon } from "./dom";
 import type { Texts } from "./language";
 
 export interface Picked {
@@ -32,7 +32,7 @@ export class Details {
     private readonly texts: Texts,
     private readonly closed: () => void,
   ) {
-    const close = h("button", { type: "button", className: "icon", textContent: "✕" });
+    const close = h("button", { type: "button", className: "icon" }, icon("close"));
     close.addEventListener("click", () => this.close());
     this.link = h("a", { target: "_blank", rel: "noopener" });
     this.element = h(

@@ -29,3 +29,24 @@ export function slider(min: number, max: number, step: number, value: number, ch
   range.addEventListener("input", () => change(range.valueAsNumber));
   return range;
 }
+
+const ICONS = {
+  home: "M3 11.5 12 4l9 7.5M6 9.5V20h12V9.5",
+  close: "M6 6l12 12M18 6 6 18",
+  target: "M12 3v4M12 17v4M3 12h4M17 12h4M12 8.5a3.5 3.5 0 1 1 0 7 3.5 3.5 0 0 1 0-7",
+  up: "M6 15l6-6 6 6",
+  down: "M6 9l6 6 6-6",
+} as const;
+
+/** A line drawing of 18 px that takes the colour of the text; no icon font is needed. */
+export function icon(name: keyof typeof ICONS): SVGSVGElement {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "drawing");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(path);
+  return svg;
+}

@@ -13,7 +13,7 @@ const WORDS = {
   groundOpacity: { en: "Ground opacity", zh: "地面不透明度" },
   light: { en: "Light", zh: "光照" },
   shadows: { en: "Sun and shadows", zh: "日照与阴影" },
-  hour: { en: "Local solar time", zh: "地方太阳时" },
+  hour: { en: "Solar time", zh: "地方太阳时" },
   opacity: { en: "Opacity", zh: "不透明度" },
   flyTo: { en: "Fly to", zh: "飞到" },
   home: { en: "Whole city", zh: "全城视图" },

@@ -1,6 +1,6 @@
 // The panel at the left: layers with switches, imagery, ground, light, language.
 import type { Bilingual, ViewerConfig } from "./config";
-import { h, slider, toggle } from "./dom";
+import { h, icon, slider, toggle } from "./dom";
 import type { Imagery } from "./imagery";
 import type { Texts, Word } from "./language";
 import type { Layer2d } from "./layers2d";
@@ -43,13 +43,13 @@ export class Panel {
 
   private header(title: Bilingual, content: HTMLElement, actions: Actions): HTMLElement {
     const name = h("h1");
-    const home = this.button("home", "⌂", actions.home);
+    const home = this.button("home", "home", actions.home);
     const language = h("button", { type: "button", className: "language" });
     language.addEventListener("click", () => actions.language());
     const fold = h("button", { type: "button", className: "icon", attrs: { "aria-controls": content.id } });
     const render = (): void => {
       const folded = content.hidden;
-      fold.textContent = folded ? "▾" : "▴";
+      fold.replaceChildren(icon(folded ? "down" : "up"));
       fold.setAttribute("aria-expanded", `${!folded}`);
       fold.title = this.texts.word(folded ? "showPanel" : "hidePanel");
       fold.setAttribute("aria-label", fold.title);
@@ -92,7 +92,7 @@ export class Panel {
     const box = toggle(layer.config.on ?? true, (on) => layer.show(on));
     box.dataset["layer"] = layer.config.id;
     const opacity = slider(0.1, 1, 0.05, 1, (value) => layer.setOpacity(value));
-    const fly = this.button("flyTo", "⌖", () => layer.fly());
+    const fly = this.button("flyTo", "target", () => layer.fly());
     const note = h("small", { className: "muted" });
     const name = h("span");
     this.texts.bind(() => {
@@ -187,8 +187,8 @@ export class Panel {
     return h("label", { className: "line" }, name, control, ...rest);
   }
 
-  private button(word: Word, sign: string, action: () => void): HTMLButtonElement {
-    const button = h("button", { type: "button", className: "icon", textContent: sign });
+  private button(word: Word, drawing: Parameters<typeof icon>[0], action: () => void): HTMLButtonElement {
+    const button = h("button", { type: "button", className: "icon" }, icon(drawing));
     button.addEventListener("click", () => action());
     this.texts.bind(() => {
       button.title = this.texts.word(word);

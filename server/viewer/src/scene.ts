@@ -43,10 +43,12 @@ export function makeScene(container: HTMLElement, credits: HTMLElement): CesiumW
   scene.moon = undefined as never; // its texture is not shipped
   scene.backgroundColor = Color.fromCssColorString("#0b1118");
   scene.globe.baseColor = Color.fromCssColorString("#3a4754");
-  scene.globe.undergroundColor = Color.fromCssColorString("#1a1410");
+  scene.globe.undergroundColor = Color.fromCssColorString("#4d5964");
   scene.globe.depthTestAgainstTerrain = true;
   scene.globe.translucency.frontFaceAlphaByDistance = undefined as never;
   scene.pickTranslucentDepth = true;
+  scene.shadowMap.size = 4096;
+  viewer.camera.changed.addEventListener(() => fitShadows(viewer));
   viewer.screenSpaceEventHandler.removeInputAction(ScreenSpaceEventType.LEFT_DOUBLE_CLICK);
   return viewer;
 }
@@ -75,9 +77,14 @@ export function setSun(viewer: CesiumWidget, lon: number, hour: number, shadows:
   viewer.clock.shouldAnimate = false;
   viewer.scene.globe.enableLighting = shadows;
   viewer.scene.shadowMap.enabled = shadows;
-  viewer.scene.shadowMap.softShadows = true;
-  viewer.scene.shadowMap.size = 2048;
+  fitShadows(viewer);
   viewer.scene.requestRender();
+}
+
+/** A shadow map that reaches no further than the eye needs: spread over 5 km it is too coarse and stripes every wall. */
+function fitShadows({ camera, scene }: CesiumWidget): void {
+  const above = camera.positionCartographic.height - (scene.globe.getHeight(camera.positionCartographic) ?? 0);
+  scene.shadowMap.maximumDistance = Math.min(Math.max(Math.abs(above) * 4, 400), 8000);
 }
 
 export function viewOf(viewer: CesiumWidget): View {
@@ -108,7 +115,7 @@ export function homeView({ extent, origin }: ViewerConfig): View {
   const [west, south, east, north] = extent;
   const box = Rectangle.fromDegrees(west, south, east, north);
   const metres = Math.max(box.height, box.width * Math.cos(CesiumMath.toRadians((south + north) / 2))) * 6_371_000;
-  const range = Math.max(metres * 0.95, 300);
+  const range = Math.max(metres * 1.15, 300);
   const pitch = 40;
   const back = (range * Math.cos(CesiumMath.toRadians(pitch))) / 111_000;
   return {
