@@ -9,8 +9,8 @@ import numpy as np
 import shapely
 from shapely import LineString, Point, Polygon
 
-from sample_data.maker import admin, files, site
-from sample_data.maker.layout import Edge, ground
+from sample_data.maker import admin, files, shapes, site
+from sample_data.maker.layout import Block, Edge, ground
 from sample_data.maker.town import SPECIES, Town
 
 ROAD_NAMES_U, ROAD_NAMES_V = "海晏潮平云月清和松竹梅兰", "春夏秋冬东南西北中文武安"
@@ -44,9 +44,17 @@ def parking(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for block in town.plan.blocks:
         if block.kind in {"commerce", "hospital", "office", "public"}:
-            c = block.shape.centroid
-            rows.append({"id": f"PK{len(rows) + 1:02d}", "name": f"{block.code}停车场", "capacity": 60 + 15 * len(rows), "free": (37 * len(rows)) % 50, "geometry": c})
+            lot = shapes.place(shapes.rectangle(26, 16), *_lot_spot(block))
+            if not block.shape.contains(lot):
+                continue
+            rows.append({"id": f"PK{len(rows) + 1:02d}", "name": f"{block.code}停车场", "capacity": 60 + 15 * len(rows), "free": (37 * len(rows)) % 50, "geometry": lot})
     return files.frame(rows)
+
+
+def _lot_spot(block: Block) -> tuple[float, float]:
+    """The middle of the block's left-hand edge strip, which no building takes."""
+    e, n = site.grid_to_map(block.i * site.BLOCK_U_M + 80.0, block.j * site.BLOCK_V_M + 60.0)
+    return float(e), float(n)
 
 
 def greenway(town: Town) -> gpd.GeoDataFrame:
@@ -125,7 +133,7 @@ def sea_use(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for k, (n0, n1, code, name) in enumerate(((0, 420, "1802", "增养殖用海"), (480, 700, "2002", "航运用海"), (760, 1300, "2101", "风景旅游用海"), (1360, 2000, "2203", "海岸防护工程用海")), 1):
         box = shapely.box(site.E_MIN, site.N_MIN + n0, site.E_MAX, site.N_MIN + n1)
-        rows.append({"id": f"HY{k}", "name": name, "code": code, "geometry": town.plan.sea.buffer(-15).intersection(box)})
+        rows.append({"id": f"HY{k}", "name": name, "code": code, "code_system": "ydyh2023", "geometry": town.plan.sea.buffer(-15).intersection(box)})
     return files.frame(rows)
 
 

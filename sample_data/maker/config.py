@@ -53,16 +53,10 @@ skip = true
 path = "vector/标准地址.csv"
 layer = "address"
 crs = "EPSG:4549"
-columns = {x = "东坐标", y = "北坐标"}
 
 [[source]]
 path = "iot/建筑能耗_2025.csv"
 encoding = "gb18030"
-
-# What is planted in the data, for tests; no data itself.
-[[source]]
-path = "expected.json"
-skip = true
 """
 
 

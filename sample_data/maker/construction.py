@@ -26,7 +26,7 @@ def site_blocks(town: Town) -> list[tuple[str, str, Block]]:
 def sites(town: Town) -> gpd.GeoDataFrame:
     stages = ("基坑", "基坑", "前期", "主体")
     return files.frame([
-        {"工地编号": code, "名称": name, "施工单位": "清湾建工", "阶段": stage, "开工日期": "2025-03-01", "计划竣工": "2027-12-31", "geometry": block.shape}
+        {"工地编号": code, "名称": name, "施工单位": "清湾建工", "施工阶段": stage, "开工日期": "2025-03-01", "计划竣工日期": "2027-12-31", "geometry": block.shape}
         for (code, name, block), stage in zip(site_blocks(town), stages, strict=True)
     ])
 

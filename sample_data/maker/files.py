@@ -22,13 +22,16 @@ Row = dict[str, Any]
 
 def pin_dates() -> None:
     """Make GDAL write a fixed date instead of the clock's (gpkg_contents.last_change, DBF header)."""
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE, "SHAPE_ENCODING": ""})
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
 
 
 def frame(rows: list[Row], crs: str = site.CRS, digits: int = MILLIMETRES) -> gpd.GeoDataFrame:
     """Rows with a `geometry` each to a GeoDataFrame; coordinates rounded to `digits` decimals."""
     table = gpd.GeoDataFrame(rows, geometry="geometry", crs=crs)
-    table["geometry"] = rounded(table.geometry.to_numpy(), digits)
+    shapes = rounded(table.geometry.to_numpy(), digits)
+    broken = ~shapely.is_valid(shapes)  # a spike thinner than the rounding step: snap these with their topology kept
+    shapes[broken] = shapely.set_precision(table.geometry.to_numpy()[broken], 10.0**-digits)
+    table["geometry"] = shapes
     return table
 
 

@@ -162,7 +162,7 @@ def projects(town: Town, lines: dict[str, gpd.GeoDataFrame]) -> tuple[gpd.GeoDat
     def add(name: str, shape: BaseGeometry, use: str, stage: str, note: str) -> None:
         shape = files.rounded(shape)
         code = f"2026-XM-{len(rows) + 1:03d}"
-        rows.append({"project_code": code, "name": name, "stage": stage, "planned_use": use, "approved_area_m2": round(ellipsoidal_m2(shape), 2), "geometry": MultiPolygon([shape])})
+        rows.append({"project_code": code, "name": name, "stage": stage, "planned_use": use, "code_system": "ydyh2023", "approved_area_m2": round(ellipsoidal_m2(shape), 2), "geometry": MultiPolygon([shape])})
         truths.append({"project_code": code, "note": note, **_overlaps(shape, lines)})
 
     for k, (inside, note) in enumerate(((20.0, "over"), (6.0, "over"), (1.2, "over"), (0.4, "over"), (0.012, "sliver"), (0.0, "touching"), (-0.5, "clear"), (-3.0, "clear"))):

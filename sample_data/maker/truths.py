@@ -63,7 +63,7 @@ def ground_heights(dem: Path) -> list[dict[str, float]]:
         z, transform = src.read(1).astype(float), src.transform
     rows = []
     for e, n in CHECK_POINTS:
-        col, row = ~transform * (e, n)
+        col, row = (e - transform.c) / transform.a, (n - transform.f) / transform.e
         c, r = col - 0.5, row - 0.5
         c0, r0 = int(np.floor(c)), int(np.floor(r))
         a, b = c - c0, r - r0
