@@ -9,7 +9,8 @@ origin = [121.0, 28.1]       # longitude, latitude
 height_model = "egm96"
 
 [[source]]
-path = "pipes/*.shp"         # a pattern below the folder; every block that matches a file counts, the later one wins
+path = "pipes/*.shp"         # below the folder; `**/` is any folder; without `/` a name in any folder.
+                             # Every table that matches a file counts; what a later one says goes before
 layer = "pipe_water"
 crs = "EPSG:4549"
 encoding = "gb18030"
@@ -22,10 +23,11 @@ skip = false
 ```
 """
 
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +90,19 @@ class CityToml:
         """True if the file is to be passed over."""
         return bool(self._said(path).get("skip", False))
 
-    def unmatched(self, paths: Iterable[Path]) -> list[Issue]:
-        """An issue for each pattern that matches none of the files: usually a typing error."""
-        known = list(paths)
+    def unmatched(self) -> list[Issue]:
+        """An issue for each pattern that matches no file of the folder: usually a typing error."""
+        paths = [path for path in self.folder.rglob("*") if path.is_file()] if self.sources else []
         return [
-            Issue("PATTERN_MATCHES_NOTHING", f"{FILE} [[source]] {number}", f"{row['path']!r} matches no file.", "Correct the pattern or remove the table.")
+            Issue(
+                "PATTERN_MATCHES_NOTHING",
+                f"{FILE} [[source]] {number}",
+                f"{row['path']!r} matches no file.",
+                "Correct the pattern or remove the table.",
+            )
             for number, row in enumerate(self.sources, 1)
-            if not any(self._matches(row["path"], path) for path in known)
-        ]  # fmt: skip
+            if not any(self._matches(row["path"], path) for path in paths)
+        ]
 
     def _said(self, path: Path) -> dict[str, Any]:
         said: dict[str, Any] = {}
@@ -106,9 +113,16 @@ class CityToml:
         return said
 
     def _matches(self, pattern: str, path: Path) -> bool:
-        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        name = inside.as_posix()
-        return fnmatchcase(name, pattern) or fnmatchcase(f"/{name}", f"*/{pattern}") or inside.full_match(pattern)
+        name = (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
+        return bool(_pattern(pattern).fullmatch(name if "/" in pattern else path.name))
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    """`*` and `?` stay inside a folder, `**` does not; without `/` it speaks of names in any folder."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", text.removeprefix("./"))
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
 
 
 def load(folder: Path) -> CityToml:
@@ -119,7 +133,9 @@ def load(folder: Path) -> CityToml:
     try:
         document = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.", "Correct that place.", code="CITY_TOML_BROKEN") from error
+        raise InvalidInput(
+            f"{path} cannot be read: {error}.", "Correct that place.", code="CITY_TOML_BROKEN"
+        ) from error
     _check(document, _TOP, "the top level")
     rows = document.get("source", [])
     for number, row in enumerate(rows, 1):
@@ -140,7 +156,9 @@ def load(folder: Path) -> CityToml:
 
 
 def _wrong(key: str, where: str, problem: str, hint: str = "") -> InvalidInput:
-    return InvalidInput(f"{FILE}, {where}: {key} {problem}.", hint or "See the guide to city.toml.", code="CITY_TOML_WRONG")
+    return InvalidInput(
+        f"{FILE}, {where}: {key} {problem}.", hint or "See the guide to city.toml.", code="CITY_TOML_WRONG"
+    )
 
 
 def _check(table: dict[str, Any], allowed: dict[str, tuple[type, ...]], where: str) -> None:

@@ -2,8 +2,10 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from ingest.units import split_unit
+from layers import catalogue
 from layers.catalogue import Attribute, LayerType
 
 DBF_NAME_BYTES = 10
@@ -35,18 +37,25 @@ def match(layer_type: LayerType, columns: Sequence[str], hinted: Mapping[str, st
     for column in free:
         bare.setdefault(fold(split_unit(column)[0]), column)
     longest = max(len(names_of(each)) for each in layer_type.attributes)
-    for table in (folded, bare):
-        for rank in range(longest):
-            _take(layer_type, rank, table, found)
+    # attributes of the layer's own speak before those that every layer has: a site's 阶段 is not the common one
+    for attributes in (layer_type.attributes[n_common() :], layer_type.attributes[: n_common()]):
+        for table in (folded, bare):
+            for rank in range(longest):
+                _take(attributes, rank, table, found)
     if cut:
         _take_cut(layer_type, free, found)
     return found
 
 
-def _take(layer_type: LayerType, rank: int, table: dict[str, str], found: dict[str, str]) -> None:
+@lru_cache(maxsize=1)
+def n_common() -> int:
+    """How many attributes, at the beginning, every layer type has."""
+    return len(catalogue.from_fields("none", "none", "none", {}).attributes)
+
+
+def _take(attributes: Sequence[Attribute], rank: int, table: dict[str, str], found: dict[str, str]) -> None:
     used = set(found.values())
-    # own attributes speak before common ones: `name` must not take a column that a special attribute claims
-    for attribute in reversed(layer_type.attributes):
+    for attribute in attributes:
         names = names_of(attribute)
         if attribute.name in found or rank >= len(names):
             continue

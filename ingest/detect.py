@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ingest import columns as names
 from ingest.geometry import kind
+from ingest.place import toml_lines
 from layers import catalogue
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
@@ -190,10 +191,10 @@ def _own(file_name: str, table_name: str, schema: pa.Schema, geometry_type: str,
         layer_id, table_name, empty.geometry, {name: _plain(type_) for name, type_ in fields.items()}
     )
     maybe = f" It could be {', '.join(candidates)}." if candidates else ""
-    lines = f'[[source]] path = "{file_name}" layer = "{candidates[0] if candidates else "building"}"'
+    lines = toml_lines(file_name, layer=candidates[0] if candidates else "building")
     issue = Issue(
         "LAYER_TYPE_UNKNOWN", table_name, f"{table_name!r} is none of the catalogue's layers by name or columns; it is kept as layer {layer_id!r}.{maybe}",
-        f"If it is one, write into city.toml: {lines}", "warning",
+        f"If it is one, write into city.toml:\n{lines}", "warning",
     )  # fmt: skip
     return Detection(made, is_own=True, columns=columns, issues=(issue,))
 

@@ -143,7 +143,7 @@ class IdMaker:
             how = (
                 "the file's feature numbers"
                 if plan.persistent
-                else "a hash of each geometry, so they change when it changes"
+                else "a hash of each feature's geometry (of its values, where it has none)"
             )
             message = f"No column holds a unique id; ids were made from {how}."
             return [Issue("ID_MADE", plan.prefix, message, 'Name the column in city.toml: id_column = "…".', "info")]

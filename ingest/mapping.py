@@ -71,7 +71,7 @@ class Mapper:
         return units.split_unit(column)[1] if attribute.unit else None
 
     def apply(self, table: pa.Table, ids: Sequence[str]) -> tuple[pa.Table, list[str | None]]:
-        """n rows under the file's column names -> n rows under the schema's, and n JSON objects (or None)."""
+        """Rows (n) under the file's column names -> n rows under the schema's, and n JSON objects (or None)."""
         n_rows = table.num_rows
         kept: dict[str, pa.Array] = {column: _whole(table, column) for column in self._rest}
         spoiled: dict[str, NDArray[np.bool_]] = {}

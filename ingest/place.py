@@ -1,5 +1,6 @@
 """The CRS of a source: what the file says, else what was told, else a refusal with the line to write."""
 
+import json
 import math
 
 from layers import crs
@@ -13,8 +14,14 @@ from layers.source import Hints
 def missing(name: str, what: str = "") -> CrsMissing:
     """The refusal of a source without CRS, with the lines that cure it."""
     problem = f"{name} does not say which coordinate reference system it is in{what}."
-    hint = f'Write into city.toml: [[source]] path = "{name}" crs = "EPSG:4549" (with the true code).'
+    hint = f"Write into city.toml, with the true code:\n{toml_lines(name, crs='EPSG:4549')}"
     return CrsMissing(problem, hint, code="CRS_MISSING")
+
+
+def toml_lines(name: str, **keys: str) -> str:
+    """The `[[source]]` table to add to city.toml, ready to copy."""
+    rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in {"path": name, **keys}.items()]
+    return "\n".join(["[[source]]", *rows])
 
 
 def certificate(

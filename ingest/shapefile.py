@@ -123,9 +123,12 @@ def _gdal_name(name: str) -> str:
 
 
 def _decodes(texts: list[bytes], name: str) -> bool:
+    """True if every text decodes; a character that the field's width cut in two does not count against it."""
     try:
+        decoder = codecs.getincrementaldecoder(name)()
         for text in texts:
-            text.decode(name)
+            decoder.reset()
+            decoder.decode(text)
     except (UnicodeDecodeError, LookupError):
         return False
     return True

@@ -131,7 +131,7 @@ class FeatureStream:
             message = f"{self._n_flat} features have heights that are all 0 or -9999, or not numbers; they are kept without heights."
             issues.append(Issue("Z_EMPTY", self.layer.name, message, "", "info"))
         for feature_id, change in list(self._repaired.items())[:100]:
-            message = f"The polygon was not valid and was repaired; its area changed by {change:.2%}."
+            message = f"The polygon was not valid and was repaired; its area changed by {change:.2g} of it."
             issues.append(
                 Issue("GEOMETRY_REPAIRED", f"id {feature_id}", message, "Correct it in the source.", "warning")
             )

@@ -12,7 +12,7 @@ TO_BASE: dict[str, tuple[str, float]] = {
     "ft": ("m", 0.3048), "in": ("m", 0.0254), "英尺": ("m", 0.3048), "英寸": ("m", 0.0254), "us-ft": ("m", 1200 / 3937),
     "cm2": ("m2", 1e-4), "m2": ("m2", 1.0), "㎡": ("m2", 1.0), "平方米": ("m2", 1.0), "平米": ("m2", 1.0), "ha": ("m2", 1e4),
     "公顷": ("m2", 1e4), "km2": ("m2", 1e6), "平方公里": ("m2", 1e6), "亩": ("m2", 10000 / 15), "mu": ("m2", 10000 / 15),
-    "m3": ("m3", 1.0), "立方米": ("m3", 1.0), "l": ("m3", 0.001), "万m3": ("m3", 1e4), "万立方米": ("m3", 1e4), "亿m3": ("m3", 1e8),
+    "m3": ("m3", 1.0), "立方米": ("m3", 1.0), "l": ("m3", 0.001), "万m3": ("m3", 1e4), "1e4m3": ("m3", 1e4), "10^4m3": ("m3", 1e4), "万立方米": ("m3", 1e4), "万方": ("m3", 1e4), "亿m3": ("m3", 1e8),
     "v": ("kV", 0.001), "伏": ("kV", 0.001), "kv": ("kV", 1.0), "千伏": ("kV", 1.0),
     "pa": ("MPa", 1e-6), "kpa": ("MPa", 1e-3), "千帕": ("MPa", 1e-3), "mpa": ("MPa", 1.0), "兆帕": ("MPa", 1.0), "bar": ("MPa", 0.1),
     "pct": ("pct", 1.0), "%": ("pct", 1.0), "‰": ("pct", 0.1), "deg": ("deg", 1.0), "°": ("deg", 1.0), "度": ("deg", 1.0),
@@ -40,12 +40,16 @@ def narrow(text: str) -> str:
 
 def is_unit(text: str) -> bool:
     """True if the text names a unit that is known here."""
-    return narrow(text).lower() in TO_BASE
+    return _key(text) in TO_BASE
+
+
+def _key(unit: str) -> str:
+    return "".join(narrow(unit).lower().split())
 
 
 def factor(source: str, target: str) -> float | None:
     """What a number in `source` is multiplied by to be in `target`; None when the units do not convert."""
-    source, target = narrow(source).lower(), narrow(target).lower()
+    source, target = _key(source), _key(target)
     if source == target:
         return 1.0
     if source not in TO_BASE or target not in TO_BASE:

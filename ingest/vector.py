@@ -187,7 +187,15 @@ def _stream(table: _Table, **options: Any) -> Iterator[tuple[pa.RecordBatch, str
             for batch in reader:
                 n_rows += batch.num_rows
                 yield batch, meta["geometry_name"] or "wkb_geometry"
-    except (DataLayerError, DataSourceError, FeatureError, GeometryError, pa.ArrowException, RuntimeError) as error:
+    except (
+        DataLayerError,
+        DataSourceError,
+        FeatureError,
+        GeometryError,
+        pa.ArrowException,
+        RuntimeError,
+        OSError,
+    ) as error:
         problem = f"{table.path.name}, table {table.name!r}, cannot be read beyond feature {n_rows}: {_sentence(error)}"
         raise InvalidInput(problem, "The file is damaged or cut off: export it again.", code="TRUNCATED") from error
 
@@ -223,7 +231,14 @@ def kind_known(geometry_type: str) -> bool:
     return shapes.kind(geometry_type) in {"Point", "LineString", "Polygon", "none"}
 
 
-_WKB_NAMES = dict.fromkeys(range(8, 15), "Curve") | {1: "Point", 2: "LineString", 3: "Polygon", 4: "MultiPoint", 5: "MultiLineString", 6: "MultiPolygon"}
+_WKB_NAMES = dict.fromkeys(range(8, 15), "Curve") | {
+    1: "Point",
+    2: "LineString",
+    3: "Polygon",
+    4: "MultiPoint",
+    5: "MultiLineString",
+    6: "MultiPolygon",
+}
 
 
 def wkb_type(wkb: bytes) -> str:
@@ -251,7 +266,9 @@ def _straight(table: _Table, raw: list[bytes | None], fids: list[int]) -> list[b
     if curved:
         from pyogrio.raw import read as read_rows
 
-        rows = read_rows(table.path, layer=table.info["layer"], fids=[fids[row] for row in curved], columns=[], return_fids=True)
+        rows = read_rows(
+            table.path, layer=table.info["layer"], fids=[fids[row] for row in curved], columns=[], return_fids=True
+        )
         straight = dict(zip(rows[1].tolist(), rows[2], strict=True))
         for row in curved:
             raw[row] = straight.get(fids[row], raw[row])
