@@ -1,0 +1,34 @@
+"""The conformance classes that are implemented and tested. URIs are compared literally by clients: keep the spelling."""
+
+_SPEC = "http://www.opengis.net/spec/"
+
+CLASSES: tuple[str, ...] = tuple(
+    _SPEC + each
+    for each in (
+        "ogcapi-common-1/1.0/conf/core",
+        "ogcapi-common-1/1.0/conf/landing-page",
+        "ogcapi-common-1/1.0/conf/json",
+        "ogcapi-common-1/1.0/conf/html",
+        "ogcapi-common-1/1.0/conf/oas30",
+        "ogcapi-common-2/1.0/conf/collections",
+        "ogcapi-common-3/1.0/conf/schemas",
+        "ogcapi-features-1/1.0/conf/core",
+        "ogcapi-features-1/1.0/conf/oas30",
+        "ogcapi-features-1/1.0/conf/geojson",
+        "ogcapi-features-1/1.0/conf/html",
+        "ogcapi-features-2/1.0/conf/crs",
+        "ogcapi-features-3/1.0/conf/queryables",
+        "ogcapi-features-3/1.0/conf/queryables-query-parameters",
+        "ogcapi-features-3/1.0/conf/filter",
+        "ogcapi-features-3/1.0/conf/features-filter",
+        # QGIS tests the older number of the schemas part
+        "ogcapi-features-5/1.0/conf/schemas",
+        "cql2/1.0/conf/cql2-text",
+        "cql2/1.0/conf/cql2-json",
+        "cql2/1.0/conf/basic-cql2",
+        "cql2/1.0/conf/advanced-comparison-operators",
+        # QGIS asks for -operators, the final standard says -functions
+        "cql2/1.0/conf/basic-spatial-functions",
+        "cql2/1.0/conf/basic-spatial-operators",
+    )
+)

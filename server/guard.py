@@ -1,0 +1,132 @@
+"""The outermost ASGI layer: limits on what a stranger can send, CORS, security headers, OPTIONS, access log.
+
+It stands outside Starlette's own error handling so that an error of ours carries these headers too.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.problems import problem
+from server.settings import Settings
+
+ACCESS = logging.getLogger("citytwin.access")
+ERRORS = logging.getLogger("citytwin.server")
+
+CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Content-Crs, Link, ETag, Content-Range, Accept-Ranges, OGC-NumberMatched"),
+)
+PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"Accept, Accept-Language, Content-Type, If-None-Match, If-Range, Range"),
+    (b"access-control-max-age", b"86400"),
+)
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
+
+
+class Guard:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        reply = _Reply(send, options=scope["method"] == "OPTIONS")
+        started = time.perf_counter()
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, reply)
+            else:
+                await self.app(scope, _capped(receive, self.settings.max_body_bytes), reply)
+        except _BodyTooLarge:
+            detail = f"The body is larger than {self.settings.max_body_bytes} bytes."
+            await problem(413, detail)(scope, receive, reply)
+        except Exception:  # the last line of defence; the trace goes to the log, not to the stranger
+            ERRORS.exception("%s %s", scope["method"], scope["path"])
+            if reply.status:
+                raise
+            await problem(500, "The server failed on this request; its log says why.")(scope, receive, reply)
+        finally:
+            if self.settings.access_log:
+                _log(scope, reply, time.perf_counter() - started)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        size = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+        if size > self.settings.max_url_bytes:
+            return problem(414, f"The address has {size} bytes; at most {self.settings.max_url_bytes} are read.")
+        if b"\0" in scope["path"].encode() or b"%00" in scope["query_string"]:
+            return problem(400, "The address has a NUL character in it.")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.settings.max_body_bytes:
+            return problem(413, f"The body has {int(length)} bytes; at most {self.settings.max_body_bytes} are read.")
+        return None
+
+
+class _BodyTooLarge(Exception):
+    """A body without a stated length grew beyond the limit."""
+
+
+class _Reply:
+    """Adds headers on the way out, and makes 204 with `Allow` out of the 405 that OPTIONS meets."""
+
+    def __init__(self, send: Send, *, options: bool) -> None:
+        self.send, self.options = send, options
+        self.status = 0
+        self.n_bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            if self.options and message["status"] == 405:
+                message["status"] = 204
+                headers = [(b"allow", allow + b", OPTIONS") for allow in _values(headers, b"allow")]
+                headers += PREFLIGHT
+            present = {name.lower() for name, _ in headers}
+            headers += [pair for pair in CORS + SECURITY if pair[0] not in present]
+            message["headers"] = headers
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            if self.status == 204:
+                message["body"] = b""
+            self.n_bytes += len(message.get("body", b""))
+        await self.send(message)
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key.lower() == name]
+
+
+def _capped(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def capped() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _BodyTooLarge
+        return message
+
+    return capped
+
+
+def _log(scope: Scope, reply: _Reply, seconds: float) -> None:
+    client = (scope.get("client") or ("-",))[0]
+    target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+    ACCESS.info(
+        "%s %s %s %d %d %.1fms",
+        client, scope["method"], target[:500].encode("unicode_escape").decode(), reply.status, reply.n_bytes, seconds * 1e3,
+    )  # fmt: skip

@@ -1,0 +1,274 @@
+"""pygeoapi, contained: landing page, conformance, OpenAPI, collections, schemas and queryables.
+
+Its configuration is a dict made from the catalogue for each state of the store; no files, no environment variables.
+Documents are made once for a placeholder base address and get the reader's own base on the way out, since
+`pygeoapi.api.API` fixes its base when it is built. What pygeoapi states wrongly for us (conformance, parameters,
+JSON-LD links, geometry queryables) is corrected on the finished document, in `server.openapi` and here.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from layers import crs
+from layers.catalogue import LayerType, Title
+from layers.errors import LayerNotFound
+from server import answer, conformance, openapi
+from server.providers import OWN_FIELDS
+from server.serving import AssetLayer, Snapshot
+from twin.store.interface import LayerInfo
+
+BASE = "http://base.citytwin.invalid"
+TEMPLATES = Path(__file__).parent / "templates"
+NOT_SERVED = {"application/ld+json", "text/csv; charset=utf-8"}
+"""Formats that pygeoapi links to and these routes do not give."""
+RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
+
+GEOMETRY_SCHEMAS = {
+    "point": "Point", "linestring": "LineString", "polygon": "Polygon",
+    "multipoint": "MultiPoint", "multilinestring": "MultiLineString", "multipolygon": "MultiPolygon",
+}  # fmt: skip
+HEIGHTS = Title(
+    "坐标中的Z为1985国家高程基准的正常高（米），不是椭球高。",
+    "Z in coordinates is the normal height in metres (1985 datum), not the ellipsoidal height.",
+)
+
+
+class _Asked:
+    """A request as `pygeoapi.api.APIRequest` wants to see it: format and language already decided."""
+
+    def __init__(self, language: str, *, html: bool) -> None:
+        self.query_params = {"f": "html" if html else "json", "lang": language}
+        self.headers: dict[str, str] = {}
+        self.scope = {"path": "/"}
+
+
+class Documents:
+    """All documents of one snapshot that pygeoapi makes. Thread-safe: nothing is changed after construction."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        from pygeoapi.api import API
+        from pygeoapi.openapi import get_oas_30
+
+        if not logging.getLogger().handlers:
+            # pygeoapi would send the root logger to stdout, where our results go
+            logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        self.snapshot = snapshot
+        config = _config(snapshot)
+        self.openapi = openapi.corrected(get_oas_30(config), snapshot)
+        self.api = API(config, self.openapi)
+
+    def page(self, kind: str, layer_id: str | None, language: str, *, html: bool) -> tuple[bytes, str]:
+        """Body (with the placeholder base) and media type of one document; LayerNotFound for an unknown layer."""
+        if layer_id is not None:
+            self.snapshot.type_of(layer_id)
+        return self.snapshot.make(
+            ("page", kind, layer_id, language, html), lambda: self._page(kind, layer_id, language, html)
+        )
+
+    def _page(self, kind: str, layer_id: str | None, language: str, html: bool) -> tuple[bytes, str]:
+        if kind == "conformance":
+            document = {"conformsTo": sorted(conformance.CLASSES)}
+            return (
+                self.render("conformance.html", document, language)
+                if html
+                else (answer.json_bytes(document), answer.JSON)
+            )
+        headers, status, content = self._ask(kind, layer_id, language, html)
+        if status != 200:
+            raise LayerNotFound(f"{layer_id}/{kind}", list(self.snapshot.vectors))
+        if html:
+            return content.encode(), "text/html; charset=utf-8"
+        document = self._corrected(kind, orjson.loads(content), language)
+        return answer.json_bytes(document), headers["Content-Type"]
+
+    def _ask(self, kind: str, layer_id: str | None, language: str, html: bool) -> tuple[dict[str, str], int, str]:
+        from pygeoapi import api as functions
+        from pygeoapi.api import APIRequest, itemtypes
+
+        request = APIRequest(_Asked(language, html=html), self.api.locales)
+        if kind == "landing":
+            return functions.landing_page(self.api, request)
+        if kind == "openapi":
+            return functions.openapi_(self.api, request)
+        if kind == "schema":
+            return functions.get_collection_schema(self.api, request, layer_id)
+        if kind == "queryables":
+            return itemtypes.get_collection_queryables(self.api, request, layer_id)
+        return functions.describe_collections(self.api, request, layer_id)
+
+    def render(self, template: str, data: dict[str, Any], language: str) -> tuple[bytes, str]:
+        """One of the HTML templates with our own data."""
+        from babel import Locale
+        from pygeoapi.util import render_j2_template
+
+        templates = self.api.config["server"]["templates"]
+        html = render_j2_template(self.api.tpl_config, templates, template, data, Locale(language))
+        return html.encode(), "text/html; charset=utf-8"
+
+    def _corrected(self, kind: str, document: dict[str, Any], language: str) -> dict[str, Any]:
+        if kind == "landing":
+            return document | {"links": landing_links(document["links"])}
+        if kind == "collections":
+            links = [link for link in document["links"] if link.get("type") not in NOT_SERVED]
+            return document | {"links": links, "collections": [self._collection(c) for c in document["collections"]]}
+        if kind == "collection":
+            return self._collection(document)
+        if kind in {"schema", "queryables"}:
+            return self._fields(document, language, with_own=kind == "schema")
+        return document
+
+    def _collection(self, document: dict[str, Any]) -> dict[str, Any]:
+        layer_id = document["id"]
+        document["links"] = [
+            link | {"href": link["href"].replace(f"{BASE}?", f"{BASE}/?")}
+            for link in document["links"]
+            if link.get("type") not in NOT_SERVED
+        ]
+        if layer_id in self.snapshot.vectors:
+            document["itemCount"] = self.snapshot.vectors[layer_id].count
+        return document
+
+    def _fields(self, document: dict[str, Any], language: str, *, with_own: bool) -> dict[str, Any]:
+        layer_type = self.snapshot.type_of(document["$id"].split("/collections/")[1].split("/")[0])
+        document["$id"] = document["$id"].split("?")[0]
+        properties = document["properties"]
+        for attribute in layer_type.attributes:
+            properties.get(attribute.name, {})["title"] = getattr(attribute.title, language)
+        properties["id"] |= {"title": "id", "x-ogc-role": "id"}
+        if with_own:
+            properties |= {name: dict(schema) for name, schema in OWN_FIELDS.items() if name not in properties}
+        if layer_type.geometry == "none":
+            del properties["geometry"]
+        else:
+            properties["geometry"] = geometry_schema(layer_type)
+        return document
+
+
+def geometry_schema(layer_type: LayerType) -> dict[str, Any]:
+    """The geometry property. QGIS pushes spatial filters only for a `$ref` to geojson.org."""
+    name = GEOMETRY_SCHEMAS.get(layer_type.geometry.lower().removesuffix("z"), "Geometry")
+    kind = name.lower() if name != "Geometry" else "any"
+    return {
+        "$ref": f"https://geojson.org/schema/{name}.json",
+        "format": f"geometry-{kind}",
+        "x-ogc-role": "primary-geometry",
+    }
+
+
+def landing_links(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """pygeoapi's links without what we do not serve, and ours."""
+    dropped = {RELATION + "tiling-schemes", "service-doc", "about"}
+    kept = [
+        link | {"href": link["href"].replace(f"{BASE}?", f"{BASE}/?").replace(f"{BASE}/openapi", f"{BASE}/api")}
+        for link in links
+        if link["rel"] not in dropped and link.get("type") not in NOT_SERVED
+    ]
+    return kept + [
+        {"rel": "related", "type": kind, "title": title, "href": BASE + path}
+        for path, kind, title in (
+            ("/viewer/", "text/html", "3D viewer"),
+            ("/qgis/city.qgs", "application/x-qgis-project", "QGIS project with every layer"),
+            ("/3dtiles/tileset.json", "application/json+3dtiles", "3D Tiles of the whole city"),
+            ("/terrain/layer.json", answer.JSON, "Terrain (quantized mesh)"),
+        )
+    ]
+
+
+def _config(snapshot: Snapshot) -> dict[str, Any]:
+    config = snapshot.city.config
+    title = {"zh": config.title_in("zh"), "en": config.title_in("en")}
+    settings = snapshot.settings
+    return {
+        "server": {
+            "url": BASE,
+            "encoding": "utf-8",
+            "languages": ["zh", "en"],
+            "mimetype": "application/json; charset=UTF-8",
+            "limits": {"default_items": settings.default_limit, "max_items": settings.max_limit},
+            "map": {"url": "", "attribution": ""},
+            "templates": {"path": str(TEMPLATES)},
+        },
+        "logging": {"level": "ERROR"},
+        "metadata": {
+            "identification": {
+                "title": title,
+                "description": title,
+                "keywords": ["CIM", "3D", "GIS"],
+                "terms_of_service": "",
+                "url": BASE,
+            },
+            "license": {"name": "", "url": ""},
+            "provider": {"name": title, "url": BASE},
+            "contact": {"name": title},
+        },
+        "resources": {
+            **{key: _vector(info, snapshot) for key, info in snapshot.vectors.items()},
+            **{key: _files(layer, snapshot) for key, layer in snapshot.files.items()},
+        },
+    }
+
+
+def _resource(layer_type: LayerType, snapshot: Snapshot, provider: dict[str, Any], links: list[Any]) -> dict[str, Any]:
+    description = layer_type.description or layer_type.title
+    both = {"zh": f"{description.zh} {HEIGHTS.zh}", "en": f"{description.en} {HEIGHTS.en}"}
+    return {
+        "type": "collection",
+        "title": layer_type.title.to_dict(),
+        "description": both,
+        "keywords": [layer_type.category, *(f"CIM{level}" for level in layer_type.level)],
+        "extents": {
+            "spatial": {"bbox": list(snapshot.lonlat(snapshot.bounds_of(layer_type.id))), "crs": crs.CRS84_URI}
+        },
+        "links": links,
+        "providers": [provider],
+    }
+
+
+def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
+    provider = {
+        "type": "feature",
+        "name": "server.providers.LayerProvider",
+        "data": info.type,
+        "id_field": "id",
+        "crs": [crs.uri(name) for name in snapshot.crs_names],
+        "storage_crs": crs.uri(snapshot.city.config.crs),
+    }
+    url = f"{BASE}/collections/{info.id}"
+    links = []
+    if info.type.geometry != "none":
+        links.append(_link("related", answer.JSON, "TileJSON (MVT)", f"{url}/tilejson.json"))
+    if info.mesh_count:
+        links.append(_link("related", "application/json+3dtiles", "3D Tiles", f"{url}/3dtiles/tileset.json"))
+        explicit = f"{url}/3dtiles/explicit/tileset.json"
+        links.append(_link("related", "application/json+3dtiles", "3D Tiles, explicit, float32 (QGIS)", explicit))
+    return _resource(info.type, snapshot, provider, links)
+
+
+def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
+    url = f"{BASE}/collections/{layer.id}"
+    links = []
+    for asset in layer.assets:
+        size = (snapshot.city.folder / asset.path).stat().st_size
+        kind, name = FILES[asset.kind]
+        links.append(_link("enclosure", kind, asset.title or asset.id, f"{url}/{name}?asset={asset.id}", length=size))
+    if layer.id == "dem":
+        links.append(_link("related", answer.JSON, "Terrain (quantized mesh)", f"{BASE}/terrain/layer.json"))
+    if layer.type.geometry == "raster":
+        links.append(_link("related", answer.JSON, "TileJSON (image)", f"{url}/tilejson.json"))
+    # a type that pygeoapi has no module for: it lists the collection and offers nothing of its own
+    return _resource(layer.type, snapshot, {"type": "file", "name": "file", "data": layer.type}, links)
+
+
+FILES = {
+    "points": ("application/vnd.laszip+copc", "points.copc.laz"),
+    "raster": ("image/tiff; application=geotiff; profile=cloud-optimized", "raster.tif"),
+}
+"""Media type and file name of an asset, by its kind."""
+
+
+def _link(rel: str, kind: str, title: str, href: str, **more: Any) -> dict[str, Any]:
+    return {"rel": rel, "type": kind, "title": title, "href": href} | more

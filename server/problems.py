@@ -1,0 +1,50 @@
+"""One table from errors to statuses; every error leaves as an RFC 9457 problem."""
+
+import logging
+from http import HTTPStatus
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from layers.errors import CityTwinError, Forbidden, InvalidInput, NotFound
+
+LOG = logging.getLogger("citytwin.server")
+
+STATUS: dict[type[Exception], int] = {InvalidInput: 400, NotFound: 404, Forbidden: 403, CityTwinError: 500}
+"""The nearest base class wins."""
+
+
+def status_of(error: CityTwinError) -> int:
+    """The HTTP status of an error of the house."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, code: str | None = None) -> Response:
+    """A problem document (`application/problem+json`)."""
+    body: dict[str, object] = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase}
+    body |= {"detail": detail} if detail else {}
+    body |= {"code": code} if code else {}
+    return Response(orjson.dumps(body), status, headers=headers, media_type="application/problem+json")
+
+
+async def on_city_error(_: Request, error: Exception) -> Response:
+    """An error of the house: its sentence is meant for the reader."""
+    if not isinstance(error, CityTwinError):
+        raise error
+    status = status_of(error)
+    if status >= 500:
+        LOG.error("%s", error, exc_info=error)
+    return problem(status, str(error), code=error.code)
+
+
+async def on_http_error(_: Request, error: Exception) -> Response:
+    """404 for an unknown path, 405 for a method that the path does not have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+    return problem(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+HANDLERS = {CityTwinError: on_city_error, HTTPException: on_http_error}

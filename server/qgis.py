@@ -1,0 +1,242 @@
+"""`/qgis/city.qgs`: a QGIS 3.40 project with every layer, styled from the catalogue, over this server's addresses.
+
+QGIS fills in what a project leaves out; the elements written here are those without which a layer is not found,
+not placed or not coloured (checked in QGIS 3.40.6). Layers get correct extents and the project
+`TrustStoredLayerStatistics`: otherwise QGIS zooms to degrees in a projected layer (qgis/QGIS#63984).
+"""
+
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from layers import crs
+from layers.catalogue import LayerType
+from layers.crs import Bounds
+from server import answer, parameters
+from server.maptiles import image_path, zooms
+from server.ogc import FILES
+from server.serving import Snapshot, base, language, not_flat, snapshot
+from twin.store.interface import Asset, LayerInfo
+
+QGS = "application/x-qgis-project"
+GROUPS = {
+    "base": ("时空基础数据", "Base"),
+    "survey": ("资源调查数据", "Resource survey"),
+    "plan": ("规划管控数据", "Planning control"),
+    "project": ("工程建设项目数据", "Construction projects"),
+    "public": ("公共专题数据", "Public themes"),
+    "iot": ("物联感知数据", "Sensing"),
+    "cim_product": ("CIM成果数据", "CIM products"),
+}
+THREE_D = ("三维模型", "3D models")
+SYMBOLS = {"polygon": ("fill", "SimpleFill"), "linestring": ("line", "SimpleLine"), "point": ("marker", "SimpleMarker")}
+GEOMETRY_NAMES = {"polygon": "Polygon", "linestring": "Line", "point": "Point"}
+
+
+def project(request: Request) -> Response:
+    """The project file; `lang` chooses the language of the layer names."""
+    parameters.once(request.query_params, ("lang",))
+    city, address, code = snapshot(request), base(request), language(request)
+    tag = answer.etag(city.version, "qgs", address, code)
+    headers = {"Content_Disposition": 'attachment; filename="city.qgs"'}
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(answer.headers_for(tag, **headers))
+    return answer.conditional(request, document(city, address, code), QGS, tag, **headers)
+
+
+def document(city: Snapshot, address: str, code: str) -> bytes:
+    """The project as XML."""
+    config = city.city.config
+    root = ET.Element("qgis", version="3.40.0", projectname=config.title_in(code))
+    _text(root, "title", config.title_in(code))
+    ET.SubElement(root, "projectFlags", set="TrustStoredLayerStatistics")
+    _srs(ET.SubElement(root, "projectCrs"), config.crs)
+    tree = ET.SubElement(root, "layer-tree-group")
+    layers = ET.SubElement(root, "projectlayers")
+    writer = _Writer(city, address, code, tree, layers)
+    writer.write()
+    bounds = city.city_bounds
+    if bounds:
+        _view(root, city, not_flat(bounds))
+    return b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, "utf-8")
+
+
+class _Writer:
+    """Appends layers to the project and to its tree; what comes first in the tree is drawn on top."""
+
+    def __init__(self, city: Snapshot, address: str, code: str, tree: ET.Element, layers: ET.Element) -> None:
+        self.city, self.address, self.code = city, address, code
+        self.tree, self.layers = tree, layers
+        self.groups: dict[str, ET.Element] = {}
+
+    def write(self) -> None:
+        """All layers: 3D models, features by category, point clouds, images, elevation, terrain."""
+        three_d = self._group("3d", THREE_D)
+        for info in self.city.vectors.values():
+            if info.mesh_count:
+                self._tiles(three_d, info)
+        for key, names in GROUPS.items():
+            members = [info for info in self.city.vectors.values() if info.type.category == key]
+            members.sort(key=_drawing_order)
+            for info in members:
+                self._features(self._group(key, names), info)
+        for layer in self.city.files.values():
+            group = self._group(layer.type.category, GROUPS.get(layer.type.category, GROUPS["public"]))
+            for position, asset in enumerate(layer.assets):
+                self._asset(group, layer.type, asset, first=position == 0)
+        if "dem" in self.city.files:
+            source = f"url={self.address}/terrain/layer.json"
+            title = ("地形（quantized mesh）", "Terrain (quantized mesh)")[self.code == "en"]
+            self._layer(three_d, "terrain", "tiled-scene", "quantizedmesh", source, title, None, None)
+
+    def _group(self, key: str, names: tuple[str, str]) -> ET.Element:
+        if key not in self.groups:
+            name = names[self.code == "en"]
+            group = ET.SubElement(self.tree, "layer-tree-group", name=name, checked="Qt::Checked", expanded="1")
+            self.groups[key] = group
+        return self.groups[key]
+
+    def _title(self, layer_type: LayerType) -> str:
+        return str(getattr(layer_type.title, self.code))
+
+    def _features(self, group: ET.Element, info: LayerInfo) -> None:
+        source = (
+            "pagingEnabled='true' preferCoordinatesForWfsT11='false' restrictToRequestBBOX='1' "
+            f"srsname='{self.city.city.config.crs}' typename='{info.id}' url='{self.address}/' version='OGC_API_FEATURES'"
+        )
+        kind = _simple(info.type.geometry)
+        bounds = info.bounds or (self.city.city_bounds if kind else None)
+        shown = info.id in {"building", "road", "river"}
+        layer = self._layer(
+            group, info.id, "vector", "OAPIF", source, self._title(info.type), self.city.city.config.crs, bounds, shown
+        )
+        layer.set("geometry", GEOMETRY_NAMES.get(kind, "No geometry"))
+        if kind:
+            _renderer(layer, kind, str(info.type.style.get("color", "#888888")))
+
+    def _tiles(self, group: ET.Element, info: LayerInfo) -> None:
+        source = f"url={self.address}/collections/{info.id}/3dtiles/explicit/tileset.json"
+        self._layer(
+            group, f"{info.id}_3d", "tiled-scene", "cesiumtiles", source, f"{self._title(info.type)} 3D", None, None
+        )
+
+    def _asset(self, group: ET.Element, layer_type: LayerType, asset: Asset, *, first: bool) -> None:
+        title = f"{self._title(layer_type)} {asset.epoch or ''}".strip()
+        layer_id = f"{asset.layer}_{asset.id}"
+        url = f"{self.address}/collections/{asset.layer}/{FILES[asset.kind][1]}?asset={quote(asset.id, safe='')}"
+        if asset.kind == "points":
+            self._layer(group, layer_id, "point-cloud", "copc", url, title, asset.crs, asset.bounds)
+        elif layer_type.id == "dom":
+            low, high = zooms(asset)
+            template = quote(self.address + image_path(asset), safe=":/{}")
+            source = f"type=xyz&url={template}&zmin={low}&zmax={high}&crs=EPSG:3857"
+            bounds = crs.transform_bounds(asset.crs, "EPSG:3857", asset.bounds)
+            self._layer(group, layer_id, "raster", "wms", source, title, "EPSG:3857", bounds, shown=first)
+        else:
+            self._layer(group, layer_id, "raster", "gdal", f"/vsicurl/{url}", title, asset.crs, asset.bounds)
+
+    def _layer(
+        self,
+        group: ET.Element,
+        layer_id: str,
+        kind: str,
+        provider: str,
+        source: str,
+        title: str,
+        srs: str | None,
+        bounds: Bounds | None,
+        shown: bool = False,  # noqa: FBT001, FBT002
+    ) -> ET.Element:
+        ET.SubElement(
+            group, "layer-tree-layer", id=layer_id, name=title, source=source, providerKey=provider,
+            checked="Qt::Checked" if shown else "Qt::Unchecked", expanded="0",
+        )  # fmt: skip
+        layer = ET.SubElement(self.layers, "maplayer", type=kind)
+        _text(layer, "id", layer_id)
+        _text(layer, "datasource", source)
+        _text(layer, "layername", title)
+        if srs:
+            _srs(ET.SubElement(layer, "srs"), srs)
+        if bounds:
+            _extent(layer, not_flat(bounds))
+        _text(layer, "provider", provider)
+        return layer
+
+
+def _drawing_order(info: LayerInfo) -> int:
+    """Points over lines over areas."""
+    return ["point", "linestring", "polygon", ""].index(_simple(info.type.geometry))
+
+
+def _simple(geometry: str) -> str:
+    """`point`, `linestring`, `polygon`, or nothing."""
+    name = geometry.lower().removesuffix("z").removeprefix("multi")
+    return name if name in SYMBOLS else ""
+
+
+def _text(parent: ET.Element, name: str, text: str) -> None:
+    ET.SubElement(parent, name).text = text
+
+
+def _srs(parent: ET.Element, name: str) -> None:
+    authority = crs.horizontal(name)
+    inner = ET.SubElement(parent, "spatialrefsys", nativeFormat="Wkt")
+    if ":" in authority and len(authority) < 32:
+        _text(inner, "authid", authority)
+    else:
+        _text(inner, "wkt", authority)
+
+
+def _extent(parent: ET.Element, bounds: Bounds) -> None:
+    extent = ET.SubElement(parent, "extent")
+    for name, value in zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True):
+        _text(extent, name, repr(float(value)))
+
+
+def _view(root: ET.Element, city: Snapshot, bounds: Bounds) -> None:
+    canvas = ET.SubElement(root, "mapcanvas", name="theMapCanvas", annotationsVisible="1")
+    _text(canvas, "units", "meters")
+    _extent(canvas, bounds)
+    _srs(ET.SubElement(canvas, "destinationsrs"), city.city.config.crs)
+    settings = ET.SubElement(root, "ProjectViewSettings", UseProjectScales="0", rotation="0")
+    names = ("xmin", "ymin", "xmax", "ymax")
+    default = ET.SubElement(
+        settings, "DefaultViewExtent", {n: repr(float(v)) for n, v in zip(names, bounds, strict=True)}
+    )
+    _srs(default, city.city.config.crs)
+
+
+def _renderer(layer: ET.Element, kind: str, colour: str) -> None:
+    symbol_type, symbol_layer = SYMBOLS[kind]
+    renderer = ET.SubElement(layer, "renderer-v2", type="singleSymbol")
+    symbol = ET.SubElement(ET.SubElement(renderer, "symbols"), "symbol", name="0", type=symbol_type, alpha="1")
+    inner = ET.SubElement(symbol, "layer", {"class": symbol_layer, "enabled": "1", "pass": "0"})
+    options = ET.SubElement(inner, "Option", type="Map")
+    red, green, blue = _rgb(colour)
+    properties = {
+        "fill": {
+            "color": f"{red},{green},{blue},150",
+            "outline_color": f"{red},{green},{blue},255",
+            "outline_width": "0.3",
+        },
+        "line": {"line_color": f"{red},{green},{blue},255", "line_width": "0.5"},
+        "marker": {"color": f"{red},{green},{blue},255", "name": "circle", "size": "2.4"},
+    }[symbol_type]
+    for name, value in properties.items():
+        ET.SubElement(options, "Option", name=name, value=value, type="QString")
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    digits = colour.removeprefix("#")
+    try:
+        return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
+    except ValueError:
+        return 136, 136, 136
+
+
+def routes() -> list[Route]:
+    """The project."""
+    return [Route("/qgis/city.qgs", project, methods=["GET"])]

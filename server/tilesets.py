@@ -1,0 +1,84 @@
+"""Routes of 3D Tiles and of the quantized-mesh terrain."""
+
+import gzip
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server import answer
+from server.serving import snapshot
+
+TERRAIN = "application/vnd.quantized-mesh"
+
+
+def layer_tileset(request: Request) -> Response:
+    """`tileset.json`, sub-tilesets and contents of one layer. Addresses of contents carry the layer's version."""
+    from tiles.tileset import Tileset
+
+    city = snapshot(request)
+    layer_id = city.vector(request.path_params["layer"]).id
+    tileset = Tileset(city.city, layer_id, city.settings.scope)
+    path = request.path_params["path"]
+    # weak: the middleware may compress
+    tag, is_root = f"W/{tileset.etag}", path == "tileset.json"
+    # an address with an old version in it gets the present bytes, which nobody may keep under that name
+    immutable = not is_root and path.startswith(f"{tileset.version}/")
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(answer.headers_for(tag, immutable=immutable))
+    body, media_type = tileset.resource(path)
+    return answer.conditional(request, body, media_type, tag, immutable=immutable)
+
+
+def city_tileset(request: Request) -> Response:
+    """One tileset over those of all layers."""
+    from tiles.tileset import city_tileset_json
+
+    city = snapshot(request)
+    tag = answer.etag(city.version, "3dtiles")
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(answer.headers_for(tag))
+    body = city_tileset_json(city.city, city.settings.scope, "../collections/{layer}/3dtiles/explicit/tileset.json")
+    return answer.conditional(request, body, answer.JSON, tag)
+
+
+def terrain_layer(request: Request) -> Response:
+    """`layer.json`."""
+    from tiles.terrain import TerrainTiles
+
+    city = snapshot(request)
+    tag = answer.etag(city.version, "terrain")
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(answer.headers_for(tag))
+    return answer.conditional(request, answer.json_bytes(TerrainTiles(city.city).layer_json()), answer.JSON, tag)
+
+
+def terrain_tile(request: Request) -> Response:
+    """One tile, gzipped, with normals where the reader asks for them (`extensions=octvertexnormals`)."""
+    from tiles.terrain import TerrainTiles
+
+    city = snapshot(request)
+    z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
+    normals = "octvertexnormals" in request.headers.get("accept", "")
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    tag = answer.etag(city.version, "terrain", z, x, y, normals, packed, weak=False)
+    immutable = "v" in request.query_params
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(answer.headers_for(tag, immutable=immutable))
+    body = TerrainTiles(city.city).tile(z, x, y, normals)
+    more = {"Content_Encoding": "gzip"} if packed else {}
+    media_type = f"{TERRAIN};extensions=octvertexnormals" if normals else TERRAIN
+    return answer.conditional(
+        request, gzip.compress(body, 5) if packed else body, media_type, tag, immutable=immutable, **more
+    )
+
+
+def routes() -> list[Route]:
+    """3D Tiles and terrain. The plain tileset is the explicit one until the compact encoding exists."""
+    return [
+        Route("/collections/{layer}/3dtiles/explicit/{path:path}", layer_tileset, methods=["GET"]),
+        Route("/collections/{layer}/3dtiles/{path:path}", layer_tileset, methods=["GET"]),
+        Route("/3dtiles/tileset.json", city_tileset, methods=["GET"]),
+        Route("/terrain/layer.json", terrain_layer, methods=["GET"]),
+        Route("/terrain/{z:int}/{x:int}/{y:int}.terrain", terrain_tile, methods=["GET"]),
+    ]

@@ -1,0 +1,80 @@
+"""`/viewer/config.json`: what the web viewer shows. All addresses are relative to the server's root."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server import answer
+from server.maptiles import image_path, zooms
+from server.serving import Snapshot, snapshot
+from twin.store.interface import Asset, LayerInfo
+
+
+def config(request: Request) -> Response:
+    """Made again for every version of the store."""
+    city = snapshot(request)
+    tag = answer.etag(city.version, "viewer")
+    return answer.conditional(request, answer.json_bytes(document(city)), answer.JSON, tag)
+
+
+def document(city: Snapshot) -> dict[str, Any]:
+    """The viewer's configuration."""
+    settings = city.city.config
+    return {
+        "title": {"zh": settings.title_in("zh"), "en": settings.title_in("en")},
+        "crs": settings.crs,
+        "origin": {"lon": settings.origin_lon_deg, "lat": settings.origin_lat_deg, "height_m": settings.origin_h_m},
+        "extent": list(city.lonlat(city.city_bounds)),
+        "terrain": "/terrain/" if "dem" in city.files else None,
+        "imagery": [_imagery(city, asset) for asset in (city.files["dom"].assets if "dom" in city.files else ())],
+        "layers3d": [_layer3d(info) for info in city.vectors.values() if info.mesh_count],
+        "layers2d": [_layer2d(info) for info in city.vectors.values() if info.count and info.type.geometry != "none"],
+    }
+
+
+def _imagery(city: Snapshot, asset: Asset) -> dict[str, Any]:
+    low, high = zooms(asset)
+    title = city.type_of(asset.layer).title
+    suffix = f" {asset.epoch}" if asset.epoch else ""
+    return {
+        "id": asset.id,
+        "title": {"zh": title.zh + suffix, "en": title.en + suffix},
+        "epoch": asset.epoch,
+        "url": image_path(asset),
+        "minzoom": low,
+        "maxzoom": high,
+        "extent": list(city.lonlat(asset.city_bounds)),
+    }
+
+
+def _layer3d(info: LayerInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "title": info.type.title.to_dict(),
+        "tileset": f"/collections/{info.id}/3dtiles/explicit/tileset.json",
+        "items": f"/collections/{info.id}/items",
+        "count": info.mesh_count,
+        "color": info.type.style.get("color", "#888888"),
+        "category": info.type.category,
+        "on": True,
+    }
+
+
+def _layer2d(info: LayerInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "title": info.type.title.to_dict(),
+        "tilejson": f"/collections/{info.id}/tilejson.json",
+        "items": f"/collections/{info.id}/items",
+        "geometry": info.type.geometry,
+        "color": info.type.style.get("color", "#888888"),
+        "category": info.type.category,
+        "count": info.count,
+    }
+
+
+def routes() -> list[Route]:
+    """Before the viewer's own routes."""
+    return [Route("/viewer/config.json", config, methods=["GET"])]
