@@ -145,6 +145,11 @@ def test_the_epoch_selector_changes_the_ground(page, toy_city):
 def test_map_layers_are_loaded_when_they_are_asked_for(page, toy_city):
     overhead(page, toy_city.LON, toy_city.LAT + 0.0004)
     page.locator("summary", has_text="Map layers").click()
+    find = page.get_by_role("searchbox", name="Find a layer")
+    find.fill("路灯")
+    assert page.locator("summary", has_text="of our own").is_hidden()
+    find.fill("")
+    page.locator("summary", has_text="Sensing").click()
     assert not [url for url in page.requested if "/collections/lamp/" in url]
     with page.expect_response(re.compile("/collections/lamp/items")):
         page.get_by_role("switch", name="Street lamps").check()

@@ -316,7 +316,9 @@ def config() -> dict:
                 "title": {"en": "Street lamps", "zh": "路灯"},
                 "items": "/collections/lamp/items",
                 "geometry": "Point",
-            }
+                "category": "iot",
+            },
+            {"id": "tree", "title": {"en": "Trees", "zh": "树木"}, "geometry": "Point", "category": "of our own"},
         ],
     }
 

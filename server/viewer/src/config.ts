@@ -32,6 +32,7 @@ export interface Layer2dConfig {
   items?: string;
   tilejson?: string;
   geometry?: string;
+  category?: string | Bilingual;
   color?: string;
   count?: number;
 }

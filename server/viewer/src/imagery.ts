@@ -21,6 +21,7 @@ export class Imagery {
       const provider = new UrlTemplateImageryProvider({
         url: resolve(epoch.url),
         rectangle: Rectangle.fromDegrees(...epoch.extent),
+        minimumLevel: epoch.minzoom, // where the picture fills about one tile: from further away it is not asked for more
         maximumLevel: epoch.maxzoom,
       });
       provider.errorEvent.addEventListener(() => this.failed());

@@ -7,6 +7,7 @@ const WORDS = {
   layers: { en: "3D layers", zh: "三维图层" },
   mapLayers: { en: "Map layers", zh: "二维图层" },
   imagery: { en: "Imagery", zh: "影像" },
+  findLayer: { en: "Find a layer", zh: "查找图层" },
   noImagery: { en: "None", zh: "无" },
   ground: { en: "Ground", zh: "地面" },
   underground: { en: "See underground", zh: "地下透视" },
@@ -56,6 +57,17 @@ const WORDS = {
   retry: { en: "Try again", zh: "重试" },
 } satisfies Record<string, Bilingual>;
 
+/** The seven CIM categories of the layer catalogue; a category that is not here is shown as it is written. */
+const CATEGORIES: Record<string, Bilingual> = {
+  base: { en: "Spatio-temporal base", zh: "时空基础数据" },
+  survey: { en: "Resource surveys", zh: "资源调查数据" },
+  plan: { en: "Planning control", zh: "规划管控数据" },
+  project: { en: "Construction projects", zh: "工程建设项目数据" },
+  public: { en: "Public topics", zh: "公共专题数据" },
+  iot: { en: "Sensing", zh: "物联感知数据" },
+  cim_product: { en: "CIM products", zh: "CIM成果数据" },
+};
+
 export type Word = keyof typeof WORDS;
 
 /** `?lang=` wins, then the browser's first language; anything that is not Chinese gets English. */
@@ -77,6 +89,10 @@ export class Texts {
   of(title: Bilingual | string | undefined): string {
     if (title === undefined) return "";
     return typeof title === "string" ? title : title[this.language] || title.en || title.zh;
+  }
+
+  category(category: Bilingual | string | undefined): string {
+    return this.of(typeof category === "string" ? (CATEGORIES[category] ?? category) : category);
   }
 
   /** Run `render` now and after each change of language. */

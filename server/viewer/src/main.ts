@@ -10,7 +10,7 @@ import {
   Entity,
   ScreenSpaceEventType,
 } from "@cesium/engine";
-import { loadConfig, ServerProblem, type ViewerConfig } from "./config";
+import { loadConfig, type ImageryConfig, ServerProblem, type ViewerConfig } from "./config";
 import { Details, type Picked } from "./details";
 import { showFatal } from "./fatal";
 import { formatView, parseView } from "./hash";
@@ -114,7 +114,7 @@ async function build(config: ViewerConfig): Promise<void> {
     if (!imageryFailed) complain(texts.word("imageryFailed"));
     imageryFailed = true;
   });
-  imagery.use(config.imagery[0]?.id);
+  imagery.use(newest(config.imagery)?.id);
   const panel = new Panel(config, layers3d, layers2d, imagery, texts, {
     home: () => scenery.setView(viewer, scenery.homeView(config)),
     language: () => switchLanguage(),
@@ -152,6 +152,11 @@ async function build(config: ViewerConfig): Promise<void> {
   await settling.settled();
   app.setAttribute("aria-busy", "false");
   if (!twin.problems.length) status.say(texts.word("loaded"));
+}
+
+/** The epoch with the last date; dates are ISO 8601, so their text sorts as they do. */
+function newest(epochs: ImageryConfig[]): ImageryConfig | undefined {
+  return [...epochs].sort((a, b) => (b.epoch ?? "").localeCompare(a.epoch ?? ""))[0];
 }
 
 function watchFailures(viewer: CesiumWidget): void {

@@ -31,7 +31,7 @@ export class Panel {
     if (layers3d.length) content.append(this.section("layers", ...this.layers3d(layers3d)));
     if (config.imagery.length) content.append(this.section("imagery", this.imagery(config, imagery)));
     content.append(this.section("ground", ...this.ground(actions)), this.section("light", ...this.light(actions)));
-    if (layers2d.length) content.append(this.section("mapLayers", h("ul", { className: "layers" }, ...layers2d.map((one) => this.row2d(one)))));
+    if (layers2d.length) content.append(this.section("mapLayers", ...this.layers2d(layers2d)));
     this.element = h("aside", { className: "panel side" }, this.header(config.title, content, actions), content);
     texts.bind(() => this.element.setAttribute("aria-label", texts.word("layers")));
   }
@@ -75,17 +75,41 @@ export class Panel {
   }
 
   private layers3d(layers: Layer3d[]): HTMLElement[] {
-    const groups = new Map<string, Layer3d[]>();
-    for (const layer of layers) {
-      const key = JSON.stringify(layer.config.category ?? "");
-      groups.set(key, [...(groups.get(key) ?? []), layer]);
-    }
-    return [...groups.values()].flatMap((group) => {
-      const heading = h("h3");
-      this.texts.bind(() => (heading.textContent = this.texts.of(group[0]?.config.category)));
+    const groups = byCategory(layers);
+    return groups.flatMap((group) => {
       const list = h("ul", { className: "layers" }, ...group.map((layer) => this.row3d(layer)));
-      return groups.size > 1 && heading.textContent ? [heading, list] : [list];
+      return groups.length > 1 ? [this.categoryOf(group, "h3"), list] : [list];
     });
+  }
+
+  private layers2d(layers: Layer2d[]): HTMLElement[] {
+    const rows = new Map<Layer2d, HTMLElement>(layers.map((layer) => [layer, this.row2d(layer)]));
+    const list = (group: Layer2d[]): HTMLElement => h("ul", { className: "layers" }, ...group.flatMap((one) => rows.get(one) ?? []));
+    const groups = byCategory(layers);
+    if (groups.length < 2) return [list(layers)];
+    const folded = groups.map((group) => h("details", {}, this.categoryOf(group, "summary"), list(group)));
+    const find = h("input", { type: "search", className: "find" });
+    find.addEventListener("input", () => {
+      const wanted = find.value.trim().toLowerCase();
+      groups.forEach((group, index) => {
+        const found = group.filter(({ config: { id, title } }) => `${id} ${title.en} ${title.zh}`.toLowerCase().includes(wanted));
+        for (const layer of group) (rows.get(layer) as HTMLElement).hidden = !found.includes(layer);
+        const fold = folded[index] as HTMLDetailsElement;
+        fold.hidden = found.length === 0;
+        fold.open = wanted !== "" && found.length > 0;
+      });
+    });
+    this.texts.bind(() => {
+      find.placeholder = this.texts.word("findLayer");
+      find.setAttribute("aria-label", find.placeholder);
+    });
+    return [find, ...folded];
+  }
+
+  private categoryOf(group: (Layer2d | Layer3d)[], tag: "h3" | "summary"): HTMLElement {
+    const heading = h(tag);
+    this.texts.bind(() => (heading.textContent = this.texts.category(group[0]?.config.category)));
+    return heading;
   }
 
   private row3d(layer: Layer3d): HTMLElement {
@@ -96,7 +120,7 @@ export class Panel {
     const note = h("small", { className: "muted" });
     const name = h("span");
     this.texts.bind(() => {
-      name.textContent = this.texts.of(layer.config.title);
+      name.title = name.textContent = this.texts.of(layer.config.title);
       opacity.title = `${this.texts.word("opacity")}: ${name.textContent}`;
       opacity.setAttribute("aria-label", opacity.title);
       fly.setAttribute("aria-label", `${this.texts.word("flyTo")} ${name.textContent}`);
@@ -110,7 +134,7 @@ export class Panel {
     };
     this.refreshers.push(render);
     this.texts.bind(render);
-    return h("li", {}, h("label", {}, box, swatch(layer.config.color), name), note, fly, opacity);
+    return h("li", {}, h("label", {}, box, swatch(layer.config.color), name), note, opacity, fly);
   }
 
   private row2d(layer: Layer2d): HTMLElement {
@@ -132,7 +156,7 @@ export class Panel {
     };
     this.refreshers.push(render);
     this.texts.bind(() => {
-      name.textContent = this.texts.of(layer.config.title);
+      name.title = name.textContent = this.texts.of(layer.config.title);
       render();
     });
     return h("li", {}, h("label", {}, box, swatch(layer.color), name), note);
@@ -200,6 +224,15 @@ export class Panel {
 
 function count(value: number | undefined): string {
   return value === undefined ? "" : value.toLocaleString("en");
+}
+
+function byCategory<L extends Layer2d | Layer3d>(layers: L[]): L[][] {
+  const groups = new Map<string, L[]>();
+  for (const layer of layers) {
+    const key = JSON.stringify(layer.config.category ?? "");
+    groups.set(key, [...(groups.get(key) ?? []), layer]);
+  }
+  return [...groups.values()];
 }
 
 function swatch(color: string | undefined): HTMLElement {
