@@ -1,0 +1,260 @@
+"""Folder of files -> twin: what changed is read, placed and stored in one transaction.
+
+Order: elevation rasters, because buildings stand on them; then features, while other rasters and point clouds are
+written in threads; then the commit, which makes everything visible at once. A build that is killed leaves the old state
+and files that nobody names, which the next build sweeps.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingest import city_toml, scan
+from layers.errors import CityTwinError, InvalidInput
+from layers.issue import Issue
+from layers.report import Report
+from layers.source import Hints
+from server import build_city, build_folder, build_plan
+from server.build_plan import ADDED, Item
+from server.build_progress import Progress, Silent
+from twin import config as config_module
+from twin.config import TwinConfig
+from twin.scope import EVERYTHING
+from twin.store.geopackage import GeoPackageStore
+from twin.store.interface import Asset, Store, WriteBatch
+
+if TYPE_CHECKING:
+    from server.build_assets import Written
+    from server.build_features import Place
+    from twin.city import City
+
+STORE_FILE = "city.gpkg"
+
+
+@dataclass
+class BuildResult:
+    """What a build did.
+
+    Attributes
+    ----------
+    reports : of the sources that were read now; `unchanged` names those that were not
+    standing : reports of unchanged sources, as JSON objects
+    removed : sources whose files are gone, with the features closed by layer
+    issues : about the folder as a whole
+    """
+
+    twin_dir: Path
+    reports: list[Report] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    standing: list[dict[str, Any]] = field(default_factory=list)
+    removed: dict[str, dict[str, int]] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0: everything is stored; 1: something is parked or rejected, and its report says what."""
+        fresh = any(report.status in {"parked", "partly"} for report in self.reports)
+        return int(fresh or any(report["status"] in {"parked", "partly"} for report in self.standing))
+
+
+def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) -> BuildResult:
+    """Bring the twin in `twin_dir` in step with the files below `source_dir`.
+
+    Raises a CityTwinError where nothing can be done: no such folder, nothing in it, no CRS, another build running.
+    """
+    start = time.perf_counter()
+    build_folder.check_target(source_dir, twin_dir)
+    source_dir = source_dir.resolve()
+    toml = city_toml.load(source_dir)
+    files = [file for file in scan.sources(source_dir) if not toml.skipped(file.path)]
+    if not files:
+        raise InvalidInput(f"{source_dir} holds no source files.", "Put GeoTIFF, GPKG, IFC or other files there.")
+    result = BuildResult(twin_dir, issues=toml.unmatched())
+    with build_folder.locked(twin_dir):
+        if (twin_dir / config_module.FILE).exists():
+            config = config_module.load(twin_dir)
+            build_city.check_same(config, toml, source_dir)
+        else:
+            config, decided = build_city.decide(toml, files, source_dir)
+            result.issues += decided
+            config_module.save(config, twin_dir)
+        with _opened(twin_dir, config) as store:
+            known = {record.path: record for record in store.sources()}
+            items = [
+                build_plan.item(
+                    file.name, file, _hints(toml.hints_for(file.path), config), config, known.get(file.name)
+                )
+                for file in files
+            ]
+            present = {item.name for item in items}
+            gone = [name for name in known if name not in present and not name.startswith(ADDED)]
+            _Run(twin_dir, config, store, progress or Silent(), result).run(items, gone)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def add_sources(
+    city: "City", paths: Sequence[Path], hints: Mapping[str, Any] | None = None, progress: Progress | None = None
+) -> BuildResult:
+    """Read files into a twin that exists. A file of the same name as one added before takes its place.
+
+    Parameters
+    ----------
+    hints : `layer`, `crs`, `vertical_crs`, `encoding`, `columns`, `units`, `values`, `id_column`, `epoch`; used where
+        the files are silent
+    """
+    start = time.perf_counter()
+    given = _checked_hints(hints or {})
+    twin_dir, config = Path(city.folder), city.config
+    result = BuildResult(twin_dir)
+    with build_folder.locked(twin_dir):
+        known = {record.path: record for record in city.store.sources()}
+        items = []
+        for path in paths:
+            file = build_plan.single_file(path)
+            name = ADDED + file.path.name
+            told = replace(_hints(given, config), root=file.path.parent)
+            items.append(build_plan.item(name, file, told, config, known.get(name)))
+        _Run(twin_dir, config, city.store, progress or Silent(), result).run(items, [])
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def check(paths: Sequence[Path], hints: Mapping[str, Any] | None = None) -> list[Report]:
+    """Read files from beginning to end and report; nothing is stored."""
+    from server.build_check import check_file
+
+    given = _checked_hints(hints or {})
+    return [check_file(build_plan.single_file(path), given) for path in paths]
+
+
+def _checked_hints(hints: Mapping[str, Any]) -> Hints:
+    try:
+        return Hints(**hints)
+    except TypeError as error:
+        known = [name for name in Hints.__dataclass_fields__ if name not in {"root", "city_crs"}]
+        raise InvalidInput(f"A hint is not known: {error}.", f"Hints are {', '.join(known)}.") from error
+
+
+def _hints(hints: Hints, config: TwinConfig) -> Hints:
+    return replace(hints, city_crs=config.crs)
+
+
+@contextmanager
+def _opened(twin_dir: Path, config: TwinConfig) -> Iterator[Store]:
+    store = GeoPackageStore(twin_dir / STORE_FILE, create=True, city_crs=config.crs)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+class _Run:
+    """One build with the lock held and the store open."""
+
+    def __init__(
+        self, twin_dir: Path, config: TwinConfig, store: Store, progress: Progress, result: BuildResult
+    ) -> None:
+        self._dir, self._config, self._store = twin_dir, config, store
+        self._progress, self._result = progress, result
+
+    def run(self, items: list[Item], gone: list[str]) -> None:
+        """Read what changed, drop what is gone, commit, bring the folder in step."""
+        assets = self._store.assets(EVERYTHING)
+        ground = build_plan.ground_name(assets)
+        changed = [item for item in items if item.is_changed or item.stands_on_other(ground)]
+        if changed or gone:
+            build_folder.check_room(self._dir, sum(item.file.size for item in changed))
+            self._read(items, changed, gone, assets)
+        read_now = {report.source for report in self._result.reports}
+        names = {item.name for item in items}
+        self._result.unchanged = sorted(names - read_now)
+        self._result.standing = [each for each in self._store.reports() if each["source"] in names - read_now]
+        if changed or gone or not (self._dir / "reports").is_dir():
+            sources = [record.path for record in self._store.sources()]
+            build_folder.write_reports(self._dir, self._result.reports, [*sources, *read_now])
+            build_folder.sweep(self._dir, self._store.assets(EVERYTHING))
+
+    def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
+        from server.build_assets import AssetWriter
+
+        frame = self._config.frame(self._dir)
+        writer = AssetWriter(self._dir, self._config, frame)
+        rasters = [item for item in changed if item.is_asset]
+        try:
+            self._progress.begin(len(changed))
+            writer.start(rasters)
+            dems = writer.dems()
+            replaced = {each.item.name for each in dems if each.error is None} | set(gone)
+            standing = [asset for asset in assets if asset.source not in replaced]
+            place = self._place([*standing, *(asset for each in dems for asset in each.assets)], frame)
+            vectors = [
+                item for item in items
+                if not item.is_asset and (item in changed or item.stands_on_other(place.ground))
+            ]  # fmt: skip
+            with (
+                self._store.writing() as batch,
+                tempfile.TemporaryDirectory(dir=self._dir, prefix=".build-") as scratch,
+            ):
+                self._drop(batch, gone)
+                for written in dems:
+                    self._register(batch, written)
+                for item in vectors:
+                    self._features(batch, item, place, Path(scratch))
+                for written in writer.others():
+                    self._register(batch, written)
+            place.terrain.close()
+        finally:
+            writer.stop()
+
+    def _place(self, assets: list[Asset], frame: Any) -> "Place":
+        from server.build_features import Place
+        from twin.terrain import Terrain, TerrainRaster
+
+        newest_first = sorted(sorted(assets, key=lambda asset: asset.id), key=lambda a: a.epoch or "", reverse=True)
+        dems = [TerrainRaster(self._dir / asset.path, asset.crs) for asset in newest_first if asset.layer == "dem"]
+        terrain = Terrain(dems, self._config.crs)
+        return Place(self._config, frame, terrain, build_plan.ground_name(assets))
+
+    def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
+        for name in gone:
+            self._result.removed[name] = batch.remove_source(name)
+
+    def _features(self, batch: WriteBatch, item: Item, place: "Place", scratch: Path) -> None:
+        from server.build_features import store_source
+
+        self._progress.source(item.name)
+        try:
+            report = store_source(batch, item, place, self._progress, scratch)
+        except CityTwinError as error:
+            self._park(batch, item, error)
+            return
+        self._result.reports.append(report)
+        self._progress.done(report)
+
+    def _register(self, batch: WriteBatch, written: "Written") -> None:
+        item = written.item
+        self._progress.source(item.name)
+        if written.error is not None or written.report is None:
+            self._park(batch, item, written.error or CityTwinError(f"{item.name} gave nothing."))
+            return
+        record = item.record(written.report.status, None)
+        batch.begin_source(record)
+        for asset in written.assets:
+            batch.put_asset(asset)
+        batch.finish_source(record, written.report)
+        self._result.reports.append(written.report)
+        self._progress.done(written.report)
+
+    def _park(self, batch: WriteBatch, item: Item, error: CityTwinError) -> None:
+        from server.build_features import ReaderFailed, parked, remember_parked
+
+        report = parked(item, error)
+        remember_parked(batch, item, report)
+        self._result.reports.append(report)
+        self._progress.done(report, error.trace if isinstance(error, ReaderFailed) else "")

@@ -1,0 +1,155 @@
+"""Rasters and point clouds of a build: written as COG or COPC beside the reading of features, registered at its end."""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from layers import crs
+from layers.certificate import Certificate
+from layers.errors import CityTwinError, Unplaceable
+from layers.frame import CityFrame
+from layers.issue import Issue
+from layers.report import LayerCount, Report
+from layers.source import AssetLayer, Reading
+from server.build_features import ReaderFailed, read
+from server.build_folder import slug
+from server.build_plan import Item
+from twin.config import TwinConfig
+from twin.fuse.place import Placement, certify, placement
+from twin.store.interface import Asset
+
+FOLDERS = {"raster": "rasters", "points": "points"}
+THREADS = 2
+
+
+@dataclass
+class Written:
+    """One source's files, or why there are none."""
+
+    item: Item
+    report: Report | None = None
+    assets: list[Asset] = field(default_factory=list)
+    error: CityTwinError | None = None
+
+    @property
+    def is_dem(self) -> bool:
+        """True if it changes the ground."""
+        return any(asset.layer == "dem" for asset in self.assets)
+
+
+class AssetWriter:
+    """Writes in two threads: GDAL and the LAZ decoder run without the interpreter's lock."""
+
+    def __init__(self, twin_dir: Path, config: TwinConfig, frame: CityFrame) -> None:
+        self._folder, self._config, self._frame = twin_dir, config, frame
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="asset")
+        self._dems: list[Future[Written]] = []
+        self._others: list[Future[Written]] = []
+
+    def start(self, items: Sequence[Item]) -> None:
+        """Queue all sources, elevation rasters first."""
+        for folder in FOLDERS.values():
+            (self._folder / folder).mkdir(exist_ok=True)
+        opened = [(item, *_opened(item)) for item in items]
+        opened.sort(key=lambda each: not _has_dem(each[1]))
+        for item, reading, error in opened:
+            queue = self._dems if _has_dem(reading) else self._others
+            queue.append(self._pool.submit(self._write, item, reading, error))
+
+    def dems(self) -> list[Written]:
+        """Wait for the elevation rasters."""
+        return [future.result() for future in self._dems]
+
+    def others(self) -> list[Written]:
+        """Wait for everything else."""
+        return [future.result() for future in self._others]
+
+    def stop(self) -> None:
+        """Drop what has not begun and wait for the rest; files that nobody registers are swept by the next build."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _write(self, item: Item, reading: Reading | None, error: CityTwinError | None) -> Written:
+        if reading is None:
+            return Written(item, error=error)
+        start = time.perf_counter()
+        try:
+            return self._written(item, reading, start)
+        except CityTwinError as failed:
+            return Written(item, error=failed)
+        except Exception as failed:  # noqa: BLE001 whatever a writer falls over parks its source, not the build
+            return Written(item, error=ReaderFailed(item.file.path, failed))
+
+    def _written(self, item: Item, reading: Reading, start: float) -> Written:
+        report = Report(item.name, reading.format, item.file.sha256, "stored", issues=list(reading.issues))
+        assets = []
+        for layer in reading.layers:
+            if isinstance(layer, AssetLayer):
+                asset, certificate, issues = self._asset(item, reading, layer)
+                assets.append(asset)
+                report.certificate = certificate
+                report.issues += issues
+                report.layers.append(LayerCount(layer.layer_type, layer.name, n_read=1, n_stored=1, n_inserted=1))
+        if any(issue.severity == "error" for issue in report.issues):
+            report.status = "partly"
+        report.seconds = time.perf_counter() - start
+        return Written(item, report, assets)
+
+    def _asset(self, item: Item, reading: Reading, layer: AssetLayer) -> tuple[Asset, Certificate, list[Issue]]:
+        way = placement(self._frame, self._config.vertical_crs, layer.crs, layer.vertical_crs)
+        if layer.layer_type == "dem" and not way.vertical.is_identity:
+            raise Unplaceable(
+                f"{item.name} states {layer.vertical_crs} heights; terrain must be in {self._config.vertical_crs}.",
+                "Convert the raster's heights first, or correct vertical_crs in city.toml.",
+                code="VERTICAL_DATUM",
+            )
+        bounds = self._city_bounds(item, layer, way)
+        asset_id = slug(item.name.removesuffix(item.file.path.suffix))
+        if len(reading.layers) > 1:
+            asset_id = f"{asset_id}-{slug(layer.name)}"
+        mark = hashlib.sha256(f"{item.file.sha256}{item.settings}".encode()).hexdigest()[:8]
+        path = f"{FOLDERS[layer.kind]}/{asset_id}-{mark}{layer.suffix}"
+        issues = self._write_file(layer, self._folder / path)
+        asset = Asset(
+            id=asset_id, layer=layer.layer_type, kind=layer.kind, path=path, crs=layer.crs, bounds=layer.bounds,
+            city_bounds=bounds, source=item.name, title=layer.name, epoch=layer.epoch, vertical_crs=layer.vertical_crs,
+            meta=dict(layer.meta),
+        )  # fmt: skip
+        return asset, certify(reading.certificate, way, self._config.vertical_crs), issues
+
+    def _city_bounds(self, item: Item, layer: AssetLayer, way: Placement) -> crs.Bounds:
+        import numpy as np
+
+        bounds = crs.transform_bounds(layer.crs, self._config.crs, layer.bounds)
+        if way.is_outside(np.array([bounds]))[0]:
+            raise Unplaceable(
+                f"{item.name} would lie outside the area where {self._config.crs} holds.",
+                "Its CRS does not fit its coordinates: correct one of them.",
+                code="PLACED_OUTSIDE",
+            )
+        return bounds
+
+    @staticmethod
+    def _write_file(layer: AssetLayer, path: Path) -> list[Issue]:
+        """Write under another name first: a file that has its true name is whole."""
+        temporary = path.with_name(f".{os.getpid()}-{path.name}")
+        try:
+            issues = layer.write(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return issues
+
+
+def _opened(item: Item) -> tuple[Reading | None, CityTwinError | None]:
+    try:
+        return read(item.file.path, item.hints), None
+    except CityTwinError as error:
+        return None, error
+
+
+def _has_dem(reading: Reading | None) -> bool:
+    return reading is not None and any(layer.layer_type == "dem" for layer in reading.layers)

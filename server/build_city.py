@@ -1,0 +1,157 @@
+"""The settings of a twin that does not exist yet: from `city.toml`, else from the sources by stated rules."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from ingest import reader_for
+from ingest.city_toml import CityToml
+from ingest.scan import SourceFile
+from layers import crs
+from layers.errors import CityTwinError, InvalidInput
+from layers.issue import Issue
+from layers.source import AssetLayer, Reading
+from twin.config import DEFAULT_VERTICAL, TwinConfig
+
+
+@dataclass
+class _Survey:
+    """What the sources say about where they are."""
+
+    crs: Counter[str] = field(default_factory=Counter)
+    vertical: Counter[str] = field(default_factory=Counter)
+    lonlat: list[tuple[float, float]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def decide(toml: CityToml, files: Sequence[SourceFile], source_dir: Path) -> tuple[TwinConfig, list[Issue]]:
+    """Settings for a new twin, and an issue for each that was decided for the user.
+
+    Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet); the height datum
+    the one that most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers. Raises
+    InvalidInput where no source names a projected CRS and `city.toml` gives none.
+    """
+    issues: list[Issue] = []
+    needs_survey = toml.crs is None or toml.origin is None
+    survey = _survey(toml, files) if needs_survey else _Survey()
+    city_crs, vertical = toml.crs, toml.vertical_crs
+    if city_crs is None:
+        city_crs = _most_common(survey.crs)
+        if city_crs is None:
+            first = f" {survey.problems[0]}" if survey.problems else ""
+            raise InvalidInput(
+                f"None of the {len(files)} sources names a projected CRS, and city.toml gives none.{first}",
+                f'Write into {source_dir / "city.toml"}: crs = "EPSG:4549" (with the true code).',
+            )
+        issues.append(_decided("CITY_CRS_CHOSEN", "crs", f"{city_crs}, which most sources name ({dict(survey.crs)})"))
+    if vertical is None:
+        vertical = _most_common(survey.vertical) or DEFAULT_VERTICAL
+        why = "which the sources name" if survey.vertical else "as no source names a height datum"
+        issues.append(_decided("CITY_HEIGHTS_CHOSEN", "vertical_crs", f"{vertical}, {why}"))
+    origin = toml.origin
+    if origin is None:
+        origin = _middle(survey, city_crs)
+        issues.append(_decided("CITY_ORIGIN_CHOSEN", "origin", f"{origin[0]}, {origin[1]}: the middle of all layers"))
+    model = "egm96" if toml.height_model is None else toml.height_model
+    config = TwinConfig(
+        name=toml.name or source_dir.resolve().name,
+        crs=crs.name(city_crs),
+        origin_lon_deg=origin[0],
+        origin_lat_deg=origin[1],
+        vertical_crs=crs.name(vertical),
+        height_model=_absolute(model, source_dir),
+        title=dict(toml.title),
+    )
+    crs.metres_per_unit(config.crs)  # a city in degrees is refused here
+    return config, issues
+
+
+def check_same(config: TwinConfig, toml: CityToml, source_dir: Path) -> None:
+    """Refuse to move a twin that exists: its frame hangs on these settings."""
+    wanted = {
+        "crs": (toml.crs, config.crs),
+        "vertical_crs": (toml.vertical_crs, config.vertical_crs),
+        "origin": (toml.origin, (config.origin_lon_deg, config.origin_lat_deg)),
+        "height_model": (
+            None if toml.height_model is None else _absolute(toml.height_model, source_dir), config.height_model
+        ),
+    }  # fmt: skip
+    for key, (new, old) in wanted.items():
+        same = new is None or (crs.name(str(new)) == old if key in {"crs", "vertical_crs"} else new == old)
+        if not same:
+            raise InvalidInput(
+                f"city.toml now says {key} = {new!r}, but the twin was built with {old!r}.",
+                "Build into a new folder, or put the old value back.",
+            )
+
+
+def _absolute(model: object, source_dir: Path) -> object:
+    """A grid named in city.toml lies beside it; the twin remembers where."""
+    if isinstance(model, dict) and set(model) == {"grid"}:
+        return {"grid": str((source_dir / str(model["grid"])).resolve())}
+    return model
+
+
+def _decided(code: str, where: str, what: str) -> Issue:
+    return Issue(
+        code, where, f"Taken for the city: {what}.", f"To choose another, write {where} into city.toml.", "info"
+    )
+
+
+def _most_common(counted: Counter[str]) -> str | None:
+    return min(counted, key=lambda name: (-counted[name], name), default=None)
+
+
+def _survey(toml: CityToml, files: Sequence[SourceFile]) -> _Survey:
+    survey = _Survey()
+    for file in files:
+        try:
+            _look(reader_for(file.path).read(file.path, toml.hints_for(file.path)), survey)
+        except CityTwinError as error:
+            survey.problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 a reader's failure is reported when the source is read for good
+            survey.problems.append(f"{file.name}: {error}")
+    return survey
+
+
+def _look(reading: Reading, survey: _Survey) -> None:
+    named: set[str] = set()
+    for layer in reading.layers:
+        if layer.crs is None:
+            continue
+        flat = crs.horizontal(layer.crs)
+        if not crs.is_geographic(flat):
+            named.add(flat)
+        datum = layer.vertical_crs or crs.vertical(layer.crs)
+        if datum and crs.parse(datum).is_vertical:
+            survey.vertical[datum] += 1
+        bounds = layer.bounds if isinstance(layer, AssetLayer) else _first_bounds(layer)
+        if bounds is not None and np.isfinite(bounds).all():
+            x, y = np.array([(bounds[0] + bounds[2]) / 2]), np.array([(bounds[1] + bounds[3]) / 2])
+            lon, lat = crs.transform(flat, crs.CGCS2000, x, y)
+            if np.isfinite([lon[0], lat[0]]).all():
+                survey.lonlat.append((float(lon[0]), float(lat[0])))
+    survey.crs.update(named)
+
+
+def _first_bounds(layer: object) -> crs.Bounds | None:
+    """Bounds of the first batch: enough for a middle, and cheap."""
+    for batch in layer.batches():  # type: ignore[attr-defined]
+        bounds = shapely.total_bounds(batch.geometry)
+        return tuple(float(value) for value in bounds)  # type: ignore[return-value]
+    return None
+
+
+def _middle(survey: _Survey, city_crs: str) -> tuple[float, float]:
+    """Median of the layers' centres, to a millionth of a degree: one layer in the wrong place does not move it."""
+    if survey.lonlat:
+        lon, lat = np.median(np.array(survey.lonlat), axis=0)
+        return round(float(lon), 6), round(float(lat), 6)
+    area = crs.area_of_use(city_crs)
+    if area is None:
+        raise InvalidInput("No source says where the city is.", "Write origin = [longitude, latitude] into city.toml.")
+    return (area[0] + area[2]) / 2, (area[1] + area[3]) / 2

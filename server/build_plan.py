@@ -1,0 +1,97 @@
+"""What has to be read: every source of the folder against what the store remembers of it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ingest import READERS, suffix_of
+from ingest.scan import SourceFile
+from layers.source import Hints
+from twin.config import TwinConfig
+from twin.store.interface import Asset, SourceRecord
+
+READING = 1
+"""Grows when readers or fusion change what they make of the same file; then everything is read again."""
+
+ADDED = "added:"
+"""Prefix of sources that came by `citytwin add`; a build of the folder leaves them alone."""
+
+_GROUND = "\nground="
+_ASSET_READERS = {"raster", "pointcloud"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One source and how it is to be read.
+
+    Attributes
+    ----------
+    name : path below the source folder with `/`, or `added:` and the file's name
+    settings : everything besides the bytes that decides what is stored
+    known : what the store remembers, None for a new source
+    """
+
+    name: str
+    file: SourceFile
+    hints: Hints
+    settings: str
+    known: SourceRecord | None = None
+
+    @property
+    def is_asset(self) -> bool:
+        """True for rasters and point clouds, which are kept as files."""
+        suffix = suffix_of(self.file.path)
+        return suffix is not None and READERS[suffix] in _ASSET_READERS
+
+    @property
+    def is_changed(self) -> bool:
+        """True if bytes or settings differ from what was stored; the ground is asked apart (`stands_on_other`)."""
+        old = self.known
+        if old is None or old.settings.split(_GROUND)[0] != self.settings:
+            return True
+        if (old.size, old.mtime_ns) == (self.file.size, self.file.mtime_ns):
+            return False
+        return old.sha256 != self.file.sha256
+
+    def stands_on_other(self, ground: str) -> bool:
+        """True if the source was stood on another ground than this one."""
+        parts = self.known.settings.split(_GROUND) if self.known else []
+        return len(parts) == 2 and parts[1] != ground
+
+    def record(self, status: str, ground: str | None) -> SourceRecord:
+        """What the store is to remember; `ground` where the source was stood on it."""
+        settings = self.settings if ground is None else f"{self.settings}{_GROUND}{ground}"
+        return SourceRecord(self.name, self.file.sha256, self.file.size, self.file.mtime_ns, settings, status)
+
+
+def item(name: str, file: SourceFile, hints: Hints, config: TwinConfig, known: SourceRecord | None) -> Item:
+    """A source with its settings, which hold the hints and what of the city its features depend on."""
+    said = {each.name: getattr(hints, each.name) for each in fields(hints) if each.name != "root"}
+    city = [config.crs, config.vertical_crs, config.origin_lon_deg, config.origin_lat_deg, config.height_model]
+    text = json.dumps([READING, city, said], sort_keys=True, ensure_ascii=False, default=_plain)
+    return Item(name, file, hints, text, known)
+
+
+def ground_name(assets: Iterable[Asset]) -> str:
+    """A fingerprint of the elevation rasters; it changes when one of them does."""
+    return " ".join(sorted(asset.path for asset in assets if asset.layer == "dem")) or "none"
+
+
+def single_file(path: Path) -> SourceFile:
+    """A file given on the command line as a source, with the side files that lie next to it."""
+    from ingest import scan
+
+    wanted = path.resolve()
+    if not wanted.is_file():
+        from layers.errors import NotFound
+
+        raise NotFound(f"There is no file {path}.", "Check the path.")
+    for each in scan.sources(wanted.parent):
+        if each.path == wanted:
+            return each
+    return SourceFile(wanted, wanted.name, (wanted,))
+
+
+def _plain(value: object) -> object:
+    return dict(value) if hasattr(value, "keys") else str(value)  # type: ignore[call-overload]

@@ -1,0 +1,145 @@
+"""Buildings onto the ground: base, height and closed solid.
+
+Clamp rule: a footprint that brings no base stands on the lowest ground under its corners and its centroid, so that no
+part of it floats. A surveyed base is kept; if it lies more than 0.5 m off the ground there, that is noted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from layers.frame import CityFrame
+from layers.mesh import StoredMesh
+from twin.fuse.blobs import encode_all
+from twin.fuse.columns import numbers, only, with_column, words
+from twin.fuse.extrude import FloatArray, Solids, extrude
+from twin.fuse.given import PlacedMeshes
+from twin.fuse.notes import Notes
+from twin.terrain import Terrain
+
+STOREY_M = 3.0
+"""Height of a storey where only their number is known; such a height is listed in the attribute `estimated`."""
+
+HIGHEST_M, MOST_FLOORS = 1000.0, 250
+OFF_TERRAIN_M = 0.5
+
+
+@dataclass(frozen=True)
+class Buildings:
+    """What is stored: attributes with base and height filled, and a mesh where there could be one."""
+
+    attributes: pa.Table
+    meshes: list[StoredMesh | None]
+
+
+def ground_under(geometry: NDArray[np.object_], terrain: Terrain) -> tuple[FloatArray, FloatArray]:
+    """(n,) footprints in the city's CRS -> lowest and highest ground under corners and centroid; NaN without ground."""
+    xy, owner = shapely.get_coordinates(geometry, return_index=True)
+    centre = shapely.get_coordinates(shapely.centroid(geometry))
+    with_centre = np.flatnonzero(~(shapely.is_missing(geometry) | shapely.is_empty(geometry)))
+    owner = np.concatenate([owner, with_centre])
+    xy = np.concatenate([xy, centre])
+    ground = terrain.height(xy[:, 0], xy[:, 1])
+    low, high = np.full(len(geometry), np.nan), np.full(len(geometry), np.nan)
+    np.fmin.at(low, owner, ground)
+    np.fmax.at(high, owner, ground)
+    return low, high
+
+
+def stand(
+    ids: list[str],
+    geometry: NDArray[np.object_],
+    attributes: pa.Table,
+    *,
+    given: PlacedMeshes | None,
+    terrain: Terrain,
+    frame: CityFrame,
+    notes: Notes,
+) -> Buildings:
+    """Fill `base_elev_m`, `height_m` and `estimated`, and make the solids.
+
+    A mesh that the source brings is kept as it is; its own lowest and highest point then give what the attributes
+    leave open.
+    """
+    names = np.array(ids, dtype=object)
+    base, height = numbers(attributes, "base_elev_m"), numbers(attributes, "height_m")
+    has_mesh = np.zeros(len(ids), bool)
+    if given is not None:
+        box = given.bounds
+        has_mesh = np.isfinite(box).all(axis=1)
+        base = np.where(np.isfinite(base), base, box[:, 2])
+        height = np.where(np.isfinite(height), height, box[:, 5] - box[:, 2])
+    height, is_estimated = _height(names, height, numbers(attributes, "floors"), has_mesh, notes)
+    base, is_flat = _base(names, geometry, base, terrain, notes)
+
+    can = np.isfinite(base) & np.isfinite(height) & (height > 0) & (height <= HIGHEST_M) & ~has_mesh
+    can &= ~shapely.is_missing(geometry)
+    solids = extrude(only(geometry, can), np.nan_to_num(base), np.nan_to_num(base + height))
+    failed = names[can & (solids.n_triangles == 0)]
+    notes.add("MESH_FAILED", failed, ["The footprint could not be cut into triangles: no solid."] * len(failed),
+              "Check its outline for edges that touch or cross.", "warning")  # fmt: skip
+    meshes = encode_all(_enu(solids, frame))
+    if given is not None:
+        brought = given.encoded(frame, has_mesh)
+        meshes = [own if own is not None else made for own, made in zip(brought, meshes, strict=True)]
+
+    estimated = _marked(attributes, {"height_m": is_estimated, "base_elev_m": is_flat})
+    table = with_column(attributes, "base_elev_m", base, pa.float64())
+    table = with_column(table, "height_m", height, pa.float64())
+    return Buildings(with_column(table, "estimated", estimated, pa.string()), meshes)
+
+
+def _height(
+    names: NDArray[np.object_], height: FloatArray, floors: FloatArray, has_mesh: NDArray[np.bool_], notes: Notes
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Heights as given, or storeys * 3 m where there is none; what cannot be a height is noted and left as it is."""
+    usable = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
+    from_floors = np.isnan(height) & (floors >= 1) & (floors <= MOST_FLOORS)
+    odd = np.isfinite(height) & ~usable & ~has_mesh
+    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {value:g} m: no solid is made." for value in height[odd]],
+              f"Correct it; it lies above 0 and up to {HIGHEST_M:.0f} m.", "warning")  # fmt: skip
+    none = np.isnan(height) & ~from_floors & ~has_mesh
+    notes.add("HEIGHT_MISSING", names[none], ["Neither height nor number of storeys: stored without a solid."]
+              * int(none.sum()), "Give height_m or floors, or name their columns in city.toml.", "warning")  # fmt: skip
+    return np.where(from_floors, floors * STOREY_M, height), from_floors
+
+
+def _base(
+    names: NDArray[np.object_], geometry: NDArray[np.object_], base: FloatArray, terrain: Terrain, notes: Notes
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Bases by the clamp rule, and where the ground had to be taken as 0 m because the city has no terrain at all."""
+    missing = np.isnan(base)
+    if terrain.is_empty:
+        if missing.any():
+            notes.add("NO_TERRAIN", names[missing], ["No elevation raster in the city: it stands at 0 m."]
+                      * int(missing.sum()), "Add a DEM; the next build puts them on it.", "warning")  # fmt: skip
+        return np.where(missing, 0.0, base), missing
+    low, high = ground_under(geometry, terrain)
+    off = np.where(base < low, base - low, np.where(base > high, base - high, 0.0))
+    far = ~missing & (np.abs(off) > OFF_TERRAIN_M)
+    notes.add("BASE_OFF_TERRAIN", names[far],
+              [f"Its base is {b:.2f} m, {abs(d):.2f} m {'above' if d > 0 else 'below'} the ground; the surveyed value "
+               "is kept." for b, d in zip(base[far], off[far], strict=True)],
+              "Compare the height datums of the two sources.", "info")  # fmt: skip
+    base = np.where(missing, low, base)
+    nowhere = np.isnan(base)
+    notes.add("BASE_MISSING", names[nowhere], ["There is no ground under it in any elevation raster: no solid is made."]
+              * int(nowhere.sum()), "Add a DEM that covers it, or base_elev_m.", "warning")  # fmt: skip
+    return base, np.zeros(len(base), bool)
+
+
+def _enu(solids: Solids, frame: CityFrame) -> Solids:
+    vertices = frame.to_enu(solids.vertices) if len(solids.vertices) else solids.vertices
+    return Solids(vertices, solids.triangles, solids.n_vertices, solids.n_triangles)
+
+
+def _marked(attributes: pa.Table, derived: dict[str, NDArray[np.bool_]]) -> list[str | None]:
+    """The attribute `estimated`: comma-separated names of what was not measured."""
+    out = list(words(attributes, "estimated"))
+    for name, rows in derived.items():
+        for i in np.flatnonzero(rows).tolist():
+            out[i] = ",".join([*(part for part in (out[i] or "").split(",") if part and part != name), name])
+    return out

@@ -1,0 +1,83 @@
+"""Heights of a source -> normal heights of the city. What cannot be converted with certainty is refused.
+
+PROJ without grids returns z unchanged and silent (a "ballpark" vertical operation), so PROJ is not asked: equal
+datums pass, ellipsoidal heights lose the height model's N, EGM96 heights gain EGM96's N first.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layers import crs
+from layers.errors import InvalidInput, Unplaceable
+from layers.heights import Egm96, HeightModel
+
+FloatArray = NDArray[np.float64]
+
+EGM96_HEIGHT = "EPSG:5773"
+
+
+@dataclass(frozen=True)
+class VerticalStep:
+    """How z of a source becomes the city's normal height; `words` go into the certificate."""
+
+    kind: Literal["same", "assumed", "ellipsoidal", "egm96"]
+    words: str
+    model: HeightModel
+
+    @property
+    def is_identity(self) -> bool:
+        """True if z stays as it is."""
+        return self.kind in {"same", "assumed"}
+
+    def normal_m(self, lon_deg: FloatArray, lat_deg: FloatArray, z_m: FloatArray) -> FloatArray:
+        """(n,) heights of the source -> (n,) normal heights of the city, metres."""
+        if self.is_identity:
+            return z_m
+        ellipsoidal = z_m + Egm96().undulation_m(lon_deg, lat_deg) if self.kind == "egm96" else z_m
+        return ellipsoidal - self.model.undulation_m(lon_deg, lat_deg)
+
+
+def vertical_step(
+    source_crs: str | None, source_vertical: str | None, city_vertical: str, model: HeightModel
+) -> VerticalStep:
+    """Choose the step from what the source states. Raises Unplaceable for a datum that cannot be converted."""
+    stated = source_vertical or (crs.vertical(source_crs) if source_crs else None)
+    if stated is None and source_crs and _is_ellipsoidal(source_crs):
+        stated = source_crs
+    if stated is None:
+        return VerticalStep("assumed", f"height datum not stated: taken as {city_vertical}", model)
+    if crs_name_or_none(stated) == crs.name(city_vertical):
+        return VerticalStep("same", f"heights are {city_vertical} already", model)
+    described = model.describe()
+    if stated.strip().lower() in {"ellipsoidal", "ellipsoid"} or _is_ellipsoidal(stated):
+        return VerticalStep("ellipsoidal", f"H = h - N, N from height model {described}", model)
+    if crs_name_or_none(stated) == EGM96_HEIGHT:
+        return VerticalStep("egm96", f"h = H + N of EGM96, then H = h - N of height model {described}", model)
+    raise Unplaceable(
+        f"Heights in {_title(stated)} cannot be converted to {_title(city_vertical)}: no grid between them is at hand.",
+        "Convert the file's heights first, or give it as vertical_crs in city.toml if the datum is stated wrongly.",
+        code="VERTICAL_DATUM",
+    )
+
+
+def crs_name_or_none(text: str) -> str | None:
+    """`crs.name`, or None for what is not a CRS (`ellipsoidal` for example)."""
+    try:
+        return crs.name(text)
+    except InvalidInput:
+        return None
+
+
+def _is_ellipsoidal(text: str) -> bool:
+    if crs_name_or_none(text) is None:
+        return False
+    parsed = crs.parse(text)
+    return not parsed.is_compound and not parsed.is_vertical and len(parsed.axis_info) == 3
+
+
+def _title(text: str) -> str:
+    name = crs_name_or_none(text)
+    return text if name is None else f"{name if name.startswith('EPSG') else 'CRS'} ({crs.parse(text).name})"
