@@ -47,11 +47,21 @@ class IdPlan:
     column : of the file; None when it has none that serves
     prefix : what comes before numbers and hashes, from the file's name
     persistent : the file's own feature numbers stay with their features
+    suffix : what comes behind every id
     """
 
     column: str | None
     prefix: str
     persistent: bool
+    suffix: str = ""
+
+
+def edition(layer_type: LayerType, hints: Hints) -> str:
+    """`@2025` for one year of a layer that is surveyed year by year: the same parcel number returns in each."""
+    if layer_type.attribute("survey_year") is None:
+        return ""
+    year = hints.values.get("survey_year") or (hints.epoch or "")[:4]
+    return f"@{year}" if year else ""
 
 
 def prefix(path: Path, root: Path | None, table: str | None = None) -> str:
@@ -117,7 +127,8 @@ class IdMaker:
         texts: list[str | None] = [None] * table.num_rows
         if self.plan.column is not None:
             texts = as_text(_one(table, self.plan.column)).to_pylist()
-        return [self._made(row, fids, content) if text is None else text for row, text in enumerate(texts)]
+        made = (self._made(row, fids, content) if text is None else text for row, text in enumerate(texts))
+        return [text + self.plan.suffix for text in made]
 
     def _made(self, row: int, fids: Sequence[int] | None, content: Callable[[int], bytes]) -> str:
         self.n_made += 1

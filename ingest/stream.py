@@ -35,6 +35,7 @@ class Chunk:
     where : row -> place in the file, for messages
     meshes : n meshes or None
     bad : row -> (code, sentence) for rows that the format itself finds wrong
+    original : row -> what a reject keeps; None for the row of the table and its geometry
     """
 
     table: pa.Table
@@ -44,6 +45,7 @@ class Chunk:
     where: Callable[[int], str]
     meshes: list[Mesh | None] | None = None
     bad: dict[int, tuple[str, str]] | None = None
+    original: Callable[[int], dict[str, Any]] | None = None
 
 
 class FeatureStream:
@@ -118,6 +120,8 @@ class FeatureStream:
 
     @staticmethod
     def _original(chunk: Chunk, row: int) -> dict[str, Any]:
+        if chunk.original is not None:
+            return chunk.original(row)
         content = {key: value for key, value in chunk.table.slice(row, 1).to_pylist()[0].items() if value is not None}
         raw = chunk.raw[row] if chunk.raw is not None else None
         if raw is not None:

@@ -74,7 +74,12 @@ def read(path: Path, hints: Hints) -> Reading:
     column, n_rows = ids.choose(candidates, (chunk.table for chunk in _chunks(file)))
     if n_rows == 0:
         raise InvalidInput(f"{name} has a header but no rows.", "Export it again.", code="TABLE_EMPTY")
-    plan = ids.IdPlan(hints.id_column or column, ids.prefix(path, hints.root), persistent=False)
+    plan = ids.IdPlan(
+        hints.id_column or column,
+        ids.prefix(path, hints.root),
+        persistent=False,
+        suffix=ids.edition(found.layer_type, hints),
+    )
     layer = VectorLayer(
         name=path.name.split(".")[0],
         layer_type=found.layer_type.id,

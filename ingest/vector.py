@@ -129,7 +129,7 @@ def _layer(table: _Table, hints: Hints) -> VectorLayer:
         issues.append(Issue("TABLE_EMPTY", table.name, f"{table.name!r} has no rows.", "", "warning"))
     persistent = table.info["driver"] in PERSISTENT_FIDS or bool(table.info["fid_column"])
     prefix = ids.prefix(table.path, hints.root, None if table.only else table.name)
-    plan = ids.IdPlan(hints.id_column or column, prefix, persistent)
+    plan = ids.IdPlan(hints.id_column or column, prefix, persistent, ids.edition(found.layer_type, hints))
     layer = VectorLayer(
         name=table.name,
         layer_type=found.layer_type.id,
