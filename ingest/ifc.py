@@ -68,7 +68,9 @@ def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str) -> Non
     if facts["n_projects"] == 0:
         raise InvalidInput(f"{name} has no IfcProject.", "Export the whole model.", code="IFC_EMPTY")
     if not facts["elements"] and not facts["spatial"]:
-        raise InvalidInput(f"{name} has neither elements nor a spatial structure.", "Export it again.", code="IFC_EMPTY")
+        raise InvalidInput(
+            f"{name} has neither elements nor a spatial structure.", "Export it again.", code="IFC_EMPTY"
+        )
 
 
 def _refuse_partial(plain: Path, name: str, facts: dict[str, Any], log: str) -> None:
@@ -174,7 +176,9 @@ class _Model:
             rows, meshes, geometries = [], [], []
             for row in chunk.rows:
                 if row["id"] in reasons:
-                    said = "; ".join(f"{kernel}: {why}" for kernel, why in zip(_KERNELS, reasons[row["id"]], strict=False))
+                    said = "; ".join(
+                        f"{kernel}: {why}" for kernel, why in zip(_KERNELS, reasons[row["id"]], strict=False)
+                    )
                     message = f"No kernel could make a mesh of {row['ifc_class']} ({said})."
                     layer.rejects.append(Reject("IFC_NO_SHAPE", row["ifc_guid"], message, _content(row)))
                     continue

@@ -65,7 +65,9 @@ def survey(model: Any) -> dict[str, Any]:
         "n_virtual": len(model.by_type("IfcVirtualElement")),
         "others": _others(model),
         "samples": _sample_positions(chosen),
-        "storey_elevations": [float(e.Elevation) for e in model.by_type("IfcBuildingStorey") if e.Elevation is not None],
+        "storey_elevations": [
+            float(e.Elevation) for e in model.by_type("IfcBuildingStorey") if e.Elevation is not None
+        ],
         "sites": [_site(each) for each in model.by_type("IfcSite")],
         "true_north": _true_north(model),
         "world_origin": _world_origin(model),
@@ -242,7 +244,11 @@ def _conversions(model: Any) -> list[dict[str, Any]]:
             }
         elif operation.is_a("IfcRigidOperation"):
             first, second = operation.FirstCoordinate, operation.SecondCoordinate
-            facts |= {"eastings": first.wrappedValue, "northings": second.wrappedValue, "height": operation.Height or 0.0}
+            facts |= {
+                "eastings": first.wrappedValue,
+                "northings": second.wrappedValue,
+                "height": operation.Height or 0.0,
+            }
             facts["measure"] = first.is_a()
         found.append(facts)
     return sorted(found, key=lambda each: each["context"] != "Model")

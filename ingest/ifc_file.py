@@ -53,7 +53,9 @@ def unpack(path: Path) -> Unpacked:
             with archive.open(members[0]) as source, plain.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InvalidInput(f"{path.name} is not a readable zip: {error}.", "Export it again.", code="IFC_ZIP") from error
+        raise InvalidInput(
+            f"{path.name} is not a readable zip: {error}.", "Export it again.", code="IFC_ZIP"
+        ) from error
     return Unpacked(plain, folder)
 
 

@@ -210,7 +210,9 @@ def _projected_crs(found: Mapping[str, Any], hints: Hints, doubts: _Doubts) -> t
         if known is None:
             continue
         if found.get("wkt") and (named := _named(found)) and named != crs.horizontal(known):
-            doubts.sentences.append(f"IfcProjectedCRS names {named} but its well-known text is {crs.horizontal(known)}.")
+            doubts.sentences.append(
+                f"IfcProjectedCRS names {named} but its well-known text is {crs.horizontal(known)}."
+            )
         vertical = _known_vertical(found.get("vertical_datum")) or crs.vertical(known)
         if crs.is_geographic(known):
             break
@@ -347,7 +349,9 @@ def _site_elevation(facts: Mapping[str, Any], site: Mapping[str, Any], hints: Hi
 def _refuse_defaults(lat: float, lon: float, city: str) -> None:
     inside = _lonlat_in_area(city, lon, lat, margin_deg=1.0)
     for words, (default_lat, default_lon) in DEFAULT_PLACES.items():
-        if max(abs(lat - default_lat), abs(lon - default_lon)) < 0.02 and (not inside or words.startswith("latitude 0")):
+        if max(abs(lat - default_lat), abs(lon - default_lon)) < 0.02 and (
+            not inside or words.startswith("latitude 0")
+        ):
             raise Unplaceable(
                 f"IfcSite lies at {words} ({lat:.4f}, {lon:.4f}): nobody has entered its position.",
                 ADD_GEOREFERENCE,

@@ -63,7 +63,9 @@ def _limit_memory() -> None:
         used = int(statm.read_text().split()[5]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         wanted = used + MEMORY_HEADROOM
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 def _shapes(connection: Connection, model: Any, ids: list[int], kernel: str) -> None:
