@@ -37,8 +37,13 @@ class HeightField(Protocol):
         ...
 
 
-class MeshCity(Protocol):
-    """Enough for 3D Tiles and vector tiles."""
+class TileCity(Protocol):
+    """Enough for every tile."""
+
+    @property
+    def folder(self) -> Path:
+        """The twin's folder; paths of assets count from here."""
+        ...
 
     @property
     def store(self) -> Store:
@@ -53,15 +58,6 @@ class MeshCity(Protocol):
     @property
     def config(self) -> TwinConfig:
         """Name, titles, vertical CRS."""
-        ...
-
-
-class TileCity(MeshCity, Protocol):
-    """Enough for every tile."""
-
-    @property
-    def folder(self) -> Path:
-        """The twin's folder; paths of assets count from here."""
         ...
 
     @property

@@ -6,6 +6,7 @@ out there (and only there; the TileJSON says so).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from layers import crs
 from layers.catalogue import LayerType
 from layers.crs import Bounds
 from layers.errors import LayerNotFound
-from tiles import mercator, mvt_writer
-from tiles.city import MeshCity
+from tiles import cache, mercator, mvt_writer
+from tiles.city import TileCity
 from tiles.properties import feature_columns
 from twin.scope import Scope
 from twin.store.interface import Features, LayerInfo, Query
 
+ENCODING = 1
+"""Raise it when the bytes of a tile change while the data do not."""
 BUFFER = 64
 MAX_FEATURES = 10_000
 EXACT_ZOOM = 14
@@ -33,14 +36,21 @@ IntArray = NDArray[np.int64]
 Geometries = NDArray[np.object_]
 
 
-def tile(city: MeshCity, layer_ids: Sequence[str], z: int, x: int, y: int, scope: Scope) -> bytes:  # noqa: PLR0917
+def tile(city: TileCity, layer_ids: Sequence[str], z: int, x: int, y: int, scope: Scope) -> bytes:  # noqa: PLR0917
     """One tile with the given layers; empty bytes where none of them has anything. NotFound off the grid."""
     mercator.require(z, x, y)
     infos = [city.store.layer(layer_id, scope) for layer_id in layer_ids]
-    return b"".join(_layer(city, info, (z, x, y), scope) for info in infos)
+    kept = cache.of_twin(city.folder)
+    return b"".join(
+        kept.get_or_make(
+            partial(_layer, city, info, (z, x, y), scope),
+            *("mvt", ENCODING, info.id, info.version, info.updated, city.frame.city_crs, scope, z, x, y),
+        )
+        for info in infos
+    )
 
 
-def _layer(city: MeshCity, info: LayerInfo, address: tuple[int, int, int], scope: Scope) -> bytes:
+def _layer(city: TileCity, info: LayerInfo, address: tuple[int, int, int], scope: Scope) -> bytes:
     region = _region(city.frame.city_crs, info.bounds, mercator.bounds(*address))
     if region is None:
         return b""
@@ -159,7 +169,7 @@ class _Kept:
 
 
 def tilejson(
-    city: MeshCity, layer_ids: Sequence[str], tiles_url: str, scope: Scope, *, name: str | None = None
+    city: TileCity, layer_ids: Sequence[str], tiles_url: str, scope: Scope, *, name: str | None = None
 ) -> dict[str, Any]:
     """TileJSON 3.0 of some collections; `tiles_url` is absolute, with `{z}`, `{x}` and `{y}` in it.
 
@@ -185,7 +195,7 @@ def tilejson(
     }
 
 
-def _vector_layer(city: MeshCity, info: LayerInfo) -> dict[str, Any]:
+def _vector_layer(city: TileCity, info: LayerInfo) -> dict[str, Any]:
     return {
         "id": info.id,
         "description": f"{info.type.title.zh} / {info.type.title.en}. Up to zoom {EXACT_ZOOM} a tile holds the "
@@ -203,7 +213,7 @@ def _fields(layer_type: LayerType) -> dict[str, str]:
     }
 
 
-def _min_zoom(city: MeshCity, info: LayerInfo) -> int:
+def _min_zoom(city: TileCity, info: LayerInfo) -> int:
     """The first zoom at which a tile need not look at more than a few times MAX_FEATURES."""
     if info.bounds is None:
         return 0
@@ -218,7 +228,7 @@ def _min_zoom(city: MeshCity, info: LayerInfo) -> int:
     return zoom
 
 
-def _lonlat_bounds(city: MeshCity, infos: Sequence[LayerInfo]) -> Bounds:
+def _lonlat_bounds(city: TileCity, infos: Sequence[LayerInfo]) -> Bounds:
     boxes = [info.bounds for info in infos if info.bounds is not None]
     if not boxes:
         return city.frame.lon_deg, city.frame.lat_deg, city.frame.lon_deg, city.frame.lat_deg

@@ -11,6 +11,7 @@ nothing at first where `?v=` follows `.glb`.
 import hashlib
 import re
 from collections import OrderedDict
+from functools import partial
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,8 +21,8 @@ import orjson
 from numpy.typing import NDArray
 
 from layers.errors import NotFound
-from tiles import glb, metadata, tree
-from tiles.city import MeshCity
+from tiles import cache, glb, metadata, tree
+from tiles.city import TileCity
 from tiles.properties import feature_colours, feature_columns
 from twin.scope import Scope
 from twin.store.interface import LayerInfo, Store
@@ -48,7 +49,7 @@ _trees_lock = Lock()
 class Tileset:
     """The tiles of one layer for one scope. Cheap to make: the tree is kept for each version of the layer."""
 
-    def __init__(self, city: MeshCity, layer_id: str, scope: Scope) -> None:
+    def __init__(self, city: TileCity, layer_id: str, scope: Scope) -> None:
         """LayerNotFound where the scope has no such layer, NotFound where it has no meshes."""
         self.city, self.layer_id, self.scope = city, layer_id, scope
         self._info()
@@ -57,7 +58,7 @@ class Tileset:
     def version(self) -> str:
         """Changes whenever a byte of any tile may have changed; 16 hexadecimal digits."""
         info = self._info()
-        said = (ENCODING, self.layer_id, info.version, info.mesh_count, self.city.frame.root_transform)
+        said = (ENCODING, self.layer_id, info.version, info.updated, info.mesh_count, self.city.frame.root_transform)
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     @property
@@ -81,19 +82,25 @@ class Tileset:
 
     def content(self, tile_id: str) -> bytes:
         """The glb of a tile. NotFound where there is no such tile (any more)."""
-        for attempt in (1, 2):
-            version = self.version
-            tree_, fids = self._tree()
-            chosen = fids[tree_.features(self._find(tree_, tile_id))]
-            if not len(chosen):
-                raise NotFound(f"Tile {tile_id} of layer {self.layer_id!r} has no content.")
-            try:
-                return self._glb(chosen)
-            except NotFound:
-                # a write came between reading the tree and reading the meshes
-                if attempt == 2 or version == self.version:
-                    raise
-        raise AssertionError
+        kept = cache.of_twin(self.city.folder)
+        return kept.get_or_make(partial(self._made, tile_id), "glb", self.version, self.scope, tile_id)
+
+    def _made(self, tile_id: str) -> bytes:
+        version = self.version
+        try:
+            return self._glb(self._fids(tile_id))
+        except NotFound:
+            if version == self.version:
+                raise
+            # a write came between reading the tree and reading the meshes
+            return self._glb(self._fids(tile_id))
+
+    def _fids(self, tile_id: str) -> Fids:
+        tree_, fids = self._tree()
+        chosen = fids[tree_.features(self._find(tree_, tile_id))]
+        if not len(chosen):
+            raise NotFound(f"Tile {tile_id} of layer {self.layer_id!r} has no content.")
+        return chosen
 
     def resource(self, path: str) -> tuple[bytes, str]:
         """Bytes and media type of any address under the tileset.json (`tileset.json` itself included)."""
@@ -171,7 +178,7 @@ class Tileset:
         return node
 
 
-def city_tileset_json(city: MeshCity, scope: Scope, address: str) -> bytes:
+def city_tileset_json(city: TileCity, scope: Scope, address: str) -> bytes:
     """One tileset that refers to those of all layers with meshes.
 
     `address` is where a layer's tileset is, relative to this one, with `{layer}` in it. The referred roots carry the
@@ -203,7 +210,7 @@ def city_tileset_json(city: MeshCity, scope: Scope, address: str) -> bytes:
     return orjson.dumps(_document(city, version, span, node))
 
 
-def _document(city: MeshCity, version: str, error: float, root: dict[str, Any]) -> dict[str, Any]:
+def _document(city: TileCity, version: str, error: float, root: dict[str, Any]) -> dict[str, Any]:
     """The outermost object: what is in it, in which CRS and by which heights."""
     config = city.config
     return {
