@@ -48,13 +48,33 @@ def units(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for code, shape in village_shapes(town).items():
         people = sum(int(b.gfa_m2 / 38) for b in town.buildings if "住宅" in b.use and shape.contains(b.shape.centroid))
-        rows.append({"xzqdm": code, "name": names[code[:9]] + VILLAGES[int(code[9:]) - 1], "级别": 5, "population": people, "geometry": shape})
+        rows.append(
+            {
+                "xzqdm": code,
+                "name": names[code[:9]] + VILLAGES[int(code[9:]) - 1],
+                "级别": 5,
+                "population": people,
+                "geometry": shape,
+            }
+        )
     for code, shape in town_shapes(town).items():
-        rows.append({"xzqdm": code, "name": names[code], "级别": 4, "population": sum(r["population"] for r in rows if r["xzqdm"].startswith(code) and len(r["xzqdm"]) == 12), "geometry": shape})
+        rows.append(
+            {
+                "xzqdm": code,
+                "name": names[code],
+                "级别": 4,
+                "population": sum(
+                    r["population"] for r in rows if r["xzqdm"].startswith(code) and len(r["xzqdm"]) == 12
+                ),
+                "geometry": shape,
+            }
+        )
     total = sum(r["population"] for r in rows if len(r["xzqdm"]) == 9)
     rows.append({"xzqdm": COUNTY, "name": COUNTY_NAME, "级别": 3, "population": total, "geometry": town.plan.land})
     for row in rows:
-        row["geometry"] = shapely.MultiPolygon([p for p in shapely.get_parts(row["geometry"]) if p.geom_type == "Polygon" and p.area > 0.01])
+        row["geometry"] = shapely.MultiPolygon(
+            [p for p in shapely.get_parts(row["geometry"]) if p.geom_type == "Polygon" and p.area > 0.01]
+        )
     return files.frame(sorted(rows, key=lambda r: (len(str(r["xzqdm"])), r["xzqdm"])))
 
 

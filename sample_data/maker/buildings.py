@@ -19,7 +19,17 @@ from sample_data.maker.layout import Block, Layout
 
 Random = np.random.Generator
 
-FLOOR_M = {"城镇住宅": 3.0, "农村住宅": 3.2, "商业": 4.2, "办公": 3.8, "工业": 7.5, "教育": 3.9, "医疗": 4.0, "文化": 5.0, "公用设施": 4.5}
+FLOOR_M = {
+    "城镇住宅": 3.0,
+    "农村住宅": 3.2,
+    "商业": 4.2,
+    "办公": 3.8,
+    "工业": 7.5,
+    "教育": 3.9,
+    "医疗": 4.0,
+    "文化": 5.0,
+    "公用设施": 4.5,
+}
 
 
 @dataclass
@@ -72,24 +82,44 @@ class Builder:
             if block.shape.buffer(-2.0).contains(placed) and not placed.intersects(self.plan.reserved):
                 self._add(block, placed, use, floors, roof, turn, size)
 
-    def _add(self, block: Block, shape: Polygon, use: str, floors: int, roof: str, turn: float, size: tuple[float, float]) -> None:
+    def _add(
+        self, block: Block, shape: Polygon, use: str, floors: int, roof: str, turn: float, size: tuple[float, float]
+    ) -> None:
         ring = np.asarray(shape.exterior.coords)
         height = round(floors * FLOOR_M[use] + {"flat": 0.9, "gabled": 1.8, "hipped": 1.8}[roof], 2)
         number = len(self.found) + 1
         self.found.append(
             Building(
-                f"B{number:05d}", f"{self._place_name(block)}{number}号楼", use, floors, int(self.rng.choice(YEARS, p=YEAR_SHARE)), shape, height,
-                round(float(terrain.ground_elev_m(ring[:, 0], ring[:, 1]).min()), 2), block.code, turn, size, shape, height, roof,
+                f"B{number:05d}",
+                f"{self._place_name(block)}{number}号楼",
+                use,
+                floors,
+                int(self.rng.choice(YEARS, p=YEAR_SHARE)),
+                shape,
+                height,
+                round(float(terrain.ground_elev_m(ring[:, 0], ring[:, 1]).min()), 2),
+                block.code,
+                turn,
+                size,
+                shape,
+                height,
+                roof,
             )
         )
 
     @staticmethod
     def _place_name(block: Block) -> str:
         first, second = "清云海潮松月星和", "湾溪山桥林港庭苑"
-        return first[(block.i + 8) % 8] + second[(block.j + 10) % 8] + {"village": "村", "industry": "工业园", "commerce": "中心"}.get(block.kind, "社区")
+        return (
+            first[(block.i + 8) % 8]
+            + second[(block.j + 10) % 8]
+            + {"village": "村", "industry": "工业园", "commerce": "中心"}.get(block.kind, "社区")
+        )
 
     def _name_key_users(self) -> None:
-        big = sorted((b for b in self.found if b.use in {"商业", "办公", "医疗", "工业"}), key=lambda b: (-b.gfa_m2, b.id))
+        big = sorted(
+            (b for b in self.found if b.use in {"商业", "办公", "医疗", "工业"}), key=lambda b: (-b.gfa_m2, b.id)
+        )
         for b in big[:20]:
             b.key_energy = True
 
@@ -111,7 +141,13 @@ class Builder:
                 yield du, dv, shape, 0.0, "城镇住宅", max(3, floors + int(self.rng.integers(-1, 2))), "flat", (w, d)
 
     def _commerce(self) -> Any:
-        kinds = [shapes.courtyard(44, 36, 10), shapes.l_shape(42, 34, 15), shapes.u_shape(44, 34, 12), shapes.round_plan(16.0), shapes.rectangle(32, 26)]
+        kinds = [
+            shapes.courtyard(44, 36, 10),
+            shapes.l_shape(42, 34, 15),
+            shapes.u_shape(44, 34, 12),
+            shapes.round_plan(16.0),
+            shapes.rectangle(32, 26),
+        ]
         for du in (-34, 34):
             for dv in (-22, 22):
                 shape = kinds[int(self.rng.integers(len(kinds)))]
@@ -126,7 +162,16 @@ class Builder:
                 w, d = self.rng.uniform(40, 52), self.rng.uniform(26, 34)
                 gabled = self.rng.random() < 0.4
                 shape = shapes.rectangle(w, d) if gabled or self.rng.random() < 0.7 else shapes.l_shape(w, d, 14)
-                yield du, dv, shape, 0.0, "工业", int(self.rng.choice([1, 1, 2])), "gabled" if gabled else "flat", (w, d)
+                yield (
+                    du,
+                    dv,
+                    shape,
+                    0.0,
+                    "工业",
+                    int(self.rng.choice([1, 1, 2])),
+                    "gabled" if gabled else "flat",
+                    (w, d),
+                )
 
     def _village(self) -> Any:
         for du in range(-52, 60, 20):
@@ -135,7 +180,16 @@ class Builder:
                     w, d = self.rng.uniform(9, 13), self.rng.uniform(8, 11)
                     roof = str(self.rng.choice(["gabled", "gabled", "hipped", "flat"]))
                     turn = float(self.rng.uniform(-6, 6))
-                    yield du + self.rng.uniform(-2, 2), dv, shapes.rectangle(w, d), turn, "农村住宅", int(self.rng.integers(2, 5)), roof, (w, d)
+                    yield (
+                        du + self.rng.uniform(-2, 2),
+                        dv,
+                        shapes.rectangle(w, d),
+                        turn,
+                        "农村住宅",
+                        int(self.rng.integers(2, 5)),
+                        roof,
+                        (w, d),
+                    )
 
     def _public(self) -> Any:
         yield 34, 20, shapes.u_shape(46, 32, 11), 0.0, "教育", 4, "flat", (0, 0)
@@ -175,11 +229,18 @@ def widened(b: Building, extra_m: float) -> Polygon:
     w, d = b.size
     c = b.shape.centroid
     angle = np.radians(site.GRID_ROTATION_DEG + b.turn_deg)
-    return shapes.place(shapes.rectangle(w + extra_m, d), c.x + np.cos(angle) * extra_m / 2, c.y + np.sin(angle) * extra_m / 2, b.turn_deg)
+    return shapes.place(
+        shapes.rectangle(w + extra_m, d),
+        c.x + np.cos(angle) * extra_m / 2,
+        c.y + np.sin(angle) * extra_m / 2,
+        b.turn_deg,
+    )
 
 
 def _free(grown: Polygon, b: Building, tree: STRtree, all_shapes: list[BaseGeometry]) -> bool:
-    return not any(all_shapes[k] is not b.shape and all_shapes[k].intersects(grown) for k in tree.query(grown.buffer(1.0)))
+    return not any(
+        all_shapes[k] is not b.shape and all_shapes[k].intersects(grown) for k in tree.query(grown.buffer(1.0))
+    )
 
 
 def plant_illegal(found: list[Building], rng: Random) -> list[dict[str, Any]]:
@@ -203,7 +264,9 @@ def plant_illegal(found: list[Building], rng: Random) -> list[dict[str, Any]]:
     used: set[str] = set()
     rows = []
     for reason, illegal, amount in recipes:
-        b = next(found[k] for k in order if found[k].id not in used and _suits(found[k], reason, amount, tree, shapes_now))
+        b = next(
+            found[k] for k in order if found[k].id not in used and _suits(found[k], reason, amount, tree, shapes_now)
+        )
         used.add(b.id)
         _apply(b, reason, amount)
         rows.append(_truth(b, reason, illegal))
@@ -218,7 +281,11 @@ def _suits(b: Building, reason: str, amount: float, tree: STRtree, shapes_now: l
         if w == 0 or abs(b.shape.area - w * d) > 0.1:
             return False
         area, share = abs(amount) * d, abs(amount) / (w + amount)
-        fits = {"enlarged": (area < 9.5 and share > 0.02) if amount < 1 else (area > 12 and share > 0.07), "enlarged_large": area > 11 and share < 0.045, "smaller": True}
+        fits = {
+            "enlarged": (area < 9.5 and share > 0.02) if amount < 1 else (area > 12 and share > 0.07),
+            "enlarged_large": area > 11 and share < 0.045,
+            "smaller": True,
+        }
         return bool(fits[reason]) and _free(widened(b, amount), b, tree, shapes_now)
     if reason in {"no_permit", "as_permitted_new"}:
         return 60 < b.shape.area < 900 and b.roof == "flat"
@@ -243,7 +310,14 @@ def _truth(b: Building, reason: str, illegal: bool) -> dict[str, Any]:
     c = b.shape.representative_point()
     excess = b.shape.area if b.permit_shape is None else b.shape.difference(b.permit_shape).area
     return {
-        "building_id": b.id, "reason": reason, "illegal": illegal, "e": round(c.x, 2), "n": round(c.y, 2),
-        "footprint_m2": round(b.shape.area, 3), "excess_m2": round(excess, 3), "excess_share": round(excess / b.shape.area, 5),
-        "height_m": b.height_m, "permit_height_m": None if b.permit_shape is None else b.permit_height_m,
+        "building_id": b.id,
+        "reason": reason,
+        "illegal": illegal,
+        "e": round(c.x, 2),
+        "n": round(c.y, 2),
+        "footprint_m2": round(b.shape.area, 3),
+        "excess_m2": round(excess, 3),
+        "excess_share": round(excess / b.shape.area, 5),
+        "height_m": b.height_m,
+        "permit_height_m": None if b.permit_shape is None else b.permit_height_m,
     }

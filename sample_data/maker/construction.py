@@ -16,19 +16,35 @@ from sample_data.maker.town import Town
 
 def site_blocks(town: Town) -> list[tuple[str, str, Block]]:
     """(site code, name, block): the two pits' blocks, the library's, and a block of the works."""
+
     def block(i: int, j: int) -> Block:
         return next(b for b in town.plan.blocks if (b.i, b.j) == (i, j))
 
     works = next(b for b in town.plan.blocks if b.kind == "industry")
-    return [("GD01", "滨海广场工程", block(1, -3)), ("GD02", "城东商业综合体工程", block(-1, -5)), ("GD03", "市民图书馆工程", block(-1, -3)), ("GD04", "滨海厂房扩建工程", works)]
+    return [
+        ("GD01", "滨海广场工程", block(1, -3)),
+        ("GD02", "城东商业综合体工程", block(-1, -5)),
+        ("GD03", "市民图书馆工程", block(-1, -3)),
+        ("GD04", "滨海厂房扩建工程", works),
+    ]
 
 
 def sites(town: Town) -> gpd.GeoDataFrame:
     stages = ("基坑", "基坑", "前期", "主体")
-    return files.frame([
-        {"工地编号": code, "名称": name, "施工单位": "清湾建工", "施工阶段": stage, "开工日期": "2025-03-01", "计划竣工日期": "2027-12-31", "geometry": block.shape}
-        for (code, name, block), stage in zip(site_blocks(town), stages, strict=True)
-    ])
+    return files.frame(
+        [
+            {
+                "工地编号": code,
+                "名称": name,
+                "施工单位": "清湾建工",
+                "施工阶段": stage,
+                "开工日期": "2025-03-01",
+                "计划竣工日期": "2027-12-31",
+                "geometry": block.shape,
+            }
+            for (code, name, block), stage in zip(site_blocks(town), stages, strict=True)
+        ]
+    )
 
 
 def excavations(town: Town) -> gpd.GeoDataFrame:
@@ -37,18 +53,42 @@ def excavations(town: Town) -> gpd.GeoDataFrame:
     for code, pit in zip(("GD01", "GD02"), site.PITS.values(), strict=True):
         c = pit.corners()
         top = float(np.mean([ground(*(p + (p - c.mean(axis=0)) * 0.08)) for p in c]))
-        rows.append(_pit(f"JK{len(rows) + 1:02d}", code, pit.title_zh, round(top - pit.pad_elev_m, 2), c, pit.pad_elev_m, "排桩+内支撑"))
+        rows.append(
+            _pit(
+                f"JK{len(rows) + 1:02d}",
+                code,
+                pit.title_zh,
+                round(top - pit.pad_elev_m, 2),
+                c,
+                pit.pad_elev_m,
+                "排桩+内支撑",
+            )
+        )
     for depth, (code, _, block) in zip((3.0, 2.9), site_blocks(town)[2:], strict=True):
-        u, v = site.grid_to_map(block.i * 160 + 120 + np.array([-12, 12, 12, -12]), block.j * 120 + 60 + np.array([-9, -9, 9, 9]))
+        u, v = site.grid_to_map(
+            block.i * 160 + 120 + np.array([-12, 12, 12, -12]), block.j * 120 + 60 + np.array([-9, -9, 9, 9])
+        )
         c = np.column_stack([u, v])
-        rows.append(_pit(f"JK{len(rows) + 1:02d}", code, "坑中坑", depth, c, round(ground(*c.mean(axis=0)) - depth, 2), "放坡"))
+        rows.append(
+            _pit(f"JK{len(rows) + 1:02d}", code, "坑中坑", depth, c, round(ground(*c.mean(axis=0)) - depth, 2), "放坡")
+        )
     return files.frame(rows)
 
 
-def _pit(code: str, site_code: str, name: str, depth: float, corners: np.ndarray, floor: float, support: str) -> dict[str, Any]:
+def _pit(
+    code: str, site_code: str, name: str, depth: float, corners: np.ndarray, floor: float, support: str
+) -> dict[str, Any]:
     kind = "超过一定规模的危大工程" if depth >= 5 else "危大工程" if depth >= 3 else "一般"
     shape = Polygon(np.column_stack([corners, np.full(4, floor)]))
-    return {"基坑编号": code, "工地编号": site_code, "名称": name, "开挖深度": depth, "支护形式": support, "安全等级": kind, "geometry": MultiPolygon([shape])}
+    return {
+        "基坑编号": code,
+        "工地编号": site_code,
+        "名称": name,
+        "开挖深度": depth,
+        "支护形式": support,
+        "安全等级": kind,
+        "geometry": MultiPolygon([shape]),
+    }
 
 
 # site, name, offset from the block centre (u, v), mast, jib, tail, lowest part above base, top above base
@@ -71,8 +111,19 @@ def cranes(town: Town) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
         e, n = site.grid_to_map(block.i * 160 + 80 + du, block.j * 120 + 60 + dv)
         e, n = round(float(e), 3), round(float(n), 3)
         base = BASE_ELEV[code]
-        rows.append({"塔机编号": name, "工地编号": code, "塔身高度": mast, "起重臂长": jib, "平衡臂长": tail, "最低部件高程": round(base + low, 2), "顶部高程": round(base + top, 2), "基础高程": base,
-                     "geometry": Point(e, n, base)})
+        rows.append(
+            {
+                "塔机编号": name,
+                "工地编号": code,
+                "塔身高度": mast,
+                "起重臂长": jib,
+                "平衡臂长": tail,
+                "最低部件高程": round(base + low, 2),
+                "顶部高程": round(base + top, 2),
+                "基础高程": base,
+                "geometry": Point(e, n, base),
+            }
+        )
     truths = [_pair(a, b) for k, a in enumerate(rows) for b in rows[k + 1 :] if a["工地编号"] == b["工地编号"]]
     return files.frame(rows), truths
 
@@ -86,13 +137,25 @@ def _pair(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     gap = round(high["最低部件高程"] - low["顶部高程"], 2)
     overlap = round(a["起重臂长"] + b["起重臂长"] - apart, 3)
     to_mast = round(apart - low["起重臂长"], 3)
-    return {"a": a["塔机编号"], "b": b["塔机编号"], "distance_m": round(apart, 3), "circle_overlap_m": max(overlap, 0.0), "low_jib_to_other_mast_m": to_mast, "vertical_gap_m": gap if overlap > 0 else None,
-            "fails": bool(overlap > 0 and (gap < 2.0 or to_mast < 2.0))}
+    return {
+        "a": a["塔机编号"],
+        "b": b["塔机编号"],
+        "distance_m": round(apart, 3),
+        "circle_overlap_m": max(overlap, 0.0),
+        "low_jib_to_other_mast_m": to_mast,
+        "vertical_gap_m": gap if overlap > 0 else None,
+        "fails": bool(overlap > 0 and (gap < 2.0 or to_mast < 2.0)),
+    }
 
 
 def power_lines(town: Town) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
     """A 110 kV line from the hills to the works and a 10 kV branch past the works' cranes."""
-    main = [(site.E_MIN + 950, site.N_MIN + 1980, 0), (site.E_MIN + 1180, site.N_MIN + 1820, 0), (site.E_MIN + 1400, site.N_MIN + 1690, 0), (site.E_MIN + 1480, site.N_MIN + 1500, 0)]
+    main = [
+        (site.E_MIN + 950, site.N_MIN + 1980, 0),
+        (site.E_MIN + 1180, site.N_MIN + 1820, 0),
+        (site.E_MIN + 1400, site.N_MIN + 1690, 0),
+        (site.E_MIN + 1480, site.N_MIN + 1500, 0),
+    ]
     lines = [("110kV清湾线", 110.0, [(e, n, ground(e, n) + 24.0) for e, n, _ in main])]
     block = next(b for code, _, b in site_blocks(town) if code == "GD04")
     # the branch runs 41.5 m (too close, limit 1.5 m beyond the 40 m jib is met exactly not) and 43 m beside the two masts
@@ -113,5 +176,14 @@ def power_lines(town: Town) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
             beyond = plan.distance(Point(crane.geometry.x, crane.geometry.y)) - crane["起重臂长"]
             if beyond < 10:
                 limit = 1.5 if kv == 10 else 4.0
-                truths.append({"line": name, "crane": crane["塔机编号"], "voltage_kv": kv, "horizontal_gap_m": round(beyond, 3), "limit_m": limit, "too_close_horizontally": bool(beyond < limit)})
+                truths.append(
+                    {
+                        "line": name,
+                        "crane": crane["塔机编号"],
+                        "voltage_kv": kv,
+                        "horizontal_gap_m": round(beyond, 3),
+                        "limit_m": limit,
+                        "too_close_horizontally": bool(beyond < limit),
+                    }
+                )
     return files.frame(rows), truths

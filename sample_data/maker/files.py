@@ -56,14 +56,22 @@ def write_geojson(path: Path, table: gpd.GeoDataFrame, digits: int = 9) -> None:
     geographic = table.to_crs("EPSG:4490")
     geographic["geometry"] = rounded(geographic.geometry.to_numpy(), digits)
     doc = json.loads(geographic.to_json(drop_id=True))
-    doc = {"type": "FeatureCollection", "name": path.stem, "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::4490"}}, "features": doc["features"]}
+    doc = {
+        "type": "FeatureCollection",
+        "name": path.stem,
+        "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::4490"}},
+        "features": doc["features"],
+    }
     write_json(path, doc, indent=None)
 
 
 def write_json(path: Path, doc: Any, indent: int | None = 1) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     separators = (",", ":") if indent is None else None
-    path.write_text(json.dumps(doc, ensure_ascii=False, indent=indent, separators=separators, default=_plain) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(doc, ensure_ascii=False, indent=indent, separators=separators, default=_plain) + "\n",
+        encoding="utf-8",
+    )
 
 
 def _plain(value: Any) -> Any:

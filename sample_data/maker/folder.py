@@ -57,12 +57,19 @@ def write_vectors(made: town.Town, vector: Path) -> dict[str, Any]:
     files.write_gpkg(
         vector / "basemap.gpkg",
         {
-            "admin_unit": admin.units(made), "road": basemap.roads(made), "bridge": basemap.bridges(made), "parking": basemap.parking(made),
-            "map_sheet": basemap.map_sheets(made), "coast_line": basemap.coast_line(made), "sea_use": basemap.sea_use(made), **basemap.plan_areas(made),
+            "admin_unit": admin.units(made),
+            "road": basemap.roads(made),
+            "bridge": basemap.bridges(made),
+            "parking": basemap.parking(made),
+            "map_sheet": basemap.map_sheets(made),
+            "coast_line": basemap.coast_line(made),
+            "sea_use": basemap.sea_use(made),
+            **basemap.plan_areas(made),
         },
     )
     files.write_gpkg(
-        vector / "园林绿化.gpkg", {"绿道": basemap.greenway(made), "绿地": basemap.green_space(made), "植被": basemap.vegetation(made)}
+        vector / "园林绿化.gpkg",
+        {"绿道": basemap.greenway(made), "绿地": basemap.green_space(made), "植被": basemap.vegetation(made)},
     )
     files.write_geojson(vector / "poi.geojson", basemap.poi(made))
     files.write_csv(vector / "标准地址.csv", basemap.addresses(made), encoding="utf-8-sig")
@@ -77,7 +84,9 @@ def write_pipes(made: town.Town, out: Path) -> tuple[dict[str, list[Pipe]], list
     for p in extra:
         pipes[p.kind.id].append(p)
     pipe_files.write(pipes, out)
-    files.write_gpkg(out / "pipe_points.gpkg", {**pipe_files.points(made, pipes), "corridor": pipe_files.corridor(made)})
+    files.write_gpkg(
+        out / "pipe_points.gpkg", {**pipe_files.points(made, pipes), "corridor": pipe_files.corridor(made)}
+    )
     return pipes, rows
 
 
@@ -86,15 +95,40 @@ def write_land(made: town.Town, out: Path) -> dict[str, Any]:
     projects, overlaps = land.projects(made, lines)
     files.write_gpkg(out / "地类图斑_2025.gpkg", {"DLTB": land.survey(made, 2025)})
     files.write_gpkg(out / "地类图斑_2019.gpkg", {"DLTB": land.survey(made, 2019)})
-    files.write_gpkg(out / "国土空间规划.gpkg", {"land_plan": land.land_plan(made), "永久基本农田": lines["pbf"], "生态保护红线": lines["eco_redline"], "城镇开发边界": lines["urban_boundary"], **land.special_lines(made)})
-    files.write_gpkg(out / "projects.gpkg", {"parcel": land.parcels(made), "homestead": land.homesteads(made), "project_land": projects, "permit_building": building_files.permits(made)})
+    files.write_gpkg(
+        out / "国土空间规划.gpkg",
+        {
+            "land_plan": land.land_plan(made),
+            "永久基本农田": lines["pbf"],
+            "生态保护红线": lines["eco_redline"],
+            "城镇开发边界": lines["urban_boundary"],
+            **land.special_lines(made),
+        },
+    )
+    files.write_gpkg(
+        out / "projects.gpkg",
+        {
+            "parcel": land.parcels(made),
+            "homestead": land.homesteads(made),
+            "project_land": projects,
+            "permit_building": building_files.permits(made),
+        },
+    )
     return {"project_overlaps": overlaps}
 
 
 def write_construction(made: town.Town, out: Path) -> dict[str, Any]:
     cranes, pairs = construction.cranes(made)
     lines, gaps = construction.power_lines(made)
-    files.write_gpkg(out / "工地.gpkg", {"construction_site": construction.sites(made), "基坑": construction.excavations(made), "塔机": cranes, "power_line": lines})
+    files.write_gpkg(
+        out / "工地.gpkg",
+        {
+            "construction_site": construction.sites(made),
+            "基坑": construction.excavations(made),
+            "塔机": cranes,
+            "power_line": lines,
+        },
+    )
     return {"crane_pairs": pairs, "crane_power_line": gaps}
 
 
@@ -106,7 +140,6 @@ def write_sensing(made: town.Town, out: Path, pipes: dict[str, list[Pipe]]) -> l
     files.write_csv(out / "建筑能耗_2025.csv", sensing.energy(made), encoding="gb18030")
     files.write_geojson(out / "event.geojson", sensing.events(made))
     return planted
-
 
 
 def write_bim(out: Path) -> list[dict[str, Any]]:

@@ -22,13 +22,32 @@ CGCS2000 = pyproj.Geod(a=6378137.0, rf=298.257222101)
 TO_DEGREES = pyproj.Transformer.from_crs(site.CRS, "EPSG:4490", always_xy=True)
 
 # block kind -> (三调 code, name), (用地用海 2023 code, name, far_max, density %, green %, height m)
-SURVEY = {"housing": ("0701", "城镇住宅用地"), "commerce": ("05H1", "商业服务业设施用地"), "industry": ("0601", "工业用地"), "village": ("0702", "农村宅基地"),
-          "public": ("08H2", "科教文卫用地"), "office": ("05H1", "商业服务业设施用地"), "hospital": ("08H2", "科教文卫用地"), "plaza": ("0810", "公园与绿地"), "park": ("0810", "公园与绿地"),
-          "pit": ("1201", "空闲地"), "field": ("0101", "水田")}
-PLAN = {"housing": ("0701", "城镇住宅用地", 2.5, 30.0, 30.0, 80.0), "commerce": ("0901", "商业用地", 3.5, 45.0, 20.0, 100.0), "industry": ("1001", "工业用地", 2.0, 60.0, 10.0, 30.0),
-        "village": ("0703", "农村宅基地", 1.5, 50.0, 10.0, 15.0), "public": ("0804", "教育用地", 1.2, 30.0, 35.0, 36.0), "office": ("0902", "商务金融用地", 3.0, 40.0, 25.0, 60.0),
-        "hospital": ("0806", "医疗卫生用地", 2.0, 35.0, 35.0, 50.0), "plaza": ("1403", "广场用地", 0.2, 10.0, 35.0, 15.0), "park": ("1401", "公园绿地", 0.1, 5.0, 70.0, 12.0),
-        "pit": ("0901", "商业用地", 3.5, 45.0, 20.0, 100.0), "field": ("0101", "水田", 0.0, 0.0, 0.0, 0.0)}
+SURVEY = {
+    "housing": ("0701", "城镇住宅用地"),
+    "commerce": ("05H1", "商业服务业设施用地"),
+    "industry": ("0601", "工业用地"),
+    "village": ("0702", "农村宅基地"),
+    "public": ("08H2", "科教文卫用地"),
+    "office": ("05H1", "商业服务业设施用地"),
+    "hospital": ("08H2", "科教文卫用地"),
+    "plaza": ("0810", "公园与绿地"),
+    "park": ("0810", "公园与绿地"),
+    "pit": ("1201", "空闲地"),
+    "field": ("0101", "水田"),
+}
+PLAN = {
+    "housing": ("0701", "城镇住宅用地", 2.5, 30.0, 30.0, 80.0),
+    "commerce": ("0901", "商业用地", 3.5, 45.0, 20.0, 100.0),
+    "industry": ("1001", "工业用地", 2.0, 60.0, 10.0, 30.0),
+    "village": ("0703", "农村宅基地", 1.5, 50.0, 10.0, 15.0),
+    "public": ("0804", "教育用地", 1.2, 30.0, 35.0, 36.0),
+    "office": ("0902", "商务金融用地", 3.0, 40.0, 25.0, 60.0),
+    "hospital": ("0806", "医疗卫生用地", 2.0, 35.0, 35.0, 50.0),
+    "plaza": ("1403", "广场用地", 0.2, 10.0, 35.0, 15.0),
+    "park": ("1401", "公园绿地", 0.1, 5.0, 70.0, 12.0),
+    "pit": ("0901", "商业用地", 3.5, 45.0, 20.0, 100.0),
+    "field": ("0101", "水田", 0.0, 0.0, 0.0, 0.0),
+}
 
 
 def ellipsoidal_m2(shape: BaseGeometry) -> float:
@@ -99,9 +118,21 @@ def survey(town: Town, year: int) -> gpd.GeoDataFrame:
         deducted = round(area * share, 2)
         rows.append(
             {
-                "BSM": f"{admin.COUNTY}2110{k:08d}", "YSDM": "2001010100", "TBBH": f"{k:05d}", "DLBM": code, "DLMC": name, "QSXZ": "30" if code.startswith("01") else "10",
-                "ZLDWDM": admin.district_of(town, shape.representative_point()) + "0000000", "TBMJ": area, "KCDLBM": "1203" if share else None, "KCXS": share, "KCMJ": deducted,
-                "TBDLMJ": round(area - deducted, 2), "GDLX": "TT" if share else None, "GDPDJB": ("2" if share else "1") if code.startswith("01") else None, "geometry": MultiPolygon([shape]),
+                "BSM": f"{admin.COUNTY}2110{k:08d}",
+                "YSDM": "2001010100",
+                "TBBH": f"{k:05d}",
+                "DLBM": code,
+                "DLMC": name,
+                "QSXZ": "30" if code.startswith("01") else "10",
+                "ZLDWDM": admin.district_of(town, shape.representative_point()) + "0000000",
+                "TBMJ": area,
+                "KCDLBM": "1203" if share else None,
+                "KCXS": share,
+                "KCMJ": deducted,
+                "TBDLMJ": round(area - deducted, 2),
+                "GDLX": "TT" if share else None,
+                "GDPDJB": ("2" if share else "1") if code.startswith("01") else None,
+                "geometry": MultiPolygon([shape]),
             }
         )
     return files.frame(rows)
@@ -111,8 +142,21 @@ def land_plan(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for k, block in enumerate(town.plan.blocks, 1):
         code, name, far, density, green, height = PLAN[block.kind]
-        limits = {"far_max": far, "density_max_pct": density, "green_min_pct": green, "height_max_m": height} if far else dict.fromkeys(("far_max", "density_max_pct", "green_min_pct", "height_max_m"))
-        rows.append({"地块编号": f"QW-{k:03d}", "ydyh_code": code, "ydyh_name": name, "code_system": "ydyh2023", **limits, "geometry": multi(block.shape)})
+        limits = (
+            {"far_max": far, "density_max_pct": density, "green_min_pct": green, "height_max_m": height}
+            if far
+            else dict.fromkeys(("far_max", "density_max_pct", "green_min_pct", "height_max_m"))
+        )
+        rows.append(
+            {
+                "地块编号": f"QW-{k:03d}",
+                "ydyh_code": code,
+                "ydyh_name": name,
+                "code_system": "ydyh2023",
+                **limits,
+                "geometry": multi(block.shape),
+            }
+        )
     table = files.frame(rows)
     return table.astype(dict.fromkeys(("far_max", "density_max_pct", "green_min_pct", "height_max_m"), float))
 
@@ -121,8 +165,21 @@ def control_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
     """pbf (southern fields), eco_redline (hills and reservoir), urban_boundary; they do not touch each other."""
     plan = town.plan
     fields = [b for b in plan.blocks if b.kind == "field" and _survey_class(b)[0] in {"0101", "0103"}]
-    pbf = [{"JBNTTBBH": f"{admin.COUNTY}YJ{k:04d}", "DLBM": _survey_class(b)[0], "area_m2": round(ellipsoidal_m2(b.shape), 2), "geometry": multi(b.shape)} for k, b in enumerate(fields, 1)]
-    redline = _woods(town).intersection(shapely.box(site.E_MIN, site.N_MIN + 1250, site.E_MIN + 900, site.N_MAX)).difference(plan.dam_road.buffer(12))
+    pbf = [
+        {
+            "JBNTTBBH": f"{admin.COUNTY}YJ{k:04d}",
+            "DLBM": _survey_class(b)[0],
+            "area_m2": round(ellipsoidal_m2(b.shape), 2),
+            "geometry": multi(b.shape),
+        }
+        for k, b in enumerate(fields, 1)
+    ]
+    redline = (
+        _woods(town)
+        .intersection(shapely.box(site.E_MIN, site.N_MIN + 1250, site.E_MIN + 900, site.N_MAX))
+        .difference(plan.dam_road.buffer(12))
+    )
+    redline = redline.difference(shapely.union_all([b.shape.buffer(20, join_style="mitre") for b in plan.blocks]))
     redline = max(shapely.get_parts(redline), key=shapely.area)
     zones = [{"type": "水源涵养", "grade": "国家级", "geometry": multi(Polygon(redline.exterior))}]
     urban = [b for b in plan.blocks if b.kind not in {"field", "village", "industry"}]
@@ -130,14 +187,24 @@ def control_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
     core = shapely.union_all([b.shape.buffer(17, join_style="mitre") for b in urban])
     flexible = shapely.union_all([b.shape.buffer(17, join_style="mitre") for b in works]).difference(core)
     clear = shapely.union_all([b.shape.buffer(1.0) for b in fields])
-    boundary = [{"zone": "集中建设区", "geometry": multi(core.difference(clear))}, {"zone": "弹性发展区", "geometry": multi(flexible.difference(clear))}]
+    boundary = [
+        {"zone": "集中建设区", "geometry": multi(core.difference(clear))},
+        {"zone": "弹性发展区", "geometry": multi(flexible.difference(clear))},
+    ]
     return {"pbf": files.frame(pbf), "eco_redline": files.frame(zones), "urban_boundary": files.frame(boundary)}
 
 
 def parcels(town: Town) -> gpd.GeoDataFrame:
     rows = []
     for k, block in enumerate((b for b in town.plan.blocks if b.kind not in {"field", "village", "park"}), 1):
-        rows.append({"宗地代码": f"{admin.COUNTY}001001GB{k:05d}", "权利类型": "国有建设用地使用权", "宗地面积": round(ellipsoidal_m2(block.shape), 2), "geometry": multi(block.shape)})
+        rows.append(
+            {
+                "宗地代码": f"{admin.COUNTY}001001GB{k:05d}",
+                "权利类型": "国有建设用地使用权",
+                "宗地面积": round(ellipsoidal_m2(block.shape), 2),
+                "geometry": multi(block.shape),
+            }
+        )
     return files.frame(rows)
 
 
@@ -146,7 +213,14 @@ def homesteads(town: Town) -> gpd.GeoDataFrame:
     for b in town.buildings:
         if b.use == "农村住宅" and b.block != "":
             yard = b.shape.buffer(1.5, join_style="mitre")
-            rows.append({"户号": f"H{len(rows) + 1:04d}", "面积": round(ellipsoidal_m2(yard), 2), "村": admin.district_of(town, b.shape.centroid), "geometry": yard})
+            rows.append(
+                {
+                    "户号": f"H{len(rows) + 1:04d}",
+                    "面积": round(ellipsoidal_m2(yard), 2),
+                    "村": admin.district_of(town, b.shape.centroid),
+                    "geometry": yard,
+                }
+            )
     return files.frame(rows)
 
 
@@ -162,15 +236,42 @@ def projects(town: Town, lines: dict[str, gpd.GeoDataFrame]) -> tuple[gpd.GeoDat
     def add(name: str, shape: BaseGeometry, use: str, stage: str, note: str) -> None:
         shape = files.rounded(shape)
         code = f"2026-XM-{len(rows) + 1:03d}"
-        rows.append({"project_code": code, "name": name, "stage": stage, "planned_use": use, "code_system": "ydyh2023", "approved_area_m2": round(ellipsoidal_m2(shape), 2), "geometry": MultiPolygon([shape])})
+        rows.append(
+            {
+                "project_code": code,
+                "name": name,
+                "stage": stage,
+                "planned_use": use,
+                "code_system": "ydyh2023",
+                "approved_area_m2": round(ellipsoidal_m2(shape), 2),
+                "geometry": MultiPolygon([shape]),
+            }
+        )
         truths.append({"project_code": code, "note": note, **_overlaps(shape, lines)})
 
-    for k, (inside, note) in enumerate(((20.0, "over"), (6.0, "over"), (1.2, "over"), (0.4, "over"), (0.012, "sliver"), (0.0, "touching"), (-0.5, "clear"), (-3.0, "clear"))):
+    for k, (inside, note) in enumerate(
+        (
+            (20.0, "over"),
+            (6.0, "over"),
+            (1.2, "over"),
+            (0.4, "over"),
+            (0.012, "sliver"),
+            (0.0, "touching"),
+            (-0.5, "clear"),
+            (-3.0, "clear"),
+        )
+    ):
         add(f"沿海产业项目{k + 1}", _beside(wide[k % len(wide)], inside), "1001", "用地预审", f"pbf {note}")
     for k, (inside, note) in enumerate(((30.0, "over"), (5.0, "over"), (-0.3, "clear"), (-8.0, "clear"))):
         add(f"云溪旅游项目{k + 1}", _below(red, inside, k), "0901", "用地预审", f"eco_redline {note}")
     for k, block in enumerate([b for b in town.plan.blocks if b.kind in {"pit", "housing"}][:6]):
-        add(f"城区更新项目{k + 1}", block.shape.buffer(-6, join_style="mitre"), PLAN[block.kind][0], "建设用地批准", "inside the urban boundary")
+        add(
+            f"城区更新项目{k + 1}",
+            block.shape.buffer(-6, join_style="mitre"),
+            PLAN[block.kind][0],
+            "建设用地批准",
+            "inside the urban boundary",
+        )
     return files.frame(rows), truths
 
 
@@ -185,7 +286,10 @@ def _beside(field: BaseGeometry, inside_m: float) -> Polygon:
     along = (b - a) / np.hypot(*(b - a))
     inward = np.array([-along[1], along[0]])
     middle = (a + b) / 2
-    corners = [middle + s * 30 * along + d * inward for s, d in ((-1, inside_m), (1, inside_m), (1, inside_m - 28), (-1, inside_m - 28))]
+    corners = [
+        middle + s * 30 * along + d * inward
+        for s, d in ((-1, inside_m), (1, inside_m), (1, inside_m - 28), (-1, inside_m - 28))
+    ]
     return Polygon(corners)
 
 
@@ -214,7 +318,18 @@ def special_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
     blue = town.plan.river_zone(15.0)
     low = town.plan.river_zone(90.0).difference(town.plan.river_zone(20.0))
     return {
-        "heritage_line": files.frame([{"name": "云溪古寨", "grade": "市级", "setback_m": 20.0, "geometry": plaza.shape.centroid.buffer(35, quad_segs=8)}]),
+        "heritage_line": files.frame(
+            [
+                {
+                    "name": "云溪古寨",
+                    "grade": "市级",
+                    "setback_m": 20.0,
+                    "geometry": plaza.shape.centroid.buffer(35, quad_segs=8),
+                }
+            ]
+        ),
         "water_line": files.frame([{"name": "清溪蓝线", "grade": "一级", "setback_m": 15.0, "geometry": multi(blue)}]),
-        "hazard_line": files.frame([{"name": "清溪洪涝风险区", "grade": "中", "setback_m": 0.0, "geometry": multi(low)}]),
+        "hazard_line": files.frame(
+            [{"name": "清溪洪涝风险区", "grade": "中", "setback_m": 0.0, "geometry": multi(low)}]
+        ),
     }

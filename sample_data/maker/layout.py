@@ -41,8 +41,11 @@ class Edge:
 
     @property
     def road_class(self) -> str:
-        return "主干路" if (self.along_u and self.a[1] in {-1, 2}) or (not self.along_u and self.a[0] in {0, 3}) else (
-            "次干路" if (self.a[1] if self.along_u else self.a[0]) % 2 == 0 else "支路")
+        return (
+            "主干路"
+            if (self.along_u and self.a[1] in {-1, 2}) or (not self.along_u and self.a[0] in {0, 3})
+            else ("次干路" if (self.a[1] if self.along_u else self.a[0]) % 2 == 0 else "支路")
+        )
 
     @property
     def width_m(self) -> float:
@@ -121,7 +124,9 @@ class Layout:
         step = 5.0
         e = np.arange(site.E_MIN + step / 2, site.E_MIN + 480, step)
         n = np.arange(site.N_MIN + 1380 + step / 2, site.N_MAX, step)
-        wet = (terrain.ground_elev_m(e[None, :], n[:, None]) < site.RESERVOIR_NORMAL_LEVEL_M) & self._upstream(e[None, :], n[:, None])
+        wet = (terrain.ground_elev_m(e[None, :], n[:, None]) < site.RESERVOIR_NORMAL_LEVEL_M) & self._upstream(
+            e[None, :], n[:, None]
+        )
         r, c = np.nonzero(wet)
         cells = shapely.box(e[c] - step / 2, n[r] - step / 2, e[c] + step / 2, n[r] + step / 2)
         pool = shapely.union_all(cells)
@@ -193,8 +198,12 @@ class Layout:
         found = []
         for i in I_RANGE:
             for j in J_RANGE:
-                corners = [node_map((i, j), KERB_M, KERB_M), node_map((i + 1, j), -KERB_M, KERB_M),
-                           node_map((i + 1, j + 1), -KERB_M, -KERB_M), node_map((i, j + 1), KERB_M, -KERB_M)]
+                corners = [
+                    node_map((i, j), KERB_M, KERB_M),
+                    node_map((i + 1, j), -KERB_M, KERB_M),
+                    node_map((i + 1, j + 1), -KERB_M, -KERB_M),
+                    node_map((i, j + 1), KERB_M, -KERB_M),
+                ]
                 shape = Polygon(corners).intersection(sheet).difference(keep_off)
                 parts = [p for p in shapely.get_parts(shape) if isinstance(p, Polygon) and p.area > 1500]
                 streets = sum(corner in self.nodes for corner in ((i, j), (i + 1, j), (i, j + 1), (i + 1, j + 1)))
@@ -213,8 +222,17 @@ class Layout:
         from_centre = float(np.hypot(u - 80, v + 160))
         if shape.area < 5500 and from_centre < 800:
             return "park"
-        special = {(0, -2): "office", (-2, -2): "public", (-1, -3): "public", (1, -3): "pit", (-1, -5): "pit",
-                   (-1, -2): "park", (2, -5): "hospital", (-3, -4): "public", (1, -1): "plaza"}
+        special = {
+            (0, -2): "office",
+            (-2, -2): "public",
+            (-1, -3): "public",
+            (1, -3): "pit",
+            (-1, -5): "pit",
+            (-1, -2): "park",
+            (2, -5): "hospital",
+            (-3, -4): "public",
+            (1, -1): "plaza",
+        }
         if (i, j) in special:
             return special[i, j]
         if streets < 3:

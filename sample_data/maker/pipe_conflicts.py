@@ -34,16 +34,25 @@ class Case:
 
 
 CASES = [
-    Case("beside", "pipe_water", 300, 1.35, 1.5), Case("beside", "pipe_water", 300, 1.55, 1.5),
-    Case("beside", "pipe_water", 150, 0.90, 1.0), Case("beside", "pipe_water", 150, 1.10, 1.0),
-    Case("beside", "pipe_gas", 110, 1.10, 1.2, "中压B"), Case("beside", "pipe_gas", 110, 1.08, 1.0, "低压"),
-    Case("beside", "pipe_telecom", 160, 0.80, 1.0), Case("beside", "pipe_telecom", 160, 1.05, 1.0),
-    Case("beside", "pipe_power", 175, 0.42, 0.5), Case("beside", "pipe_power", 175, 0.55, 0.5),
-    Case("across", "pipe_water", 150, 0.30, 0.40, source="GB 50289-2016 4.1.14"), Case("across", "pipe_water", 150, 0.45, 0.40, source="GB 50289-2016 4.1.14"),
-    Case("across", "pipe_gas", 110, 0.10, 0.15, "低压", "GB 50289-2016 4.1.14"), Case("across", "pipe_gas", 110, 0.20, 0.15, "低压", "GB 50289-2016 4.1.14"),
+    Case("beside", "pipe_water", 300, 1.35, 1.5),
+    Case("beside", "pipe_water", 300, 1.55, 1.5),
+    Case("beside", "pipe_water", 150, 0.90, 1.0),
+    Case("beside", "pipe_water", 150, 1.10, 1.0),
+    Case("beside", "pipe_gas", 110, 1.10, 1.2, "中压B"),
+    Case("beside", "pipe_gas", 110, 1.08, 1.0, "低压"),
+    Case("beside", "pipe_telecom", 160, 0.80, 1.0),
+    Case("beside", "pipe_telecom", 160, 1.05, 1.0),
+    Case("beside", "pipe_power", 175, 0.42, 0.5),
+    Case("beside", "pipe_power", 175, 0.55, 0.5),
+    Case("across", "pipe_water", 150, 0.30, 0.40, source="GB 50289-2016 4.1.14"),
+    Case("across", "pipe_water", 150, 0.45, 0.40, source="GB 50289-2016 4.1.14"),
+    Case("across", "pipe_gas", 110, 0.10, 0.15, "低压", "GB 50289-2016 4.1.14"),
+    Case("across", "pipe_gas", 110, 0.20, 0.15, "低压", "GB 50289-2016 4.1.14"),
     Case("across", "pipe_gas", 160, -0.06, 0.15, "低压", "GB 50289-2016 4.1.14"),
-    Case("cover", "pipe_rain", 400, 0.60, 0.70, source="GB 50014-2021 5.3.7"), Case("cover", "pipe_rain", 400, 0.78, 0.70, source="GB 50014-2021 5.3.7"),
-    Case("slope", "pipe_sewage", 300, 0.0012, 0.002, source="GB 50014-2021"), Case("slope", "pipe_sewage", 300, 0.0021, 0.002, source="GB 50014-2021"),
+    Case("cover", "pipe_rain", 400, 0.60, 0.70, source="GB 50014-2021 5.3.7"),
+    Case("cover", "pipe_rain", 400, 0.78, 0.70, source="GB 50014-2021 5.3.7"),
+    Case("slope", "pipe_sewage", 300, 0.0012, 0.002, source="GB 50014-2021"),
+    Case("slope", "pipe_sewage", 300, 0.0021, 0.002, source="GB 50014-2021"),
 ]
 
 
@@ -56,11 +65,33 @@ def plant(pipes: dict[str, list[Pipe]]) -> tuple[list[Pipe], list[dict[str, Any]
     for case, host in zip(CASES, hosts[::step], strict=False):
         numbers[case.kind] += 1
         name = f"{KINDS[case.kind].letters}{numbers[case.kind]:04d}"
-        pipe = Pipe(name, KINDS[case.kind], f"{name}-1", f"{name}-2", _place(case, host), case.dn_mm, 2024, case.pressure or ("0.4MPa" if case.kind == "pipe_water" else ""),
-                    10.0 if case.kind == "pipe_power" else None, material="混凝土" if case.plan == "cover" else "")
+        pipe = Pipe(
+            name,
+            KINDS[case.kind],
+            f"{name}-1",
+            f"{name}-2",
+            _place(case, host),
+            case.dn_mm,
+            2024,
+            case.pressure or ("0.4MPa" if case.kind == "pipe_water" else ""),
+            10.0 if case.kind == "pipe_power" else None,
+            material="混凝土" if case.plan == "cover" else "",
+        )
         extra.append(pipe)
-        truths.append({"case": case.plan, "pipe_id": name, "layer": case.kind, "other_id": host.id if case.plan in {"beside", "across"} else None, "other_layer": "pipe_sewage" if case.plan in {"beside", "across"} else None,
-                       "measured": case.net_m, "limit": case.limit_m, "unit": "1" if case.plan == "slope" else "m", "fails": case.fails, "rule": case.source})
+        truths.append(
+            {
+                "case": case.plan,
+                "pipe_id": name,
+                "layer": case.kind,
+                "other_id": host.id if case.plan in {"beside", "across"} else None,
+                "other_layer": "pipe_sewage" if case.plan in {"beside", "across"} else None,
+                "measured": case.net_m,
+                "limit": case.limit_m,
+                "unit": "1" if case.plan == "slope" else "m",
+                "fails": case.fails,
+                "rule": case.source,
+            }
+        )
     if len(extra) < len(CASES):
         raise ValueError(f"Only {len(extra)} sewers are fit to carry the {len(CASES)} cases.")
     return extra, truths
@@ -79,7 +110,9 @@ def _place(case: Case, host: Pipe) -> tuple[Xyz, Xyz]:
     od, host_od = _od(case), host.od_mm / 1000
     mid = (a + b) / 2
     if case.plan == "across":
-        top_of_host = mid[2] + host_od  # gravity pipes: invert + outer diameter, as fusing does (wall thickness is not surveyed)
+        top_of_host = (
+            mid[2] + host.dn_mm / 2000 + host_od / 2
+        )  # the invert is the inner bottom; bore = nominal diameter
         crown = top_of_host + case.net_m + od
         return _xyz(mid[:2] - 1.2 * side, crown), _xyz(mid[:2] + 1.2 * side, crown)
     if case.plan == "beside":
@@ -90,10 +123,9 @@ def _place(case: Case, host: Pipe) -> tuple[Xyz, Xyz]:
         return _xyz(ends[0], z[0]), _xyz(ends[1], z[1])
     ends = [mid[:2] + s * 12 * axis + 2.0 * side for s in (-1, 1)]
     if case.plan == "cover":
-        low = min(float(ground(*(ends[0] + t * (ends[1] - ends[0])))) for t in np.linspace(0, 1, 49))
         fall = 0.004 * 24
-        start = low - case.net_m - od
-        # the shallowest point is the upper end or where the ground is lowest: keep the pipe level with the ground's low point
+        shallowest = min(ground(*(ends[0] + t * (ends[1] - ends[0]))) + t * fall for t in np.linspace(0, 1, 49))
+        start = shallowest - case.net_m - od / 2 - case.dn_mm / 2000
         return _xyz(ends[0], start), _xyz(ends[1], start - fall)
     start = ground(*ends[0]) - 1.6
     return _xyz(ends[0], start), _xyz(ends[1], start - case.net_m * 24)

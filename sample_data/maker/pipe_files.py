@@ -25,10 +25,26 @@ def table(pipes: list[Pipe]) -> gpd.GeoDataFrame:
         (e0, n0, z0), (e1, n1, z1) = p.coords[0], p.coords[-1]
         rows.append(
             {
-                "管线编号": p.id, "管线类型": p.kind.letters, "起点点号": p.start, "终点点号": p.end, "管径": p.dn_mm, "外径": p.od_mm, "材质": p.material or p.kind.material,
-                "高程位置": "管内底" if p.kind.gravity else "管外顶", "起点高程": z0, "终点高程": z1, "起点埋深": round(ground(e0, n0) - z0, 2), "终点埋深": round(ground(e1, n1) - z1, 2),
-                "埋设方式": p.burial or p.kind.burial, "压力": p.pressure or None, "电压": p.voltage_kv, "流向": "0" if p.kind.gravity else None, "权属单位": p.kind.owner,
-                "埋设年代": p.year, "是否监测": p.monitored, "geometry": LineString(p.coords),
+                "管线编号": p.id,
+                "管线类型": p.kind.letters,
+                "起点点号": p.start,
+                "终点点号": p.end,
+                "管径": p.dn_mm,
+                "外径": p.od_mm,
+                "材质": p.material or p.kind.material,
+                "高程位置": "管内底" if p.kind.gravity else "管外顶",
+                "起点高程": z0,
+                "终点高程": z1,
+                "起点埋深": round(ground(e0, n0) - z0, 2),
+                "终点埋深": round(ground(e1, n1) - z1, 2),
+                "埋设方式": p.burial or p.kind.burial,
+                "压力": p.pressure or None,
+                "电压": p.voltage_kv,
+                "流向": "0" if p.kind.gravity else None,
+                "权属单位": p.kind.owner,
+                "埋设年代": p.year,
+                "是否监测": p.monitored,
+                "geometry": LineString(p.coords),
             }
         )
     return files.frame(rows)
@@ -43,10 +59,14 @@ def write(pipes: dict[str, list[Pipe]], folder: Path) -> None:
         elif kind == "pipe_telecom":
             files.write_geojson(folder / "pipe_telecom.geojson", made)
     files.write_gpkg(folder / "给水管线.gpkg", {"pipe_water": table(pipes["pipe_water"])})
-    files.write_gpkg(folder / "排水管线.gpkg", {"雨水管线": table(pipes["pipe_rain"]), "污水管线": table(pipes["pipe_sewage"])})
+    files.write_gpkg(
+        folder / "排水管线.gpkg", {"雨水管线": table(pipes["pipe_rain"]), "污水管线": table(pipes["pipe_sewage"])}
+    )
     industry = table(pipes["pipe_industry"])
     industry["管径"] = industry["管径"] / 1000  # this owner keeps metres: city.toml says so
-    files.write_gpkg(folder / "utility.gpkg", {"pipe_heat": table(pipes["pipe_heat"]), "pipe_power": table(pipes["pipe_power"])})
+    files.write_gpkg(
+        folder / "utility.gpkg", {"pipe_heat": table(pipes["pipe_heat"]), "pipe_power": table(pipes["pipe_power"])}
+    )
     files.write_gpkg(folder / "industry_pipes.gpkg", {"工业管线": industry})
 
 
@@ -56,7 +76,9 @@ def _write_gbk_shapefile(made: gpd.GeoDataFrame, path: Path) -> None:
     made = made.drop(columns=["电压", "流向"])
     made["是否监测"] = np.where(made["是否监测"], "是", "否")
     names = [c for c in made.columns if c != "geometry"]
-    placeholders = {c: f"F{k:02d}" for k, c in enumerate(names)}  # GDAL cuts names at 10 UTF-8 bytes; GBK needs only 2 a character
+    placeholders = {
+        c: f"F{k:02d}" for k, c in enumerate(names)
+    }  # GDAL cuts names at 10 UTF-8 bytes; GBK needs only 2 a character
     pyogrio.write_dataframe(made.rename(columns=placeholders), path, driver="ESRI Shapefile", encoding="GBK")
     path.with_suffix(".cpg").unlink(missing_ok=True)
     dbf = bytearray(path.with_suffix(".dbf").read_bytes())
@@ -69,8 +91,12 @@ def _write_gbk_shapefile(made: gpd.GeoDataFrame, path: Path) -> None:
 
 def points(town: Town, pipes: dict[str, list[Pipe]]) -> dict[str, gpd.GeoDataFrame]:
     """pipe_node of all kinds, and valves, hydrants and pumps."""
-    return {"pipe_node": files.frame(_nodes(pipes)), "valve": files.frame(_valves(pipes["pipe_water"])), "hydrant": files.frame(_hydrants(pipes["pipe_water"])),
-            "pump": files.frame(_pumps(town, pipes["pipe_sewage"]))}
+    return {
+        "pipe_node": files.frame(_nodes(pipes)),
+        "valve": files.frame(_valves(pipes["pipe_water"])),
+        "hydrant": files.frame(_hydrants(pipes["pipe_water"])),
+        "pump": files.frame(_pumps(town, pipes["pipe_sewage"])),
+    }
 
 
 def _nodes(pipes: dict[str, list[Pipe]]) -> list[dict[str, Any]]:
@@ -81,8 +107,18 @@ def _nodes(pipes: dict[str, list[Pipe]]) -> list[dict[str, Any]]:
             for name, (e, n, z) in ((p.start, p.coords[0]), (p.end, p.coords[-1])):
                 degree[name] = degree.get(name, 0) + 1
                 g = ground(e, n)
-                rows.setdefault(name, {"管点编号": name, "管线类型": KINDS[kind].letters, "特征": "", "附属物": "检查井" if KINDS[kind].gravity else None,
-                                       "地面高程": round(g, 3), "埋深": round(g - z, 2), "geometry": Point(e, n, round(g, 3))})
+                rows.setdefault(
+                    name,
+                    {
+                        "管点编号": name,
+                        "管线类型": KINDS[kind].letters,
+                        "特征": "",
+                        "附属物": "检查井" if KINDS[kind].gravity else None,
+                        "地面高程": round(g, 3),
+                        "埋深": round(g - z, 2),
+                        "geometry": Point(e, n, round(g, 3)),
+                    },
+                )
     for name, row in rows.items():
         row["特征"] = {1: "起讫点", 2: "直线点", 3: "三通", 4: "四通"}.get(degree[name], "多通")
     return [rows[name] for name in sorted(rows)]
@@ -99,9 +135,19 @@ def _valves(water: list[Pipe]) -> list[dict[str, Any]]:
     """One near each end of every second main, and at the start of the others."""
     rows = []
     for k, p in enumerate(q for q in water if q.length_m > 60):
-        rows.append({"link_id": p.id, "protects_node": p.start, "state": "开", "dn_mm": p.dn_mm, "geometry": _along(p, 4.0)})
+        rows.append(
+            {"link_id": p.id, "protects_node": p.start, "state": "开", "dn_mm": p.dn_mm, "geometry": _along(p, 4.0)}
+        )
         if k % 2 == 0:
-            rows.append({"link_id": p.id, "protects_node": p.end, "state": "关" if k == 40 else "开", "dn_mm": p.dn_mm, "geometry": _along(p, 4.0, from_end=True)})
+            rows.append(
+                {
+                    "link_id": p.id,
+                    "protects_node": p.end,
+                    "state": "关" if k == 40 else "开",
+                    "dn_mm": p.dn_mm,
+                    "geometry": _along(p, 4.0, from_end=True),
+                }
+            )
     return [{"设备编号": f"FM{k:04d}", **row} for k, row in enumerate(rows, 1)]
 
 
@@ -109,7 +155,16 @@ def _hydrants(water: list[Pipe]) -> list[dict[str, Any]]:
     rows = []
     for p in (q for q in water if 60 < q.length_m < 300 and not q.burial):
         at = _along(p, p.length_m / 2)
-        rows.append({"设备编号": f"XHS{len(rows) + 1:04d}", "link_id": p.id, "protects_node": p.start, "state": "正常", "dn_mm": 100, "geometry": Point(at.x, at.y, round(ground(at.x, at.y), 3))})
+        rows.append(
+            {
+                "设备编号": f"XHS{len(rows) + 1:04d}",
+                "link_id": p.id,
+                "protects_node": p.start,
+                "state": "正常",
+                "dn_mm": 100,
+                "geometry": Point(at.x, at.y, round(ground(at.x, at.y), 3)),
+            }
+        )
     return rows
 
 
@@ -120,7 +175,17 @@ def _pumps(town: Town, sewage: list[Pipe]) -> list[dict[str, Any]]:
     for p in sewage:
         if p.end not in starts and not p.end.endswith(("-1", "-2")):
             ends.setdefault(p.end, p)
-    return [{"设备编号": f"BZ{k:02d}", "link_id": p.id, "protects_node": name, "state": "运行", "dn_mm": p.dn_mm, "geometry": Point(p.coords[-1])} for k, (name, p) in enumerate(sorted(ends.items()), 1)]
+    return [
+        {
+            "设备编号": f"BZ{k:02d}",
+            "link_id": p.id,
+            "protects_node": name,
+            "state": "运行",
+            "dn_mm": p.dn_mm,
+            "geometry": Point(p.coords[-1]),
+        }
+        for k, (name, p) in enumerate(sorted(ends.items()), 1)
+    ]
 
 
 def corridor(town: Town) -> gpd.GeoDataFrame:
@@ -134,7 +199,14 @@ def corridor(town: Town) -> gpd.GeoDataFrame:
 
             e, n = node_map(node, -15.5, shift)
             ends.append((round(e, 3), round(n, 3), round(ground(e, n) - 5.0, 3)))
-        rows.append({"管廊编号": f"GL{k:02d}", "名称": f"滨海综合管廊{k}段", "宽度": 2.8, "高度": 3.2, "舱数": 2, "geometry": LineString(ends)})
+        rows.append(
+            {
+                "管廊编号": f"GL{k:02d}",
+                "名称": f"滨海综合管廊{k}段",
+                "宽度": 2.8,
+                "高度": 3.2,
+                "舱数": 2,
+                "geometry": LineString(ends),
+            }
+        )
     return files.frame(rows)
-
-

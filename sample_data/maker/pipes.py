@@ -38,19 +38,27 @@ class Kind:
 KINDS = {
     k.id: k
     for k in (
-        Kind("pipe_water", "JS", "给水", 6.0, 2.0, False, "球墨铸铁", "直埋", "清湾自来水公司"),
-        Kind("pipe_sewage", "WS", "污水", -1.5, 4.3, True, "HDPE", "直埋", "清湾排水公司"),
-        Kind("pipe_rain", "YS", "雨水", 2.5, 3.3, True, "混凝土", "直埋", "清湾排水公司"),
-        Kind("pipe_gas", "RQ", "燃气", -5.0, 1.02, False, "PE", "直埋", "清湾燃气公司"),
+        Kind("pipe_water", "JS", "给水", 6.0, 2.3, False, "球墨铸铁", "直埋", "清湾自来水公司"),
+        Kind("pipe_sewage", "WS", "污水", -1.5, 4.7, True, "HDPE", "直埋", "清湾排水公司"),
+        Kind("pipe_rain", "YS", "雨水", 2.5, 3.7, True, "混凝土", "直埋", "清湾排水公司"),
+        Kind("pipe_gas", "RQ", "燃气", -5.0, 1.15, False, "PE", "直埋", "清湾燃气公司"),
         Kind("pipe_heat", "RL", "热力", 9.0, 0.7, False, "钢", "直埋", "滨海热力公司"),
-        Kind("pipe_power", "DL", "电力", 12.0, 1.57, False, "CPVC", "管块", "清湾供电公司"),
+        Kind("pipe_power", "DL", "电力", 12.0, 1.75, False, "CPVC", "管块", "清湾供电公司"),
         Kind("pipe_telecom", "TX", "通信", -11.0, 0.7, False, "PVC", "管块", "清湾通信管线公司"),
         Kind("pipe_industry", "GY", "工业", -8.0, 1.23, False, "不锈钢", "直埋", "滨海工业园"),
     )
 }
 
-OUTER_MM = {"pipe_water": {150: 170, 200: 222, 300: 326, 400: 429}, "pipe_sewage": {300: 355, 400: 450, 500: 560}, "pipe_rain": {300: 360, 400: 480, 600: 720, 800: 960},
-            "pipe_gas": {90: 90, 110: 110, 160: 160, 200: 200}, "pipe_heat": {200: 315, 250: 365}, "pipe_power": {175: 175}, "pipe_telecom": {160: 160}, "pipe_industry": {150: 168}}
+OUTER_MM = {
+    "pipe_water": {150: 170, 200: 222, 300: 326, 400: 429},
+    "pipe_sewage": {300: 355, 400: 450, 500: 560},
+    "pipe_rain": {300: 360, 400: 480, 600: 720, 800: 960},
+    "pipe_gas": {90: 90, 110: 110, 160: 160, 200: 200},
+    "pipe_heat": {200: 315, 250: 365},
+    "pipe_power": {175: 175},
+    "pipe_telecom": {160: 160},
+    "pipe_industry": {150: 168},
+}
 
 
 @dataclass
@@ -101,6 +109,8 @@ class Network:
         if kind.id == "pipe_water":
             return edges
         edges = [e for e in edges if not e.bridge]
+        if not kind.gravity:  # where the ground is steep, pipes of different offsets would not keep their layers
+            edges = [e for e in edges if max(self.plan.nodes[e.a], self.plan.nodes[e.b]) < 8.0]
         works = [e for e in edges if _works(e.a) and _works(e.b)]
         if kind.id in {"pipe_heat", "pipe_industry"}:
             return works if kind.id == "pipe_heat" else [e for e in works if not e.along_u]
@@ -119,8 +129,21 @@ class Network:
             ends = [self._end(kind, node) for node in (edge.a, edge.b)]
             dn, pressure, voltage = self._size(kind, edge)
             monitored = bool(self.rng.random() < 0.8)
-            pipes.append(Pipe(f"{kind.letters}{number:04d}", kind, node_name(kind, edge.a), node_name(kind, edge.b), (ends[0], ends[1]), dn, int(self.rng.integers(1995, 2025)),
-                              pressure, voltage, monitored, "架空" if edge.bridge else ""))
+            pipes.append(
+                Pipe(
+                    f"{kind.letters}{number:04d}",
+                    kind,
+                    node_name(kind, edge.a),
+                    node_name(kind, edge.b),
+                    (ends[0], ends[1]),
+                    dn,
+                    int(self.rng.integers(1995, 2025)),
+                    pressure,
+                    voltage,
+                    monitored,
+                    "架空" if edge.bridge else "",
+                )
+            )
         return pipes
 
     def _end(self, kind: Kind, node: Node) -> Xyz:
@@ -162,7 +185,13 @@ class Network:
                 upstream[target] = upstream.get(target, 0) + upstream[node]
         return self._gravity_pipes(kind, towards, invert, upstream)
 
-    def _gravity_pipes(self, kind: Kind, towards: dict[Node, tuple[Node | None, float]], invert: dict[Node, float], upstream: dict[Node, int]) -> list[Pipe]:
+    def _gravity_pipes(
+        self,
+        kind: Kind,
+        towards: dict[Node, tuple[Node | None, float]],
+        invert: dict[Node, float],
+        upstream: dict[Node, int],
+    ) -> list[Pipe]:
         sizes = (300, 400, 500) if kind.id == "pipe_sewage" else (400, 600, 800)
         pipes = []
         for node in sorted(towards):
@@ -171,8 +200,18 @@ class Network:
                 continue
             dn = sizes[0] if upstream[node] < 3 else sizes[1] if upstream[node] < 8 else sizes[2]
             ends = [(*(round(x, 3) for x in self.point(kind, p)), round(invert[p], 3)) for p in (node, target)]
-            pipes.append(Pipe(f"{kind.letters}{len(pipes) + 1:04d}", kind, node_name(kind, node), node_name(kind, target), (ends[0], ends[1]), dn, int(self.rng.integers(1998, 2024)),
-                              monitored=bool(self.rng.random() < 0.75)))
+            pipes.append(
+                Pipe(
+                    f"{kind.letters}{len(pipes) + 1:04d}",
+                    kind,
+                    node_name(kind, node),
+                    node_name(kind, target),
+                    (ends[0], ends[1]),
+                    dn,
+                    int(self.rng.integers(1998, 2024)),
+                    monitored=bool(self.rng.random() < 0.75),
+                )
+            )
         return pipes
 
     def _start_invert(self, kind: Kind, node: Node) -> float:
@@ -185,7 +224,11 @@ class Network:
     @cached_property
     def _rain_inverts(self) -> dict[Node, float]:
         found: dict[Node, float] = {}
-        for pipe in self._gravity(KINDS["pipe_rain"]) if "pipe_rain" not in self.__dict__.get("pipes", {}) else self.pipes["pipe_rain"]:
+        for pipe in (
+            self._gravity(KINDS["pipe_rain"])
+            if "pipe_rain" not in self.__dict__.get("pipes", {})
+            else self.pipes["pipe_rain"]
+        ):
             for name, xyz in ((pipe.start, pipe.coords[0]), (pipe.end, pipe.coords[-1])):
                 node = node_of(name)
                 found[node] = min(found.get(node, np.inf), xyz[2])

@@ -33,20 +33,32 @@ def write(town: Town, path: Path) -> None:
     _buildings(town, e, n, z, kind)
     e2, n2, z2 = _crowns(town, rng)
     z = np.concatenate([z + rng.normal(0, 0.02, z.size), z2])
-    _save(path, np.concatenate([e, e2]), np.concatenate([n, n2]), z, np.concatenate([kind, np.full(e2.size, HIGH_VEGETATION, np.uint8)]))
+    _save(
+        path,
+        np.concatenate([e, e2]),
+        np.concatenate([n, n2]),
+        z,
+        np.concatenate([kind, np.full(e2.size, HIGH_VEGETATION, np.uint8)]),
+    )
 
 
-def _water(town: Town, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]) -> None:
+def _water(
+    town: Town, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]
+) -> None:
     wet = shapely.contains_xy(town.plan.river, e, n) | shapely.contains_xy(town.plan.sea, e, n)
     wet &= z < SEA_LEVEL_M
     z[wet], kind[wet] = SEA_LEVEL_M, WATER
 
 
-def _buildings(town: Town, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]) -> None:
+def _buildings(
+    town: Town, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]
+) -> None:
     near = [b for b in town.buildings if b.shape.intersects(shapely.box(*BOX))]
     transform = from_origin(BOX[0], BOX[3], 0.5, 0.5)
     size = (int((BOX[3] - BOX[1]) / 0.5), int((BOX[2] - BOX[0]) / 0.5))
-    numbers = rasterio.features.rasterize([(b.shape.buffer(0.5), k + 1) for k, b in enumerate(near)], size, transform=transform, dtype="int32")
+    numbers = rasterio.features.rasterize(
+        [(b.shape.buffer(0.5), k + 1) for k, b in enumerate(near)], size, transform=transform, dtype="int32"
+    )
     row = np.clip(((BOX[3] - n) / 0.5).astype(int), 0, size[0] - 1)
     col = np.clip(((e - BOX[0]) / 0.5).astype(int), 0, size[1] - 1)
     candidate = numbers[row, col]
@@ -56,7 +68,9 @@ def _buildings(town: Town, e: NDArray[np.float64], n: NDArray[np.float64], z: ND
         z[at], kind[at] = roofs.roof_elev_m(b, e[at], n[at]), BUILDING
 
 
-def _crowns(town: Town, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _crowns(
+    town: Town, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     t = town.trees
     inside = (t.e > BOX[0] + 6) & (t.e < BOX[2] - 6) & (t.n > BOX[1] + 6) & (t.n < BOX[3] - 6)
     times = 18
@@ -66,7 +80,9 @@ def _crowns(town: Town, rng: np.random.Generator) -> tuple[NDArray[np.float64], 
     return np.round(e + r * away * np.cos(turn), 2), np.round(n + r * away * np.sin(turn), 2), z
 
 
-def _save(path: Path, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]) -> None:
+def _save(
+    path: Path, e: NDArray[np.float64], n: NDArray[np.float64], z: NDArray[np.float64], kind: NDArray[np.uint8]
+) -> None:
     header = laspy.LasHeader(point_format=6, version="1.4")
     header.offsets, header.scales = [BOX[0], BOX[1], 0.0], [0.01, 0.01, 0.01]
     header.creation_date = datetime.date(2026, 4, 18)

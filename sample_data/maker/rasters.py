@@ -45,24 +45,42 @@ def write_terrain(town: Town, folder: Path) -> None:
 def _write_float(path: Path, z: NDArray[np.float32], cell: float, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {
-        "driver": "GTiff", "dtype": "float32", "count": 1, "height": z.shape[0], "width": z.shape[1], "crs": site.CRS, "nodata": NODATA,
-        "transform": from_origin(site.E_MIN, site.N_MAX, cell, cell), "compress": "DEFLATE", "zlevel": 9, "predictor": 3, "tiled": True,
+        "driver": "GTiff",
+        "dtype": "float32",
+        "count": 1,
+        "height": z.shape[0],
+        "width": z.shape[1],
+        "crs": site.CRS,
+        "nodata": NODATA,
+        "transform": from_origin(site.E_MIN, site.N_MAX, cell, cell),
+        "compress": "DEFLATE",
+        "zlevel": 9,
+        "predictor": 3,
+        "tiled": True,
     }
     with rasterio.open(path, "w", **profile) as out:
         out.write(z, 1)
-        out.update_tags(TITLE=title, VERTICAL_DATUM="1985国家高程基准", VERTICAL_CRS=site.VERTICAL_CRS, UNIT="m", EPOCH="2026-04")
+        out.update_tags(
+            TITLE=title, VERTICAL_DATUM="1985国家高程基准", VERTICAL_CRS=site.VERTICAL_CRS, UNIT="m", EPOCH="2026-04"
+        )
         out.set_band_unit(1, "m")
 
 
-def _surface(town: Town, ground: NDArray[np.float64], e: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+def _surface(
+    town: Town, ground: NDArray[np.float64], e: NDArray[np.float64], n: NDArray[np.float64]
+) -> NDArray[np.float64]:
     surface = ground.copy()
     transform = from_origin(site.E_MIN, site.N_MAX, DEM_CELL_M, DEM_CELL_M)
     wet = rasterio.features.rasterize([(town.plan.reservoir, 1)], surface.shape, transform=transform) == 1
     surface[wet] = np.maximum(surface[wet], site.RESERVOIR_NORMAL_LEVEL_M)
-    coast = rasterio.features.rasterize([(town.plan.sea, 1), (town.plan.river, 1)], surface.shape, transform=transform) == 1
+    coast = (
+        rasterio.features.rasterize([(town.plan.sea, 1), (town.plan.river, 1)], surface.shape, transform=transform) == 1
+    )
     surface[coast] = np.maximum(surface[coast], SEA_LEVEL_M)
     _raise_trees(town, surface)
-    numbers = rasterio.features.rasterize([(b.shape, k + 1) for k, b in enumerate(town.buildings)], surface.shape, transform=transform, dtype="int32")
+    numbers = rasterio.features.rasterize(
+        [(b.shape, k + 1) for k, b in enumerate(town.buildings)], surface.shape, transform=transform, dtype="int32"
+    )
     for k, b in enumerate(town.buildings):
         row, col = _window(b.shape.bounds)
         r, c = np.nonzero(numbers[row, col] == k + 1)
@@ -112,8 +130,17 @@ def _shade() -> NDArray[np.float32]:
 
 
 COLOURS = {
-    "housing": (168, 166, 150), "commerce": (178, 172, 162), "industry": (160, 156, 150), "village": (150, 158, 118), "public": (176, 172, 158),
-    "office": (176, 172, 162), "hospital": (180, 176, 168), "plaza": (190, 182, 168), "park": (88, 130, 66), "pit": (170, 166, 152), "field": (136, 156, 82),
+    "housing": (168, 166, 150),
+    "commerce": (178, 172, 162),
+    "industry": (160, 156, 150),
+    "village": (150, 158, 118),
+    "public": (176, 172, 158),
+    "office": (176, 172, 162),
+    "hospital": (180, 176, 168),
+    "plaza": (190, 182, 168),
+    "park": (88, 130, 66),
+    "pit": (170, 166, 152),
+    "field": (136, 156, 82),
 }
 ROOFS = {"flat": (196, 194, 190), "gabled": (164, 84, 66), "hipped": (150, 72, 62)}
 
@@ -131,6 +158,9 @@ def _paint(town: Town, year: int) -> Image.Image:
         pen.fill(edge.line.buffer(KERB_M - 5, cap_style="square"), (150, 148, 140))
     for edge in town.plan.edges:
         pen.fill(edge.line.buffer(edge.width_m / 2, cap_style="square"), (98, 98, 100))
+    for edge in town.plan.edges:
+        if edge.road_class != "支路":
+            _markings(pen, edge.line)
     pen.fill(town.plan.dam_road.buffer(3), (140, 136, 124))
     pen.fill(town.plan.sea, (52, 92, 122))
     pen.fill(town.plan.sea.boundary.intersection(town.plan.shore.buffer(1)).buffer(5), (176, 172, 160))
@@ -138,11 +168,17 @@ def _paint(town: Town, year: int) -> Image.Image:
     pen.fill(town.plan.reservoir, (48, 96, 110))
     for edge in town.plan.edges:
         if edge.bridge:
-            pen.fill(edge.line.buffer(edge.width_m / 2), (120, 120, 122))
+            pen.fill(
+                edge.line.buffer(edge.width_m / 2, cap_style="flat").intersection(town.plan.river_zone(12.0)),
+                (134, 134, 134),
+            )
     pen.fill(shapely.Polygon(site.PLOTS["dam"].corners()).buffer(2), (186, 182, 172))
     for pit in site.PITS.values():
         shape = shapely.Polygon(pit.corners())
-        pen.fill(shape.buffer(9, join_style="mitre") if year == 2026 else shape.buffer(4), (164, 128, 92) if year == 2026 else (120, 140, 84))
+        pen.fill(
+            shape.buffer(9, join_style="mitre") if year == 2026 else shape.buffer(4),
+            (164, 128, 92) if year == 2026 else (120, 140, 84),
+        )
         if year == 2026:
             pen.fill(shape, (112, 84, 60))
     _buildings(pen, town, year)
@@ -166,6 +202,13 @@ class _Pen:
         self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
 
+def _markings(pen: _Pen, line: shapely.LineString) -> None:
+    """Centre line in dashes, short of the crossings."""
+    for start in np.arange(20.0, line.length - 24.0, 12.0):
+        dash = shapely.LineString([line.interpolate(start), line.interpolate(start + 6.0)])
+        pen.fill(dash.buffer(0.7, cap_style="flat"), (188, 186, 176))
+
+
 def _woods(image: Image.Image, e: NDArray[np.float64], n: NDArray[np.float64]) -> None:
     high = terrain.ground_elev_m(e, n) > 18
     pixels = np.array(image)
@@ -185,7 +228,9 @@ def _buildings(pen: _Pen, town: Town, year: int) -> None:
     present = [b for b in town.buildings if b.year <= year]
     for b in present:
         shift = 0.35 * b.height_m
-        shadow = shapely.union_all([shapely.transform(b.shape, lambda p, k=k: p + [-k * shift, k * shift * 0.6]) for k in (0.34, 0.67, 1.0)])
+        shadow = shapely.union_all(
+            [shapely.transform(b.shape, lambda p, k=k: p + [-k * shift, k * shift * 0.6]) for k in (0.34, 0.67, 1.0)]
+        )
         pen.fill(shadow, (70, 76, 72))
     for b in present:
         roof = ROOFS[b.roof] if b.use != "工业" else (112, 140, 172)
@@ -207,8 +252,19 @@ def _trees(pen: _Pen, town: Town) -> None:
 def _write_jpeg(path: Path, picture: NDArray[np.uint8], year: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": 3, "height": 2000, "width": 2000, "crs": site.CRS, "transform": from_origin(site.E_MIN, site.N_MAX, 1.0, 1.0),
-        "compress": "JPEG", "photometric": "YCBCR", "jpeg_quality": 72, "tiled": True, "blockxsize": 512, "blockysize": 512,
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 3,
+        "height": 2000,
+        "width": 2000,
+        "crs": site.CRS,
+        "transform": from_origin(site.E_MIN, site.N_MAX, 1.0, 1.0),
+        "compress": "JPEG",
+        "photometric": "YCBCR",
+        "jpeg_quality": 72,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
     }
     with rasterio.open(path, "w", **profile) as out:
         out.write(np.moveaxis(picture, -1, 0))

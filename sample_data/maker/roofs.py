@@ -13,7 +13,9 @@ from sample_data.maker.buildings import Building
 RISE_M = 1.8  # ridge over eaves; `height_m` of a building is the ridge height above its base
 
 
-def local(b: Building, e: NDArray[np.float64], n: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def local(
+    b: Building, e: NDArray[np.float64], n: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Map to the building's own axes about its centroid, metres."""
     c, angle = b.shape.centroid, np.radians(site.GRID_ROTATION_DEG + b.turn_deg)
     de, dn = e - c.x, n - c.y
@@ -57,10 +59,21 @@ def solid(b: Building) -> tuple[NDArray[np.float64], list[tuple[str, list[int]]]
     turned = plan @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + [c.x, c.y]
     walls: list[tuple[str, list[int]]] = [("WallSurface", [0, 1, 5, 4]), ("WallSurface", [2, 3, 7, 6])]
     if b.roof == "hipped":
-        ends: list[tuple[str, list[int]]] = [("WallSurface", [1, 2, 6, 5]), ("WallSurface", [3, 0, 4, 7]), ("RoofSurface", [5, 6, 9]), ("RoofSurface", [7, 4, 8])]
+        ends: list[tuple[str, list[int]]] = [
+            ("WallSurface", [1, 2, 6, 5]),
+            ("WallSurface", [3, 0, 4, 7]),
+            ("RoofSurface", [5, 6, 9]),
+            ("RoofSurface", [7, 4, 8]),
+        ]
     else:
         ends = [("WallSurface", [1, 2, 6, 9, 5]), ("WallSurface", [3, 0, 4, 8, 7])]
-    faces = [("GroundSurface", [3, 2, 1, 0]), *walls, *ends, ("RoofSurface", [4, 5, 9, 8]), ("RoofSurface", [6, 7, 8, 9])]
+    faces = [
+        ("GroundSurface", [3, 2, 1, 0]),
+        *walls,
+        *ends,
+        ("RoofSurface", [4, 5, 9, 8]),
+        ("RoofSurface", [6, 7, 8, 9]),
+    ]
     return np.column_stack([turned, z]), faces
 
 

@@ -23,7 +23,18 @@ def l_shape(w: float, d: float, wing: float) -> Polygon:
 
 def u_shape(w: float, d: float, wing: float) -> Polygon:
     x, y = w / 2, d / 2
-    return Polygon([(-x, -y), (x, -y), (x, y), (x - wing, y), (x - wing, -y + wing), (-x + wing, -y + wing), (-x + wing, y), (-x, y)])
+    return Polygon(
+        [
+            (-x, -y),
+            (x, -y),
+            (x, y),
+            (x - wing, y),
+            (x - wing, -y + wing),
+            (-x + wing, -y + wing),
+            (-x + wing, y),
+            (-x, y),
+        ]
+    )
 
 
 def courtyard(w: float, d: float, wing: float) -> Polygon:

@@ -55,11 +55,26 @@ def _trees(plan: Layout, buildings: list[Building], rng: np.random.Generator) ->
     spots.append(woods[terrain.ground_elev_m(woods[:, 0], woods[:, 1]) > 20])
     xy = np.round(np.vstack(spots), 2)
     built = shapely.union_all([b.shape for b in buildings]).buffer(2.0)
-    closed = shapely.union_all([built, plan.reserved, plan.river_zone(3.0), plan.reservoir.buffer(4), plan.sea.buffer(14), plan.dam_road.buffer(5)])
+    closed = shapely.union_all(
+        [
+            built,
+            plan.reserved,
+            plan.river_zone(3.0),
+            plan.reservoir.buffer(4),
+            plan.sea.buffer(14),
+            plan.dam_road.buffer(5),
+        ]
+    )
     shapely.prepare(closed)
     xy = xy[~shapely.contains_xy(closed, xy[:, 0], xy[:, 1])]
     height = np.round(rng.uniform(4.0, 13.0, len(xy)), 1)
-    return Trees(xy[:, 0], xy[:, 1], height, np.round(height * rng.uniform(0.3, 0.45, len(xy)), 1), rng.integers(0, len(SPECIES), len(xy)))
+    return Trees(
+        xy[:, 0],
+        xy[:, 1],
+        height,
+        np.round(height * rng.uniform(0.3, 0.45, len(xy)), 1),
+        rng.integers(0, len(SPECIES), len(xy)),
+    )
 
 
 def _street_trees(plan: Layout) -> NDArray[np.float64]:
