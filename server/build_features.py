@@ -18,7 +18,7 @@ from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.report import LayerCount, Report
 from layers.source import FeatureBatch, Hints, Reading, VectorLayer
-from server.build_plan import Item
+from server.build_plan import FAILED, Item
 from server.build_progress import Progress
 from twin.config import TwinConfig
 from twin.fuse.columns import with_constant
@@ -30,11 +30,13 @@ from twin.terrain import Terrain
 class ReaderFailed(CityTwinError):
     """A reader fell over something it does not know; `trace` is for whoever mends it."""
 
+    CODE = "READER_FAILED"
+
     def __init__(self, path: Path, error: BaseException) -> None:
         said = str(error).strip().splitlines()
         words = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
         super().__init__(
-            f"{path.name} could not be read: {words}", "See it with --verbose; please report it.", code="READER_FAILED"
+            f"{path.name} could not be read: {words}", "See it with --verbose; please report it.", code=self.CODE
         )
         self.trace = "".join(traceback.format_exception(error))
 
@@ -229,13 +231,17 @@ def parked(item: Item, error: CityTwinError) -> Report:
     """The report of a source nothing of which could be used."""
     issue = Issue(error.code, item.name, error.problem, error.hint or "Correct the file and build again.", "error")
     issues = [issue]
-    if item.known is not None and item.known.status != "parked":
+    if _holds_features(item):
         issues.append(
             Issue("OLD_FEATURES_KEPT", item.name, "What was read from the file before is still served.",
                   "It is replaced as soon as the file can be read again; delete the file to remove it.", "warning")
         )  # fmt: skip
     suffix = item.file.path.suffix.lstrip(".")
     return Report(item.name, suffix, _hash(item), "parked", issues=issues)
+
+
+def _holds_features(item: Item) -> bool:
+    return item.known is not None and item.known.status not in {"parked", FAILED}
 
 
 def _hash(item: Item) -> str:
@@ -247,7 +253,7 @@ def _hash(item: Item) -> str:
 
 def remember_parked(batch: WriteBatch, item: Item, report: Report) -> None:
     """Keep the report of a parked source; what the store held of it is left as it is, and it is tried again."""
-    if item.known is None or item.known.status == "parked":
-        record = item.record("parked", None)
+    if not _holds_features(item):
+        record = item.record(FAILED if report.issues[0].code == ReaderFailed.CODE else "parked", None)
         batch.begin_source(record)
         batch.finish_source(record, report)

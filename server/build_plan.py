@@ -17,6 +17,9 @@ READING = 1
 ADDED = "added:"
 """Prefix of sources that came by `citytwin add`; a build of the folder leaves them alone."""
 
+FAILED = "failed"
+"""Status of a source whose reader fell over: our fault, not the file's, so it is tried again at every build."""
+
 _GROUND = "\nground="
 _ASSET_READERS = {"raster", "pointcloud"}
 
@@ -48,7 +51,7 @@ class Item:
     def is_changed(self) -> bool:
         """True if bytes or settings differ from what was stored; the ground is asked apart (`stands_on_other`)."""
         old = self.known
-        if old is None or old.settings.split(_GROUND)[0] != self.settings:
+        if old is None or old.status == FAILED or old.settings.split(_GROUND)[0] != self.settings:
             return True
         if (old.size, old.mtime_ns) == (self.file.size, self.file.mtime_ns):
             return False

@@ -1,0 +1,44 @@
+"""The command `citytwin`: results on stdout, progress on stderr, one-sentence errors with the next step.
+
+Exit codes: 0 everything is stored or answered; 1 something was parked or rejected, and is named; 2 nothing could be
+done. Any other exception is our own bug and keeps its traceback.
+"""
+
+import sys
+
+import typer
+
+from layers.errors import CityTwinError
+from server import cli_build, cli_serve, cli_show
+
+app = typer.Typer(
+    name="citytwin",
+    help="Survey files in, one served 3D city out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _function in (
+    cli_build.build,
+    cli_build.add,
+    cli_build.check,
+    cli_show.info,
+    cli_serve.serve,
+    cli_show.run,
+    cli_serve.demo,
+):
+    app.command()(_function)
+
+
+def main() -> None:
+    """Entry point of `citytwin` and `python -m server.cli`."""
+    try:
+        app()
+    except CityTwinError as error:
+        sys.stderr.write(f"citytwin: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
