@@ -1,6 +1,7 @@
 """Answers with validators: ETag, 304 and the cache headers (RFC 9110, 8.8 and 13; RFC 9111)."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -28,10 +29,10 @@ def is_fresh(request: Request, tag: str) -> bool:
     return "*" in known or tag.removeprefix("W/") in known
 
 
-def headers_for(tag: str, *, immutable: bool = False, **more: str) -> dict[str, str]:
-    """Validator and cache headers; `immutable` only for addresses that carry a version."""
+def headers_for(tag: str, more: Mapping[str, str] | None = None, *, immutable: bool = False) -> dict[str, str]:
+    """Validator and cache headers, and more; `immutable` only for addresses that carry a version."""
     cache = "public, max-age=31536000, immutable" if immutable else "no-cache"
-    return {"ETag": tag, "Cache-Control": cache, "Vary": VARY} | {k.replace("_", "-"): v for k, v in more.items()}
+    return {"ETag": tag, "Cache-Control": cache, "Vary": VARY, **(more or {})}
 
 
 def not_modified(headers: dict[str, str]) -> Response:
@@ -40,10 +41,16 @@ def not_modified(headers: dict[str, str]) -> Response:
 
 
 def conditional(
-    request: Request, body: bytes, media_type: str, tag: str, *, immutable: bool = False, **more: str
+    request: Request,
+    body: bytes,
+    media_type: str,
+    tag: str,
+    more: Mapping[str, str] | None = None,
+    *,
+    immutable: bool = False,
 ) -> Response:
     """The body, or 304 if the reader has it."""
-    headers = headers_for(tag, immutable=immutable, **more)
+    headers = headers_for(tag, more, immutable=immutable)
     if is_fresh(request, tag):
         return not_modified(headers)
     return Response(body, headers=headers | {"Content-Type": media_type})

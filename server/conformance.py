@@ -1,4 +1,4 @@
-"""The conformance classes that are implemented and tested. URIs are compared literally by clients: keep the spelling."""
+"""The conformance classes that are implemented and tested. Clients compare the URIs literally: keep the spelling."""
 
 _SPEC = "http://www.opengis.net/spec/"
 

@@ -23,8 +23,8 @@ def _document(kind: str, formats: tuple[str, ...] = ("json", "html")) -> Callabl
             return answer.not_modified(answer.headers_for(tag))
         documents = city.make("documents", lambda: Documents(city))
         body, media_type = documents.page(kind, request.path_params.get("layer"), code, html=html)
-        more = {"Content_Language": code} | ({"Content_Security_Policy": CONTENT_SECURITY} if html else {})
-        return answer.conditional(request, body.replace(BASE.encode(), address.encode()), media_type, tag, **more)
+        more = {"Content-Language": code} | ({"Content-Security-Policy": CONTENT_SECURITY} if html else {})
+        return answer.conditional(request, body.replace(BASE.encode(), address.encode()), media_type, tag, more)
 
     return endpoint
 

@@ -22,7 +22,7 @@ from server import answer, geojson, parameters
 from server.ogc import BASE, Documents
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot, wants_html
-from twin.store.interface import Features, LayerInfo
+from twin.store.interface import Features, LayerInfo, Query
 
 CHUNK = 2500
 HTML_LIMIT = 100
@@ -37,7 +37,7 @@ def items(request: Request) -> Response:
     if html:
         return _items_html(request, city, info, asked)
     tag = answer.etag(info.version, request.url.query, base(request), language(request))
-    headers = answer.headers_for(tag, Content_Crs=f"<{crs.uri(asked.crs)}>")
+    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(asked.crs)}>"})
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
     matched = city.city.store.count(info.id, asked.query, city.settings.scope)
@@ -124,11 +124,11 @@ def item(request: Request) -> Response:
     html = wants_html(request)
     target, at = parameters.single(request.query_params, city)
     tag = answer.etag(info.version, request.url.path, request.url.query, base(request), language(request), html)
-    headers = answer.headers_for(tag, Content_Crs=f"<{crs.uri(target)}>")
+    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"})
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
     feature_id = request.path_params["feature"]
-    query = parameters.Query(ids=(feature_id,), at=at, limit=1)
+    query = Query(ids=(feature_id,), at=at, limit=1)
     found = list(city.city.store.query(info.id, query, city.settings.scope))
     if not found:
         raise NotFound(f"{info.id} has no feature {feature_id[:80]!r}.", f"See /collections/{info.id}/items.")

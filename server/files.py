@@ -43,11 +43,11 @@ def file(request: Request) -> Response:
 
 
 def ranged(request: Request, path: Path, media_type: str) -> Response:
-    """A file with `Range`, `If-Range`, `ETag`; a set of several ranges is answered with the whole, as RFC 9110 allows."""
+    """A file with `Range`, `If-Range`, `ETag`; several ranges get the whole, as RFC 9110 allows."""
     stat = path.stat()
     size, tag = stat.st_size, f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     modified = formatdate(stat.st_mtime, usegmt=True)
-    headers = answer.headers_for(tag, Accept_Ranges="bytes", Last_Modified=modified)
+    headers = answer.headers_for(tag, {"Accept-Ranges": "bytes", "Last-Modified": modified})
     headers["Content-Type"] = media_type
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
@@ -69,7 +69,7 @@ def ranged(request: Request, path: Path, media_type: str) -> Response:
 
 
 def _span(header: str, size: int) -> tuple[int, int] | None:
-    """First and one past the last byte of a single range; None for what is no byte range; InvalidInput beyond the end."""
+    """First and one past the last byte; None for what is no single byte range; InvalidInput beyond the end."""
     match = _RANGE.match(header.replace(" ", ""))
     if not match or match.groups() == ("", ""):
         return None

@@ -56,6 +56,8 @@ class Documents:
         if not logging.getLogger().handlers:
             # pygeoapi would send the root logger to stdout, where our results go
             logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        # it takes every dict of the configuration for a translation and warns about each
+        logging.getLogger("pygeoapi").setLevel(logging.ERROR)
         self.snapshot = snapshot
         config = _config(snapshot)
         self.openapi = openapi.corrected(get_oas_30(config), snapshot)
@@ -81,7 +83,7 @@ class Documents:
         if status != 200:
             raise LayerNotFound(f"{layer_id}/{kind}", list(self.snapshot.vectors))
         if html:
-            return content.encode(), "text/html; charset=utf-8"
+            return content.replace(f"{BASE}?", f"{BASE}/?").encode(), "text/html; charset=utf-8"
         document = self._corrected(kind, orjson.loads(content), language)
         return answer.json_bytes(document), headers["Content-Type"]
 
@@ -160,7 +162,7 @@ def geometry_schema(layer_type: LayerType) -> dict[str, Any]:
 
 
 def landing_links(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """pygeoapi's links without what we do not serve, and ours."""
+    """Pygeoapi's links without what we do not serve, and ours."""
     dropped = {RELATION + "tiling-schemes", "service-doc", "about"}
     kept = [
         link | {"href": link["href"].replace(f"{BASE}?", f"{BASE}/?").replace(f"{BASE}/openapi", f"{BASE}/api")}

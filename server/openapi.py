@@ -17,7 +17,7 @@ ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 
 
 def corrected(document: dict[str, Any], snapshot: Snapshot) -> dict[str, Any]:
-    """pygeoapi's document with our parameters and paths."""
+    """Pygeoapi's document with our parameters and paths."""
     paths: dict[str, Any] = {}
     for path, operations in document["paths"].items():
         kept = {method: each for method, each in operations.items() if method == "get"}

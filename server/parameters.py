@@ -156,7 +156,7 @@ def placed_box(values: list[float], source: str, city_crs: str) -> shapely.Geome
     if a_low > a_high or b_low > b_high:
         raise InvalidInput(
             f"bbox={','.join(f'{v:g}' for v in values)} has a lower bound above its upper one in {source}.",
-            "Mind the axis order of bbox-crs: EPSG:4326, 4490 and 4549 are north first. The antimeridian is not crossed.",
+            "Mind the axis order of bbox-crs (EPSG:4326, 4490, 4549 are north first); the antimeridian is not crossed.",
         )
     box: crs.Bounds | None = (a_low, b_low, a_high, b_high)
     if source == "EPSG:3857":  # Mercator's axes do not bend: the box is a box in degrees
@@ -234,15 +234,19 @@ def equals(attribute: Attribute, text: str) -> dict[str, Any]:
     return {"op": "=", "args": [{"property": attribute.name}, _value(attribute, text)]}
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 def _value(attribute: Attribute, text: str) -> Any:
     try:
         if attribute.type == "integer":
             return int(text)
         if attribute.type == "number":
-            value = float(text)
-            if not math.isfinite(value):
-                raise ValueError
-            return value
+            return _finite(text)
         if attribute.type == "date":
             return {"date": date.fromisoformat(text).isoformat()}
         if attribute.type == "datetime":

@@ -8,10 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from layers.errors import InvalidInput, NotFound
+from layers.errors import InvalidInput
 from server import answer
 from server.serving import base, language, snapshot
 from twin import analysis
+from twin.analysis.process import Parameter, Process
+
+EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 
 
 def listing(request: Request) -> Response:
@@ -24,12 +27,14 @@ def listing(request: Request) -> Response:
 
 def description(request: Request) -> Response:
     """One process with the JSON Schemas of its inputs and outputs."""
-    return _json(request, _described(_find(request), base(request), language(request)))
+    return _json(
+        request, _described(analysis.process(request.path_params["process"]), base(request), language(request))
+    )
 
 
 async def execution(request: Request) -> Response:
     """Run it and answer with the result, as a JSON object."""
-    process = _find(request)
+    process = analysis.process(request.path_params["process"])
     body = await request.body()
     try:
         document = orjson.loads(body) if body else {}
@@ -43,12 +48,31 @@ async def execution(request: Request) -> Response:
     return Response(answer.json_bytes(result), media_type=answer.JSON, headers={"Cache-Control": "no-store"})
 
 
-def _find(request: Request) -> Any:
-    known = analysis.registry()
-    name = request.path_params["process"]
-    if name not in known:
-        raise NotFound(f"There is no process {name[:60]!r}.", f"There is: {', '.join(sorted(known)) or 'none'}.")
-    return known[name]
+def _summary(process: Process, address: str, code: str) -> dict[str, Any]:
+    own = f"{address}/processes/{process.id}"
+    return {
+        "id": process.id,
+        "title": getattr(process.title, code),
+        "description": getattr(process.description, code),
+        "version": process.version,
+        "keywords": list(process.keywords),
+        "jobControlOptions": ["sync-execute"],
+        "outputTransmission": ["value"],
+        "links": [
+            {"rel": "self", "type": answer.JSON, "href": own},
+            {"rel": EXECUTE, "type": answer.JSON, "href": f"{own}/execution"},
+        ],
+    }
+
+
+def _described(process: Process, address: str, code: str) -> dict[str, Any]:
+    inputs = {name: _parameter(each, code) | {"minOccurs": int(each.required)} for name, each in process.inputs.items()}
+    outputs = {name: _parameter(each, code) for name, each in process.outputs.items()}
+    return _summary(process, address, code) | {"inputs": inputs, "outputs": outputs}
+
+
+def _parameter(parameter: Parameter, code: str) -> dict[str, Any]:
+    return {"title": getattr(parameter.title, code), "schema": parameter.schema}
 
 
 def _json(request: Request, document: dict[str, Any]) -> Response:

@@ -5,6 +5,7 @@ not placed or not coloured (checked in QGIS 3.40.6). Layers get correct extents 
 `TrustStoredLayerStatistics`: otherwise QGIS zooms to degrees in a projected layer (qgis/QGIS#63984).
 """
 
+from dataclasses import dataclass
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
@@ -41,10 +42,10 @@ def project(request: Request) -> Response:
     parameters.once(request.query_params, ("lang",))
     city, address, code = snapshot(request), base(request), language(request)
     tag = answer.etag(city.version, "qgs", address, code)
-    headers = {"Content_Disposition": 'attachment; filename="city.qgs"'}
+    headers = {"Content-Disposition": 'attachment; filename="city.qgs"'}
     if answer.is_fresh(request, tag):
-        return answer.not_modified(answer.headers_for(tag, **headers))
-    return answer.conditional(request, document(city, address, code), QGS, tag, **headers)
+        return answer.not_modified(answer.headers_for(tag, headers))
+    return answer.conditional(request, document(city, address, code), QGS, tag, headers)
 
 
 def document(city: Snapshot, address: str, code: str) -> bytes:
@@ -90,7 +91,7 @@ class _Writer:
         if "dem" in self.city.files:
             source = f"url={self.address}/terrain/layer.json"
             title = ("地形（quantized mesh）", "Terrain (quantized mesh)")[self.code == "en"]
-            self._layer(three_d, "terrain", "tiled-scene", "quantizedmesh", source, title, None, None)
+            self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), title)
 
     def _group(self, key: str, names: tuple[str, str]) -> ET.Element:
         if key not in self.groups:
@@ -103,15 +104,16 @@ class _Writer:
         return str(getattr(layer_type.title, self.code))
 
     def _features(self, group: ET.Element, info: LayerInfo) -> None:
+        srs = self.city.city.config.crs
         source = (
             "pagingEnabled='true' preferCoordinatesForWfsT11='false' restrictToRequestBBOX='1' "
-            f"srsname='{self.city.city.config.crs}' typename='{info.id}' url='{self.address}/' version='OGC_API_FEATURES'"
+            f"srsname='{srs}' typename='{info.id}' url='{self.address}/' version='OGC_API_FEATURES'"
         )
         kind = _simple(info.type.geometry)
         bounds = info.bounds or (self.city.city_bounds if kind else None)
         shown = info.id in {"building", "road", "river"}
         layer = self._layer(
-            group, info.id, "vector", "OAPIF", source, self._title(info.type), self.city.city.config.crs, bounds, shown
+            group, _Source(info.id, "vector", "OAPIF", source), self._title(info.type), srs, bounds, shown=shown
         )
         layer.set("geometry", GEOMETRY_NAMES.get(kind, "No geometry"))
         if kind:
@@ -119,51 +121,59 @@ class _Writer:
 
     def _tiles(self, group: ET.Element, info: LayerInfo) -> None:
         source = f"url={self.address}/collections/{info.id}/3dtiles/explicit/tileset.json"
-        self._layer(
-            group, f"{info.id}_3d", "tiled-scene", "cesiumtiles", source, f"{self._title(info.type)} 3D", None, None
-        )
+        title = f"{self._title(info.type)} 3D"
+        self._layer(group, _Source(f"{info.id}_3d", "tiled-scene", "cesiumtiles", source), title)
 
     def _asset(self, group: ET.Element, layer_type: LayerType, asset: Asset, *, first: bool) -> None:
         title = f"{self._title(layer_type)} {asset.epoch or ''}".strip()
         layer_id = f"{asset.layer}_{asset.id}"
         url = f"{self.address}/collections/{asset.layer}/{FILES[asset.kind][1]}?asset={quote(asset.id, safe='')}"
         if asset.kind == "points":
-            self._layer(group, layer_id, "point-cloud", "copc", url, title, asset.crs, asset.bounds)
+            self._layer(group, _Source(layer_id, "point-cloud", "copc", url), title, asset.crs, asset.bounds)
         elif layer_type.id == "dom":
             low, high = zooms(asset)
             template = quote(self.address + image_path(asset), safe=":/{}")
-            source = f"type=xyz&url={template}&zmin={low}&zmax={high}&crs=EPSG:3857"
+            xyz = f"type=xyz&url={template}&zmin={low}&zmax={high}&crs=EPSG:3857"
             bounds = crs.transform_bounds(asset.crs, "EPSG:3857", asset.bounds)
-            self._layer(group, layer_id, "raster", "wms", source, title, "EPSG:3857", bounds, shown=first)
+            self._layer(group, _Source(layer_id, "raster", "wms", xyz), title, "EPSG:3857", bounds, shown=first)
         else:
-            self._layer(group, layer_id, "raster", "gdal", f"/vsicurl/{url}", title, asset.crs, asset.bounds)
+            cog = _Source(layer_id, "raster", "gdal", f"/vsicurl/{url}")
+            self._layer(group, cog, title, asset.crs, asset.bounds)
 
     def _layer(
         self,
         group: ET.Element,
-        layer_id: str,
-        kind: str,
-        provider: str,
-        source: str,
+        source: "_Source",
         title: str,
-        srs: str | None,
-        bounds: Bounds | None,
-        shown: bool = False,  # noqa: FBT001, FBT002
+        srs: str | None = None,
+        bounds: Bounds | None = None,
+        *,
+        shown: bool = False,
     ) -> ET.Element:
         ET.SubElement(
-            group, "layer-tree-layer", id=layer_id, name=title, source=source, providerKey=provider,
-            checked="Qt::Checked" if shown else "Qt::Unchecked", expanded="0",
+            group, "layer-tree-layer", id=source.layer_id, name=title, source=source.address,
+            providerKey=source.provider, checked="Qt::Checked" if shown else "Qt::Unchecked", expanded="0",
         )  # fmt: skip
-        layer = ET.SubElement(self.layers, "maplayer", type=kind)
-        _text(layer, "id", layer_id)
-        _text(layer, "datasource", source)
+        layer = ET.SubElement(self.layers, "maplayer", type=source.kind)
+        _text(layer, "id", source.layer_id)
+        _text(layer, "datasource", source.address)
         _text(layer, "layername", title)
         if srs:
             _srs(ET.SubElement(layer, "srs"), srs)
         if bounds:
             _extent(layer, not_flat(bounds))
-        _text(layer, "provider", provider)
+        _text(layer, "provider", source.provider)
         return layer
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a layer's data come from: id in the project, kind of layer, QGIS provider, its source string."""
+
+    layer_id: str
+    kind: str
+    provider: str
+    address: str
 
 
 def _drawing_order(info: LayerInfo) -> int:

@@ -47,10 +47,11 @@ def terrain_layer(request: Request) -> Response:
     from tiles.terrain import TerrainTiles
 
     city = snapshot(request)
-    tag = answer.etag(city.version, "terrain")
+    terrain = TerrainTiles(city.city, city.settings.scope)
+    tag = answer.etag(terrain.version, "layer.json")
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag))
-    return answer.conditional(request, answer.json_bytes(TerrainTiles(city.city).layer_json()), answer.JSON, tag)
+    return answer.conditional(request, answer.json_bytes(terrain.layer_json()), answer.JSON, tag)
 
 
 def terrain_tile(request: Request) -> Response:
@@ -61,16 +62,16 @@ def terrain_tile(request: Request) -> Response:
     z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
     normals = "octvertexnormals" in request.headers.get("accept", "")
     packed = "gzip" in request.headers.get("accept-encoding", "")
-    tag = answer.etag(city.version, "terrain", z, x, y, normals, packed, weak=False)
-    immutable = "v" in request.query_params
+    terrain = TerrainTiles(city.city, city.settings.scope)
+    tag = answer.etag(terrain.version, z, x, y, normals, packed, weak=False)
+    immutable = request.query_params.get("v") == terrain.version
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag, immutable=immutable))
-    body = TerrainTiles(city.city).tile(z, x, y, normals)
-    more = {"Content_Encoding": "gzip"} if packed else {}
+    body = terrain.tile(z, x, y, normals)
+    more = {"Content-Encoding": "gzip"} if packed else {}
     media_type = f"{TERRAIN};extensions=octvertexnormals" if normals else TERRAIN
-    return answer.conditional(
-        request, gzip.compress(body, 5) if packed else body, media_type, tag, immutable=immutable, **more
-    )
+    body = gzip.compress(body, 5) if packed else body
+    return answer.conditional(request, body, media_type, tag, more, immutable=immutable)
 
 
 def routes() -> list[Route]:

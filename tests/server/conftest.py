@@ -1,4 +1,4 @@
-"""A tiny city made through the store's own interface: 37 buildings with meshes, 5 pipes, 3 wells, a table, a late layer."""
+"""A tiny city made through the store's interface: 37 buildings with meshes, 5 pipes, 3 wells, a table, a late layer."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def cube(centre, size):
     return mesh.encode(mesh.Mesh(np.asarray(solid.vertices) + centre, np.asarray(solid.faces)))
 
 
-def rows(ids, geometry, columns, schema, meshes=None, extra=None):
+def rows(ids, geometry, columns, schema, *, meshes=None, extra=None):
     table = pa.table([pa.array(values, schema.field(name).type) for name, values in columns.items()], schema=schema)
     return Rows(ids, np.asarray(geometry, object), table, extra or [None] * len(ids), meshes)
 
@@ -87,7 +87,7 @@ def fill(store):
     extra = ['{"备注": "old"}' if i == 3 else None for i in range(n)]
     ids = [f"b{i:02d}" for i in range(n)]
     ids[7] = "楼/7 a&b"  # ids are public and may hold anything
-    put(store, "a.gpkg", BUILDING, rows(ids, outlines, columns, BUILDING.arrow_schema(), meshes, extra))
+    put(store, "a.gpkg", BUILDING, rows(ids, outlines, columns, BUILDING.arrow_schema(), meshes=meshes, extra=extra))
     lines = [
         shapely.LineString([(ORIGIN[0] + 5 * i, ORIGIN[1], 2.5), (ORIGIN[0] + 90, ORIGIN[1] + 9 * i, -1.25)])
         for i in range(5)
