@@ -86,8 +86,20 @@ def test_a_click_shows_the_attributes_of_that_feature(page, toy, toy_city):
     assert details.locator("tr", has_text="note").locator("td").inner_text() == served["note"]  # text, not markup
     assert details.locator("tr", has_text="use").locator("td").inner_text() == "no value"
     assert details.locator("a").get_attribute("href") == f"{toy}/collections/building/items/B12"
-    details.locator("button").press("Escape")
+    details.get_by_role("button", name="Close").press("Escape")
     assert details.is_hidden()
+
+
+def test_a_link_opens_a_feature_and_flies_there(toy, toy_city, chromium):
+    page = open_page(chromium, locale="en-GB")
+    page.goto(f"{toy}/viewer/?feature=building/B24")  # the north-eastern corner, 200 m from the middle both ways
+    page.locator(".details h2", has_text="B24").wait_for()
+    page.locator(".details table").wait_for()
+    page.evaluate("citytwin.ready.then(() => citytwin.settled())")
+    assert page.evaluate("citytwin.pick(450, 300)") == {"layer": "building", "id": "B24"}
+    page.locator(".details").get_by_role("button", name="Close").click()
+    assert "feature=" not in page.url
+    page.context.close()
 
 
 def test_a_switch_hides_its_layer_and_only_that(page, toy_city):

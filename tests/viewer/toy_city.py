@@ -25,6 +25,7 @@ from server import viewer
 LON, LAT, SIZE_DEG = 121.0, 28.1, 0.01
 EXTENT = [LON - SIZE_DEG / 2, LAT - SIZE_DEG / 2, LON + SIZE_DEG / 2, LAT + SIZE_DEG / 2]
 MAX_LEVEL = 14
+METRE_LON, METRE_LAT = 1 / (111320 * math.cos(math.radians(LAT))), 1 / 110850  # degrees; good to 0.1 % here
 A, B = 6378137.0, 6356752.314245179
 
 
@@ -231,10 +232,9 @@ def boxes_glb(boxes: list[tuple[str, np.ndarray, np.ndarray]], color: list[float
 
 def local_boxes(layer: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Houses on the ground in a 5 x 5 grid, 100 m apart; beams 6 m below the ground between their rows."""
-    metre_lon, metre_lat = 1 / (111320 * math.cos(math.radians(LAT))), 1 / 110850
 
     def ground(x, y):
-        return float(ground_m(LON + x * metre_lon, LAT + y * metre_lat))
+        return float(ground_m(LON + x * METRE_LON, LAT + y * METRE_LAT))
 
     if layer == "building":
         spots = [((i - 2) * 100, (j - 2) * 100, 15 + 10 * ((i + 2 * j) % 5)) for j in range(5) for i in range(5)]
@@ -337,7 +337,11 @@ def item(layer: str, fid: str) -> dict | None:
         if name == fid:
             height = float(high[2] - low[2])
             properties = {"id": name, "height_m": height, "use": None, "note": "<b>旧城</b>"}
-            return {"type": "Feature", "id": name, "geometry": None, "properties": properties}
+            (x0, y0), (x1, y1) = low[:2], high[:2]
+            ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
+            degrees = [[LON + x * METRE_LON, LAT + y * METRE_LAT] for x, y in ring]
+            footprint = {"type": "Polygon", "coordinates": [degrees]}
+            return {"type": "Feature", "id": name, "geometry": footprint, "properties": properties}
     return None
 
 

@@ -8,6 +8,8 @@ export interface Picked {
   id: string;
 }
 
+export type Bounds = [west: number, south: number, east: number, north: number];
+
 interface Source {
   title: Bilingual | string;
   items: string;
@@ -25,22 +27,26 @@ export class Details {
   private readonly layerName = h("p", { className: "muted" });
   private readonly link: HTMLAnchorElement;
   private readonly schemas = new Map<string, Promise<Map<string, Column>>>();
+  private readonly zoom = h("button", { type: "button", disabled: true });
   private picked: Picked | undefined;
+  private bounds: Bounds | undefined;
 
   constructor(
     private readonly sources: ReadonlyMap<string, Source>,
     private readonly texts: Texts,
     private readonly closed: () => void,
+    private readonly fly: (bounds: Bounds) => void,
   ) {
     const close = h("button", { type: "button", className: "icon" }, icon("close"));
     close.addEventListener("click", () => this.close());
+    this.zoom.addEventListener("click", () => this.bounds && this.fly(this.bounds));
     this.link = h("a", { target: "_blank", rel: "noopener" });
     this.element = h(
       "section",
       { className: "panel details", hidden: true, attrs: { "aria-labelledby": "details-title", "aria-live": "polite" } },
       h("header", {}, h("div", {}, this.layerName, this.heading), close),
       this.body,
-      h("footer", {}, this.link),
+      h("footer", {}, this.link, this.zoom),
     );
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.close();
@@ -49,6 +55,7 @@ export class Details {
       close.setAttribute("aria-label", texts.word("close"));
       close.title = texts.word("close");
       this.link.textContent = `${texts.word("openItem")} ↗`;
+      this.zoom.textContent = texts.word("flyTo");
       if (this.picked) void this.show(this.picked);
     });
   }
@@ -60,10 +67,12 @@ export class Details {
   }
 
   /** Fetch the item and list its attributes; a failure is shown in the panel with the server's own words. */
-  async show(picked: Picked): Promise<void> {
+  async show(picked: Picked, fly = false): Promise<void> {
     const source = this.sources.get(picked.layer);
     if (!source) return;
     this.picked = picked;
+    this.bounds = undefined;
+    this.zoom.disabled = true;
     this.element.hidden = false;
     this.heading.textContent = picked.id;
     this.layerName.textContent = this.texts.of(source.title);
@@ -73,8 +82,11 @@ export class Details {
     try {
       const [item, columns] = await Promise.all([getJson(address, this.texts.language), this.columns(source)]);
       if (this.picked !== picked) return; // another feature was clicked meanwhile
-      const properties = (item as { properties?: Record<string, unknown> | null }).properties ?? {};
-      this.body.replaceChildren(this.table(properties, columns));
+      const { properties, geometry } = item as { properties?: Record<string, unknown> | null; geometry?: unknown };
+      this.body.replaceChildren(this.table(properties ?? {}, columns));
+      this.bounds = boundsOf(geometry);
+      this.zoom.disabled = this.bounds === undefined;
+      if (fly && this.bounds) this.fly(this.bounds);
     } catch (error) {
       if (this.picked !== picked) return;
       const why = error instanceof Error ? error.message : String(error);
@@ -109,6 +121,27 @@ export class Details {
     if (typeof value === "number") return value.toLocaleString(this.texts.language, { maximumFractionDigits: 3, useGrouping: false });
     return typeof value === "object" ? JSON.stringify(value) : `${value as string | boolean}`;
   }
+}
+
+/** West, south, east, north of a GeoJSON geometry; nothing for none, and for an empty one. */
+function boundsOf(geometry: unknown): Bounds | undefined {
+  const bounds: Bounds = [Infinity, Infinity, -Infinity, -Infinity];
+  const visit = (part: unknown): void => {
+    if (!Array.isArray(part)) return;
+    const [lon, lat] = part as unknown[];
+    if (typeof lon === "number" && typeof lat === "number") {
+      bounds[0] = Math.min(bounds[0], lon);
+      bounds[1] = Math.min(bounds[1], lat);
+      bounds[2] = Math.max(bounds[2], lon);
+      bounds[3] = Math.max(bounds[3], lat);
+    } else {
+      part.forEach(visit);
+    }
+  };
+  const { coordinates, geometries } = (geometry ?? {}) as { coordinates?: unknown; geometries?: { coordinates?: unknown }[] };
+  visit(coordinates);
+  geometries?.forEach((one) => visit(one.coordinates));
+  return bounds.every(Number.isFinite) ? bounds : undefined;
 }
 
 function readColumns(schema: unknown): Map<string, Column> {

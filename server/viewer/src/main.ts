@@ -13,7 +13,7 @@ import {
 import { loadConfig, type ImageryConfig, ServerProblem, type ViewerConfig } from "./config";
 import { Details, type Picked } from "./details";
 import { showFatal } from "./fatal";
-import { formatView, parseView } from "./hash";
+import { formatView, keep, parseFeature, parseView } from "./hash";
 import { Imagery } from "./imagery";
 import { addKeyboard } from "./keyboard";
 import { preferredLanguage, Texts } from "./language";
@@ -121,15 +121,24 @@ async function build(config: ViewerConfig): Promise<void> {
     ground: (on, alpha) => scenery.setUnderground(viewer, on, alpha),
     light: (shadows, hour) => scenery.setSun(viewer, config.origin.lon, hour, shadows),
   });
-  const details = new Details(sourcesOf(layers3d, layers2d), texts, () => layers3d.forEach((layer) => layer.select(undefined)));
+  const highlight = (picked: Picked | undefined): void => {
+    for (const layer of layers3d) layer.select(picked?.layer === layer.config.id ? picked.id : undefined);
+    keep("feature", picked && `${picked.layer}/${picked.id}`);
+  };
+  const details = new Details(
+    sourcesOf(layers3d, layers2d),
+    texts,
+    () => highlight(undefined),
+    (bounds) => scenery.flyToBounds(viewer, bounds),
+  );
   app.append(panel.element, details.element, status.element);
   status.attach(viewer);
 
   const select = (x: number, y: number): void => {
     const picked = twin.pick(x, y);
-    for (const layer of layers3d) layer.select(picked?.layer === layer.config.id ? picked.id : undefined);
-    if (picked) void details.show(picked);
-    else details.close();
+    if (!picked) return details.close();
+    highlight(picked);
+    void details.show(picked);
   };
   connect(viewer, layers3d, layers2d);
   viewer.screenSpaceEventHandler.setInputAction(
@@ -137,6 +146,7 @@ async function build(config: ViewerConfig): Promise<void> {
     ScreenSpaceEventType.LEFT_CLICK,
   );
   prepareCanvas(viewer, select);
+  const hasCamera = parseView(location.hash) !== undefined;
   keepHash(viewer, config);
   scenery.setSun(viewer, config.origin.lon, START.hour, false);
 
@@ -151,6 +161,11 @@ async function build(config: ViewerConfig): Promise<void> {
   panel.refresh();
   await settling.settled();
   app.setAttribute("aria-busy", "false");
+  const asked = parseFeature(location.search);
+  if (asked) {
+    highlight(asked);
+    void details.show(asked, !hasCamera); // a link that has a camera keeps it
+  }
   if (!twin.problems.length) status.say(texts.word("loaded"));
 }
 
@@ -211,7 +226,5 @@ function keepHash(viewer: CesiumWidget, config: ViewerConfig): void {
 
 function switchLanguage(): void {
   texts.use(texts.language === "zh" ? "en" : "zh");
-  const address = new URL(location.href);
-  address.searchParams.set("lang", texts.language);
-  history.replaceState(null, "", address);
+  keep("lang", texts.language);
 }

@@ -1,11 +1,13 @@
 // The globe: terrain, light, camera. No Ion, no base map, nothing from elsewhere.
 import {
+  BoundingSphere,
   Cartesian3,
   CesiumTerrainProvider,
   CesiumWidget,
   Color,
   Credit,
   CreditDisplay,
+  HeadingPitchRange,
   JulianDate,
   Math as CesiumMath,
   Rectangle,
@@ -125,6 +127,17 @@ export function homeView({ extent, origin }: ViewerConfig): View {
     heading: 0,
     pitch: -pitch,
   };
+}
+
+/** Fly to a box in degrees, on the ground as it is drawn now. */
+export function flyToBounds(viewer: CesiumWidget, [west, south, east, north]: [number, number, number, number]): void {
+  const box = Rectangle.fromDegrees(west, south, east, north);
+  const ground = viewer.scene.globe.getHeight(Rectangle.center(box)) ?? 0;
+  const sphere = BoundingSphere.fromRectangle3D(box, viewer.scene.ellipsoid, ground);
+  viewer.camera.flyToBoundingSphere(sphere, {
+    duration: flightSeconds(),
+    offset: new HeadingPitchRange(viewer.camera.heading, CesiumMath.toRadians(-40), Math.max(sphere.radius * 4, 80)),
+  });
 }
 
 /** Seconds a flight takes; none for people who asked their system for less motion. */
