@@ -21,7 +21,8 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest import ifc_batch, ifc_file, ifc_georef
-from ingest.ifc_geometry import CHUNK, Chunk, Pool, Tally, WorkerLost, ask
+from ingest.ifc_geometry import CHUNK, KERNELS, Chunk, Pool, Tally, WorkerLost, ask, survey
+from ingest.ifc_placement import Placement
 from layers import catalogue
 from layers.errors import InvalidInput
 from layers.issue import Issue, Reject
@@ -51,7 +52,7 @@ def read(path: Path, hints: Hints) -> Reading:
 
 def _survey(plain: Path, name: str) -> tuple[dict[str, Any], str]:
     try:
-        [answer] = ask(plain, [("survey",)])
+        answer = survey(plain)
     except WorkerLost as lost:
         raise InvalidInput(
             f"{name} cannot be parsed: {lost.reason}.", "Check it with another IFC program.", code="IFC_PARSER_LOST"
@@ -120,7 +121,7 @@ class _Model:
     path: Path
     unpacked: ifc_file.Unpacked
     facts: dict[str, Any]
-    placement: ifc_georef.Placement
+    placement: Placement
     hints: Hints
     hulls: dict[str, _Hull] = field(default_factory=dict)
     elements: VectorLayer = field(init=False)
@@ -130,9 +131,13 @@ class _Model:
         place = self.placement
         self.element_type = catalogue.layer_type(self.hints.layer or "bim_element")
         self.assembly_type = catalogue.layer_type("bim_assembly")
-        common = {"crs": place.crs, "vertical_crs": place.vertical_crs, "geometry_type": "MultiPolygon"}
-        self.elements = VectorLayer("elements", self.element_type.id, batches=self._element_batches, **common)
-        self.assemblies = VectorLayer("assemblies", self.assembly_type.id, batches=self._assembly_batches, **common)
+        self.elements, self.assemblies = (
+            VectorLayer(name, layer_id, place.crs, batches, place.vertical_crs, geometry_type="MultiPolygon")
+            for name, layer_id, batches in (
+                ("elements", self.element_type.id, self._element_batches),
+                ("assemblies", self.assembly_type.id, self._assembly_batches),
+            )
+        )
         self._meshed = False
         with_body = [each for each in self.facts["elements"] if each[2]]
         without = [each for each in self.facts["elements"] if not each[2]]
@@ -177,7 +182,7 @@ class _Model:
             for row in chunk.rows:
                 if row["id"] in reasons:
                     said = "; ".join(
-                        f"{kernel}: {why}" for kernel, why in zip(_KERNELS, reasons[row["id"]], strict=False)
+                        f"{kernel}: {why}" for kernel, why in zip(KERNELS, reasons[row["id"]], strict=False)
                     )
                     message = f"No kernel could make a mesh of {row['ifc_class']} ({said})."
                     layer.rejects.append(Reject("IFC_NO_SHAPE", row["ifc_guid"], message, _content(row)))
@@ -253,7 +258,6 @@ class _Model:
         return [Issue("IFC_PRODUCTS_NOT_READ", self.path.name, message, severity="info")]
 
 
-_KERNELS = ("manifold", "opencascade")
 _SPATIAL = ("IfcSpace",)
 
 
@@ -269,7 +273,7 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
 
 def _kernel_issues(name: str, tally: Tally) -> list[Issue]:
     made = ", ".join(f"{kernel} made {count}" for kernel, count in tally.made.most_common()) or "no element was meshed"
-    issues = [Issue("IFC_KERNELS", name, f"Meshes: {made}.", severity="info")]
+    issues = [Issue("IFCKERNELS", name, f"Meshes: {made}.", severity="info")]
     for words, counter in (("crashed on", tally.crashes), ("took too long for", tally.timeouts)):
         for kernel, count in counter.items():
             message = f"The kernel {kernel} {words} {count} elements; they were tried with the next one."

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest.ifc_geometry import Shape
-from ingest.ifc_georef import Placement
+from ingest.ifc_placement import Placement
 from layers.catalogue import LayerType
 from layers.mesh import Mesh
 from layers.source import FeatureBatch

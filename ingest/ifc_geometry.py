@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from layers.errors import InvalidInput
 
 KERNELS = ("manifold", "opencascade")
 CHUNK = 64
+N_PROBES = 5
 MAX_CRASHES = 5
 """After so many crashes of the first kernel in one file, the rest of the file goes straight to the second."""
 
@@ -37,6 +38,10 @@ class Limits:
     element_s: tuple[float, ...] = (60.0, 180.0)
     parse_s: float = 120.0
     parse_s_per_mb: float = 5.0
+
+    def to_parse_s(self, path: Path) -> float:
+        """Seconds that parsing this file may take."""
+        return self.parse_s + self.parse_s_per_mb * path.stat().st_size / 1e6
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Worker:
             )
         self.connection = Connection(ours.detach())
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,17 +139,49 @@ class Worker:
 
 
 def ask(path: Path, requests: Sequence[tuple[Any, ...]], limits: Limits | None = None) -> list[tuple[Any, ...]]:
-    """Answers to simple requests (`survey`, `rows`) from one fresh worker; raises WorkerLost."""
+    """Answers to simple requests (`survey`, `rows`, `missing`) from one fresh worker; raises WorkerLost."""
     limits = limits or Limits()
-    seconds = limits.parse_s + limits.parse_s_per_mb * path.stat().st_size / 1e6
     answers = []
     with Worker(path) as worker:
         for request in requests:
             worker.send(request)
-            answers.append(worker.receive(seconds))
+            answers.append(worker.receive(limits.to_parse_s(path)))
             if answers[-1][0] == "failed":
                 break
     return answers
+
+
+def survey(path: Path, limits: Limits | None = None) -> tuple[Any, ...]:
+    """What the file says, with `probes`: the middles of up to 5 meshes, metres in the model's frame.
+
+    Placements alone do not tell where a model lies: its coordinates may stand in the shapes, or along an alignment.
+    """
+    limits = limits or Limits()
+    with Worker(path) as worker:
+        worker.send(("survey",))
+        answer = worker.receive(limits.to_parse_s(path))
+        if answer[0] != "failed":
+            answer[1]["probes"] = []
+            bodies = [each[0] for each in answer[1]["elements"] if each[2]]
+            try:
+                for each in bodies[:: max(1, len(bodies) // N_PROBES)][:N_PROBES]:
+                    answer[1]["probes"] += _probe(worker, each, limits)
+            except WorkerLost:
+                pass  # some probes, or none, are enough: the pool isolates and counts such elements later
+    return answer
+
+
+def _probe(worker: Worker, product: int, limits: Limits) -> list[list[float]]:
+    for kernel, seconds in zip(KERNELS, limits.element_s, strict=True):
+        worker.send(("shapes", [product], kernel))
+        found = []
+        while (answer := worker.receive(min(seconds, 20.0)))[0] != "done":
+            if answer[0] == "shape" and answer[2] is not None:
+                vertices = answer[2]["vertices"]
+                found.append(((vertices.min(axis=0) + vertices.max(axis=0)) / 2).tolist())
+        if found:
+            return found
+    return []
 
 
 @dataclass
@@ -196,7 +233,7 @@ class Pool:
     def __init__(self, path: Path, n_workers: int, tally: Tally, limits: Limits | None = None) -> None:
         self.path, self.n_workers, self.tally = path, max(1, n_workers), tally
         self.limits = limits or Limits()
-        self._parse_s = self.limits.parse_s + self.limits.parse_s_per_mb * path.stat().st_size / 1e6
+        self._parse_s = self.limits.to_parse_s(path)
 
     def run(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         """Fill every chunk and yield them in the order in which they came."""
@@ -283,7 +320,6 @@ class Pool:
             if shape is None:
                 chunk.reasons.setdefault(each, []).append(reason)
             else:
-                shape.pop("origin")
                 chunk.shapes[each] = Shape(each, kernel, **shape)
                 self.tally.made[kernel] += 1
         elif answer[0] == "done":

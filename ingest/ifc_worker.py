@@ -97,7 +97,6 @@ def _plain(made: Any) -> dict[str, Any]:
         "triangles": np.array(geometry.faces, np.int64).reshape(-1, 3),
         "material_ids": np.array(geometry.material_ids, np.int64),
         "colours": np.array(colours, np.float64).reshape(-1, 4),
-        "origin": matrix[:3, 3].copy(),
     }
 
 
