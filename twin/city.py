@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import shapely
@@ -123,7 +123,7 @@ class City:
         """Close the store."""
         self.store.close()
 
-    def __enter__(self) -> City:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,13 +167,15 @@ class LayerView:
         properties : attributes to read; all when absent
         """
         import geopandas
-        import pandas
+        import pandas as pd
 
-        query = self._query(bbox, region, filter, ids, at, crs, limit, properties)
+        query = self._query(
+            bbox=bbox, region=region, filter=filter, ids=ids, at=at, crs=crs, limit=limit, properties=properties
+        )
         parts = [_frame(features) for features in self.city.store.query(self.id, query, self.city.scope)]
         if not parts:
             parts = [_frame(_nothing(self.info, query.properties))]
-        table = pandas.concat(parts) if len(parts) > 1 else parts[0]
+        table = pd.concat(parts) if len(parts) > 1 else parts[0]
         target = self.city.crs if crs is None else crs
         geometry = table.pop("geometry").to_numpy()
         frame = geopandas.GeoDataFrame(
@@ -195,7 +197,7 @@ class LayerView:
         crs: str | None = None,
     ) -> int:
         """Number of features for which everything given holds; arguments as in `query`."""
-        query = self._query(bbox, region, filter, ids, at, crs, None, None)
+        query = self._query(bbox=bbox, region=region, filter=filter, ids=ids, at=at, crs=crs)
         return self.city.store.count(self.id, query, self.city.scope)
 
     def get(self, feature_id: str, *, at: When = None) -> dict[str, Any]:
@@ -207,19 +209,20 @@ class LayerView:
 
     def _query(
         self,
+        *,
         bbox: Sequence[float] | None,
         region: shapely.Geometry | None,
-        filter_: str | Mapping[str, Any] | None,
+        filter: str | Mapping[str, Any] | None,  # noqa: A002
         ids: Iterable[str] | None,
         at: When,
         crs: str | None,
-        limit: int | None,
-        properties: Sequence[str] | None,
+        limit: int | None = None,
+        properties: Sequence[str] | None = None,
     ) -> Query:
         source = self.city.crs if crs is None else crs
         return Query(
             region=_region(bbox, region, source, self.city.crs),
-            filter=_filter(filter_, source, self.city.crs),
+            filter=_filter(filter, source, self.city.crs),
             ids=None if ids is None else tuple(ids),
             at=moment(at),
             limit=limit,

@@ -1,0 +1,1 @@
+"""Keeping the city: one narrow interface, GeoPackage as its first implementation."""

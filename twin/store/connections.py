@@ -8,6 +8,7 @@ from threading import Lock
 from urllib.parse import quote
 
 from layers.errors import CityTwinError, InvalidInput, NotFound
+from twin.store import sql_functions
 
 BUSY_TIMEOUT_S = 30
 
@@ -25,6 +26,7 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sql
         if read_only:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA cache_size = -16000")
+            sql_functions.register(connection)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()

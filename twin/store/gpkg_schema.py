@@ -3,12 +3,14 @@
 Spec: OGC 12-128r18 (GeoPackage 1.3.1), annexes C and F.3 (R-tree extension); `gpkg_ogr_contents` is GDAL's table of
 feature counts, kept so that GDAL and QGIS count quickly and our counts stay right after an edit from outside.
 """
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
 
 from layers import crs
 from layers.catalogue import Attribute
 from twin.store.columns import SQL_TYPES, quote
+from twin.store.geometry_kind import column_type, dimension_flags
 from twin.store.layer_record import GEOMETRY, LayerRecord
 
 APPLICATION_ID = 0x47504B47
@@ -39,8 +41,9 @@ CREATE TABLE gpkg_citytwin_meta (key TEXT NOT NULL PRIMARY KEY, value NOT NULL) 
 CREATE TABLE gpkg_citytwin_layer (
   id TEXT NOT NULL PRIMARY KEY, table_name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, columns TEXT NOT NULL,
   version INTEGER NOT NULL, updated TEXT NOT NULL,
-  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, min_z DOUBLE, max_z DOUBLE, mesh_count INTEGER NOT NULL DEFAULT 0,
-  shapes TEXT NOT NULL DEFAULT '[]');
+  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, min_z DOUBLE, max_z DOUBLE,
+  mesh_count INTEGER NOT NULL DEFAULT 0,
+  kinds TEXT NOT NULL DEFAULT '[]');
 CREATE TABLE gpkg_citytwin_source (
   id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
   mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, status TEXT NOT NULL);
@@ -94,7 +97,7 @@ def add_srs(connection: sqlite3.Connection, text: str) -> int:
 def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: int) -> None:
     """All tables of a new layer: features (or attributes), history, row facts, meshes, R-trees, triggers."""
     table = quote(record.table)
-    geometry = f"{GEOMETRY} {geometry_type(record)}, " if record.has_geometry else ""
+    geometry = f"{GEOMETRY} {column_type(record.type.geometry, set())}, " if record.has_geometry else ""
     attributes = "".join(f"{column_sql(record, each)}, " for each in record.type.attributes)
     common = f"{attributes}version INTEGER DEFAULT 1, valid_from DATETIME{{}}, valid_to DATETIME, extra TEXT"
     now = " DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))"
@@ -139,7 +142,13 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
     if record.has_geometry:
         connection.execute(
             "INSERT INTO gpkg_geometry_columns VALUES (?, ?, ?, ?, ?, 0)",
-            (record.table, GEOMETRY, geometry_type(record), srs_id, 2),
+            (
+                record.table,
+                GEOMETRY,
+                column_type(record.type.geometry, set()),
+                srs_id,
+                dimension_flags(record.type.geometry, set())[0],
+            ),
         )
         for rtree in (record.rtree, record.history_rtree):
             connection.execute(f"CREATE VIRTUAL TABLE {quote(rtree)} USING rtree(id, minx, maxx, miny, maxy)")
@@ -148,13 +157,6 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
     for own in (record.history, record.rows, record.mesh, record.mesh_history, record.mesh_blob):
         connection.execute(_EXTENSION, (own, None, "citytwin_store", _OWN_DEFINITION, "write-only"))
     execute_all(connection, own_triggers(record))
-
-
-def geometry_type(record: LayerRecord) -> str:
-    """The GeoPackage name of the layer's declared geometry type."""
-    name = record.type.geometry.upper().removesuffix("Z")
-    known = {"POINT", "LINESTRING", "POLYGON", "MULTIPOINT", "MULTILINESTRING", "MULTIPOLYGON", "GEOMETRYCOLLECTION"}
-    return name if name in known else "GEOMETRY"
 
 
 def column_sql(record: LayerRecord, attribute: Attribute) -> str:

@@ -7,6 +7,7 @@ import orjson
 
 from layers.catalogue import Attribute, LayerType, Title
 from twin.store.columns import column_names, common_type
+from twin.store.geometry_kind import Kind, column_type
 
 GEOMETRY = "geom"
 _HIDDEN = "gpkg_citytwin_"
@@ -16,11 +17,21 @@ _RESERVED = ("gpkg_", "rtree_", "sqlite_", "citytwin_", "ogr_", "trigger_")
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """Row of `gpkg_citytwin_layer`. `columns` maps attribute names to column names."""
+    """Row of `gpkg_citytwin_layer`.
+
+    `columns` maps attribute names to column names, in the order they were added; `kinds` is every geometry kind the
+    layer ever held.
+    """
 
     type: LayerType
     table: str
     columns: dict[str, str] = field(default_factory=dict)
+    kinds: frozenset[Kind] = frozenset()
+
+    @property
+    def column_type(self) -> str:
+        """What the geometry column is declared with."""
+        return column_type(self.type.geometry, set(self.kinds))
 
     @property
     def has_geometry(self) -> bool:
@@ -81,7 +92,7 @@ def merged(old: LayerType, new: LayerType) -> LayerType:
     ]  # fmt: skip
     names = {attribute.name for attribute in new.attributes}
     kept = [attribute for attribute in old.attributes if attribute.name not in names]
-    geometry = old.geometry if new.geometry == old.geometry or new.geometry == "none" else new.geometry
+    geometry = old.geometry if new.geometry in {old.geometry, "none"} else new.geometry
     return replace(new, geometry=geometry, attributes=(*merged_attributes, *kept))
 
 
@@ -101,7 +112,7 @@ def from_json(text: str | bytes) -> LayerType:
     row: dict[str, Any] = orjson.loads(text)
     attributes = tuple(_attribute(each) for each in row.pop("attributes"))
     title, description = Title(**row.pop("title")), row.pop("description")
-    lists = {key: tuple(row.pop(key)) for key in ("level", "tokens", "id_from")}
+    lists: dict[str, Any] = {key: tuple(row.pop(key)) for key in ("level", "tokens", "id_from")}
     return LayerType(
         title=title,
         attributes=attributes,

@@ -3,10 +3,11 @@
 With a region the candidate row numbers come from the R-tree first (8 bytes a feature), are sorted, and rows are then
 fetched chunk by chunk in that order: the sort never carries geometries, and a small page stops early.
 """
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from layers.errors import InvalidInput
-from twin.store import columns, geometry_blob, registry
+from layers.errors import InvalidInput, NotFound
+from twin.store import columns, geometry_blob, geometry_kind, registry
 from twin.store.columns import quote
 from twin.store.filter_sql import Condition, translate
 from twin.store.interface import Features, Query
@@ -40,6 +41,10 @@ class _Plan:
     @property
     def fetches_geometry(self) -> bool:
         return self.layer.has_geometry and (self.with_geometry or bool(self.regions))
+
+    @property
+    def restores_singles(self) -> bool:
+        return self.with_geometry and self.layer.has_geometry and self.layer.column_type.startswith("MULTI")
 
 
 def plan(layer: LayerRecord, query: Query) -> _Plan:
@@ -96,16 +101,15 @@ def count(connection: sqlite3.Connection, asked: _Plan) -> int:
     if not asked.regions and asked.ids is None:
         if asked.at is None and not asked.condition.sql:
             return registry.count(connection, asked.layer)
-        sql, parameters = _scan(asked, "fid")
-        return int(connection.execute(f"SELECT count(*) FROM ({sql})", parameters).fetchone()[0])  # noqa: S608
+        sql, parameters = _scan(replace(asked, attributes=(), with_extra=False, with_geometry=False))
+        return int(connection.execute(f"SELECT count(*) FROM ({sql})", parameters).fetchone()[0])
     return sum(len(features) for features in _matching(connection, asked, 10_000, None))
 
 
 def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, limit: int | None) -> Iterator[Features]:
-    selected = _select_list(asked)
     candidates = _candidates(connection, asked)
     if candidates is None:
-        sql, parameters = _scan(asked, selected)
+        sql, parameters = _scan(asked)
         if limit is not None:
             sql, parameters = f"{sql} LIMIT ?", [*parameters, limit]
         cursor = connection.execute(sql, parameters)
@@ -115,7 +119,7 @@ def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, lim
     step = batch_size if limit is None else min(batch_size, max(limit * 2, 64))
     for start in range(0, len(candidates), step):
         chunk = candidates[start : start + step]
-        sql, parameters = _lookup(asked, selected, chunk)
+        sql, parameters = _lookup(asked, chunk)
         rows = connection.execute(sql, parameters).fetchall()
         if rows:
             features = _keep_exact(_features(rows, asked), asked)
@@ -145,26 +149,33 @@ def _tables(asked: _Plan) -> list[tuple[str, str, str, list[Any]]]:
     ]
 
 
-def _select_list(asked: _Plan) -> str:
+def _select_list(asked: _Plan, table: str) -> str:
     layer = asked.layer
     geometry = f"t.{GEOMETRY}" if asked.fetches_geometry else "NULL"
     attributes = [f"t.{quote(layer.columns[name])}" for name in asked.attributes]
     extra = "t.extra" if asked.with_extra else "NULL"
+    single = "NULL"
+    if asked.restores_singles:
+        single = (
+            "t.single"
+            if table == layer.history
+            else f"(SELECT r.single FROM {quote(layer.rows)} r WHERE r.fid = t.fid)"
+        )
     own = ["t.fid", "coalesce(t.id, 'fid-' || t.fid)", geometry, extra, "coalesce(t.version, 1)"]
-    return ", ".join([*own, "coalesce(t.valid_from, '')", "t.valid_to", *attributes])
+    return ", ".join([*own, "coalesce(t.valid_from, '')", "t.valid_to", single, *attributes])
 
 
-def _scan(asked: _Plan, selected: str) -> tuple[str, list[Any]]:
+def _scan(asked: _Plan) -> tuple[str, list[Any]]:
     """Whole tables in fid order, conditions in SQL."""
     parts, parameters = [], []
     for table, _, time, values in _tables(asked):
         conditions = ["t.fid > ?", *([time] if time else []), *([asked.condition.sql] if asked.condition.sql else [])]
-        parts.append(f"SELECT {selected} FROM {quote(table)} t WHERE {' AND '.join(conditions)}")  # noqa: S608
+        parts.append(f"SELECT {_select_list(asked, table)} FROM {quote(table)} t WHERE {' AND '.join(conditions)}")
         parameters += [asked.after_fid, *values, *asked.condition.parameters]
     return " UNION ALL ".join(parts) + " ORDER BY 1", parameters
 
 
-def _lookup(asked: _Plan, selected: str, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
+def _lookup(asked: _Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
     """The rows of some row numbers, in that order."""
     text = orjson.dumps(fids, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     parts, parameters = [], []
@@ -172,7 +183,7 @@ def _lookup(asked: _Plan, selected: str, fids: NDArray[np.int64]) -> tuple[str, 
         conditions = [each for each in (time, asked.condition.sql) if each]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
-        parts.append(f"SELECT {selected} FROM {source}{where}")  # noqa: S608
+        parts.append(f"SELECT {_select_list(asked, table)} FROM {source}{where}")
         parameters += [text, *values, *asked.condition.parameters]
     order = " ORDER BY 1" if len(parts) > 1 else ""
     return " UNION ALL ".join(parts) + order, parameters
@@ -202,7 +213,7 @@ def _in_box(connection: sqlite3.Connection, asked: _Plan, rtree: str, region: sh
         return np.zeros(0, np.int64)
     west, south, east, north = (float(v) for v in shapely.bounds(region))
     cursor = connection.execute(
-        f"SELECT id FROM {quote(rtree)} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?",  # noqa: S608
+        f"SELECT id FROM {quote(rtree)} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?",
         (west, east, south, north),
     )
     return np.fromiter((row[0] for row in cursor), np.int64)
@@ -210,7 +221,7 @@ def _in_box(connection: sqlite3.Connection, asked: _Plan, rtree: str, region: sh
 
 def _named(connection: sqlite3.Connection, table: str, ids: tuple[str, ...]) -> NDArray[np.int64]:
     cursor = connection.execute(
-        f"SELECT t.fid FROM json_each(?) j CROSS JOIN {quote(table)} t ON t.id = j.value "  # noqa: S608
+        f"SELECT t.fid FROM json_each(?) j CROSS JOIN {quote(table)} t ON t.id = j.value "
         f"UNION SELECT t.fid FROM json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value WHERE t.id IS NULL",
         (
             orjson.dumps(ids).decode(),
@@ -222,7 +233,7 @@ def _named(connection: sqlite3.Connection, table: str, ids: tuple[str, ...]) -> 
 
 def _features(rows: list[tuple[Any, ...]], asked: _Plan) -> Features:
     layer = asked.layer
-    fids, ids, blobs, extra, versions, valid_from, valid_to, *values = zip(*rows, strict=True)
+    fids, ids, blobs, extra, versions, valid_from, valid_to, single, *values = zip(*rows, strict=True)
     arrays, fields = [], []
     for name, column in zip(asked.attributes, values, strict=True):
         attribute = layer.type.attribute(name)
@@ -231,6 +242,8 @@ def _features(rows: list[tuple[Any, ...]], asked: _Plan) -> Features:
         fields.append((name, arrays[-1].type))
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields)) if arrays else _no_columns(len(rows))
     geometry = geometry_blob.decode(list(blobs)) if asked.fetches_geometry else np.full(len(rows), None, dtype=object)
+    if asked.restores_singles:
+        geometry = geometry_kind.demoted(geometry, np.array(single, dtype=object) == 1)
     return Features(
         fids=np.array(fids, np.int64),
         ids=list(ids),
@@ -270,13 +283,13 @@ def part_of(features: Features, rows: slice | NDArray[np.intp]) -> Features:
 
 
 def by_fid(connection: sqlite3.Connection, layer: LayerRecord, fids: NDArray[np.int64]) -> Features:
-    """Current features without geometry, in the order of `fids`; InvalidInput where one is missing."""
+    """Current features without geometry, in the order of `fids`; NotFound where one is missing."""
     asked = plan(layer, Query(with_geometry=False))
     wanted = np.asarray(fids, np.int64)
-    sql, parameters = _lookup(asked, _select_list(asked), np.unique(wanted))
+    sql, parameters = _lookup(asked, np.unique(wanted))
     rows = connection.execute(sql, parameters).fetchall()
     place = {row[0]: at for at, row in enumerate(rows)}
     missing = [fid for fid in wanted.tolist() if fid not in place]
     if missing:
-        raise InvalidInput(f"Layer {layer.type.id!r} has no current feature {missing[0]}.", "Ask for its table again.")
+        raise NotFound(f"Layer {layer.type.id!r} has no current feature {missing[0]}.", "Ask for its table again.")
     return _features([rows[place[fid]] for fid in wanted.tolist()], asked)

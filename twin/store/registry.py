@@ -1,4 +1,5 @@
 """Reading and writing the store's own tables: layers, sources, assets, counters."""
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
 from dataclasses import asdict
@@ -9,6 +10,7 @@ import orjson
 from layers import catalogue
 from layers.crs import Bounds
 from layers.errors import LayerNotFound
+from layers.report import Report
 from twin.scope import Scope
 from twin.store.columns import quote
 from twin.store.interface import Asset, LayerInfo, SourceRecord
@@ -24,19 +26,20 @@ def timestamp(moment: datetime) -> str:
 def meta(connection: sqlite3.Connection, key: str) -> int | str:
     """One value of `gpkg_citytwin_meta`."""
     row = connection.execute("SELECT value FROM gpkg_citytwin_meta WHERE key = ?", (key,)).fetchone()
-    return row[0]  # type: ignore[no-any-return]
+    return row[0]
 
 
 def record(connection: sqlite3.Connection, layer_id: str, scope: Scope) -> LayerRecord:
     """One layer; LayerNotFound (naming only what the scope may see) where there is none."""
     scope.require(layer_id)
     row = connection.execute(
-        "SELECT type, table_name, columns FROM gpkg_citytwin_layer WHERE id = ?", (layer_id,)
+        "SELECT type, table_name, columns, kinds FROM gpkg_citytwin_layer WHERE id = ?", (layer_id,)
     ).fetchone()
     if row is None:
         ids = [each[0] for each in connection.execute("SELECT id FROM gpkg_citytwin_layer")]
         raise LayerNotFound(layer_id, [each for each in ids if scope.allows(each)])
-    return LayerRecord(from_json(row[0]), row[1], orjson.loads(row[2]))
+    kinds = frozenset((int(number), bool(z), bool(m)) for number, z, m in orjson.loads(row[3]))
+    return LayerRecord(from_json(row[0]), row[1], orjson.loads(row[2]), kinds)
 
 
 def layer_ids(connection: sqlite3.Connection, scope: Scope) -> list[str]:
@@ -47,7 +50,7 @@ def layer_ids(connection: sqlite3.Connection, scope: Scope) -> list[str]:
 
 
 def info(connection: sqlite3.Connection, layer_id: str, scope: Scope) -> LayerInfo:
-    """Everything about one layer that can be known without reading its features."""
+    """All about one layer that can be known without reading its features."""
     layer = record(connection, layer_id, scope)
     row = connection.execute(
         "SELECT version, updated, min_x, min_y, max_x, max_y, min_z, max_z, mesh_count "
@@ -106,9 +109,29 @@ def put_source(connection: sqlite3.Connection, source: SourceRecord) -> int:
     """Insert or update by path; returns the source's number."""
     return int(
         connection.execute(
-            "INSERT INTO gpkg_citytwin_source (path, sha256, size, mtime_ns, settings, status) VALUES (?, ?, ?, ?, ?, ?) "
+            "INSERT INTO gpkg_citytwin_source (path, sha256, size, mtime_ns, settings, status) "
+            "VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, size = excluded.size, "
             "mtime_ns = excluded.mtime_ns, settings = excluded.settings, status = excluded.status RETURNING id",
             (source.path, source.sha256, source.size, source.mtime_ns, source.settings, source.status),
         ).fetchone()[0]
     )
+
+
+def put_report(connection: sqlite3.Connection, source: str, report: Report) -> None:
+    """Keep the report of a source, replacing the one before."""
+    text = orjson.dumps(report.to_dict(), default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    connection.execute("INSERT OR REPLACE INTO gpkg_citytwin_report VALUES (?, ?)", (source, text.decode()))
+
+
+def drop_assets(connection: sqlite3.Connection, source: str, keep: set[str]) -> None:
+    """Forget the assets of a source but some."""
+    ids = [row[0] for row in connection.execute("SELECT id FROM gpkg_citytwin_asset WHERE source = ?", (source,))]
+    gone = [(each,) for each in ids if each not in keep]
+    connection.executemany("DELETE FROM gpkg_citytwin_asset WHERE id = ?", gone)
+
+
+def drop_source(connection: sqlite3.Connection, path: str) -> None:
+    """Forget a source and its report."""
+    connection.execute("DELETE FROM gpkg_citytwin_source WHERE path = ?", (path,))
+    connection.execute("DELETE FROM gpkg_citytwin_report WHERE source = ?", (path,))

@@ -1,0 +1,298 @@
+"""Features into one layer's tables inside a running transaction: decide, close, insert, index.
+
+Triggers are off on the writer's connection; what they would do row by row is done here in bulk.
+"""
+
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from layers.errors import InvalidInput
+from layers.mesh import StoredMesh
+from twin.store import columns, geometry_blob, geometry_kind, layer_change
+from twin.store.columns import quote
+from twin.store.geometry_blob import EncodedGeometries
+from twin.store.interface import PutResult, Rows
+from twin.store.layer_change import LayerChange
+from twin.store.layer_record import GEOMETRY, LayerRecord
+
+
+@dataclass
+class SourceReading:
+    """A source that is being read: its number, the generation its rows are marked with, the assets it gave."""
+
+    number: int
+    generation: int
+    assets: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A current row, as `put` needs to know it."""
+
+    fid: int
+    version: int
+    source: int | None
+    seen: int | None
+    hash: bytes | None
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """Outcome of each row, versions of rows that are not their id's first, fids to close, fids left equal."""
+
+    outcome: NDArray[np.str_]
+    versions: dict[int, int]
+    closing: list[int]
+    equal: list[int]
+
+
+class FeatureWriter:
+    """Writes features of any layer at one moment `now`."""
+
+    def __init__(self, connection: sqlite3.Connection, srs_id: int, now: str) -> None:
+        self._db = connection
+        self._srs_id = srs_id
+        self._now = now
+
+    def put(self, change: LayerChange, rows: Rows, reading: SourceReading, begun: Mapping[int, int]) -> PutResult:
+        """Insert what is new, replace what changed, mark what is equal. `begun`: source number -> its generation."""
+        layer = change.record
+        _check_lengths(rows)
+        values = columns.to_sqlite(layer.type, rows.attributes, list(layer.columns))
+        records = list(zip(*values, rows.extra, strict=True))
+        encoded = self._encoded(layer, rows)
+        meshes = rows.meshes if rows.meshes is not None else [None] * len(rows.ids)
+        hashes = _content_hashes(records, encoded.blobs, meshes)
+        decided = self._decide(layer, rows.ids, hashes, reading, begun)
+        self.close(change, decided.closing)
+        self._mark(layer, decided.equal, reading)
+        chosen = np.flatnonzero((decided.outcome == "inserted") | (decided.outcome == "updated"))
+        if chosen.size:
+            first = self._next_fid(layer)
+            fids = range(first, first + chosen.size)
+            blobs, is_single = self._fitted(change, rows.geometry[chosen], [encoded.blobs[r] for r in chosen.tolist()])
+            head = [
+                (fid, rows.ids[row], decided.versions.get(row, 1), self._now)
+                for fid, row in zip(fids, chosen.tolist(), strict=True)
+            ]
+            self._insert(layer, head, blobs, [records[row] for row in chosen.tolist()])
+            facts = zip(fids, [hashes[row] for row in chosen.tolist()], is_single, strict=True)
+            self._db.executemany(
+                f"INSERT INTO {quote(layer.rows)} (fid, source, seen, hash, single) VALUES (?, ?, ?, ?, ?)",
+                [(fid, reading.number, reading.generation, digest, single) for fid, digest, single in facts],
+            )
+            change.n_rows += chosen.size
+            self._insert_meshes(change, fids, [meshes[row] for row in chosen.tolist()])
+            self._index(change, fids, encoded.boxes[chosen], encoded.z_bounds[chosen])
+        return PutResult(decided.outcome)
+
+    def _encoded(self, layer: LayerRecord, rows: Rows) -> EncodedGeometries:
+        if layer.has_geometry:
+            return geometry_blob.encode(rows.geometry, self._srs_id)
+        if any(each is not None for each in rows.geometry):
+            raise InvalidInput(
+                f"Layer {layer.type.id!r} has no geometry column.", "Store the features in a layer with geometry."
+            )
+        n = len(rows.ids)
+        return EncodedGeometries([None] * n, np.full((n, 4), np.nan), np.full((n, 2), np.nan))
+
+    def _fitted(
+        self, change: LayerChange, geometries: NDArray[np.object_], blobs: list[bytes | None]
+    ) -> tuple[list[bytes | None], list[int | None]]:
+        """Blobs that fit the column's type, which is widened where these geometries need it; who was promoted."""
+        if not change.record.has_geometry:
+            return blobs, [None] * len(blobs)
+        found = geometry_kind.kinds(geometries)
+        if not found <= change.kinds:
+            before = change.column_type
+            change.kinds |= found
+            change.column_type = geometry_kind.column_type(change.record.type.geometry, change.kinds)
+            if change.column_type.startswith("MULTI") and change.column_type != before:
+                layer_change.promote_stored(self._db, change.record, self._srs_id)
+        chosen = geometry_kind.singles(geometries, change.column_type)
+        is_single: list[int | None] = [None] * len(blobs)
+        promoted = geometry_blob.encode(geometry_kind.promoted(geometries[chosen]), self._srs_id).blobs
+        for row, blob in zip(chosen.tolist(), promoted, strict=True):
+            blobs[row], is_single[row] = blob, 1
+        return blobs, is_single
+
+    def _decide(
+        self,
+        layer: LayerRecord,
+        ids: Sequence[str],
+        hashes: list[bytes],
+        reading: SourceReading,
+        begun: Mapping[int, int],
+    ) -> _Decision:
+        known = self._known(layer, ids)
+        before = self._last_closed_versions(layer, [each for each in ids if each not in known])
+        decided = _Decision(np.full(len(ids), "inserted", dtype="<U9"), {}, [], [])
+        given: set[str] = set()
+        for row, feature_id in enumerate(ids):
+            old = known.get(feature_id)
+            if feature_id in given or (old is not None and _is_taken(old, reading, begun)):
+                decided.outcome[row] = "duplicate"
+                continue
+            given.add(feature_id)
+            if old is None:
+                if feature_id in before:
+                    decided.versions[row] = before[feature_id] + 1
+            elif old.hash == hashes[row]:
+                decided.outcome[row] = "unchanged"
+                decided.equal.append(old.fid)
+            else:
+                decided.outcome[row] = "updated"
+                decided.versions[row] = old.version + 1
+                decided.closing.append(old.fid)
+        return decided
+
+    def _known(self, layer: LayerRecord, ids: Sequence[str]) -> dict[str, _Known]:
+        found = self._db.execute(
+            "SELECT t.id, t.fid, t.version, r.source, r.seen, r.hash FROM json_each(?) j "
+            f"CROSS JOIN {quote(layer.table)} t ON t.id = j.value LEFT JOIN {quote(layer.rows)} r ON r.fid = t.fid",
+            (orjson.dumps(ids).decode(),),
+        )
+        return {row[0]: _Known(row[1], row[2] or 1, *row[3:]) for row in found}
+
+    def _last_closed_versions(self, layer: LayerRecord, ids: list[str]) -> dict[str, int]:
+        if self._db.execute(f"SELECT 1 FROM {quote(layer.history)} LIMIT 1").fetchone() is None:
+            return {}
+        found = self._db.execute(
+            f"SELECT h.id, max(h.version) FROM json_each(?) j CROSS JOIN {quote(layer.history)} h ON h.id = j.value "
+            "GROUP BY h.id",
+            (orjson.dumps(ids).decode(),),
+        )
+        return dict(found.fetchall())
+
+    def _mark(self, layer: LayerRecord, fids: list[int], reading: SourceReading) -> None:
+        self._db.executemany(
+            f"UPDATE {quote(layer.rows)} SET seen = ?, source = ? WHERE fid = ?",
+            [(reading.generation, reading.number, fid) for fid in fids],
+        )
+
+    def _next_fid(self, layer: LayerRecord) -> int:
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer.table,)).fetchone()
+        return 1 if row is None else int(row[0]) + 1
+
+    def _insert(
+        self,
+        layer: LayerRecord,
+        head: list[tuple[int, str, int, str]],
+        blobs: list[bytes | None],
+        records: list[tuple[Any, ...]],
+    ) -> None:
+        names = ["fid", "id", "version", "valid_from", *map(quote, layer.columns.values()), "extra"]
+        if layer.has_geometry:
+            names.append(GEOMETRY)
+            rows = [(*a, *b, blob) for a, b, blob in zip(head, records, blobs, strict=True)]
+        else:
+            rows = [a + b for a, b in zip(head, records, strict=True)]
+        marks = ", ".join("?" * len(names))
+        self._db.executemany(f"INSERT INTO {quote(layer.table)} ({', '.join(names)}) VALUES ({marks})", rows)
+
+    def _insert_meshes(self, change: LayerChange, fids: range, meshes: Sequence[StoredMesh | None]) -> None:
+        made = [(fid, mesh) for fid, mesh in zip(fids, meshes, strict=True) if mesh is not None]
+        if not made:
+            return
+        self._db.executemany(
+            f"INSERT INTO {quote(change.record.mesh)} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(fid, *mesh.bounds, len(mesh.blob)) for fid, mesh in made],
+        )
+        self._db.executemany(
+            f"INSERT INTO {quote(change.record.mesh_blob)} VALUES (?, ?)", [(fid, mesh.blob) for fid, mesh in made]
+        )
+        change.n_meshes += len(made)
+
+    def _index(
+        self, change: LayerChange, fids: range, boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]
+    ) -> None:
+        present = np.flatnonzero(np.isfinite(boxes[:, 0]))
+        if not present.size:
+            return
+        entries = boxes[present][:, [0, 2, 1, 3]].tolist()
+        self._db.executemany(
+            f"INSERT INTO {quote(change.record.rtree)} VALUES (?, ?, ?, ?, ?)",
+            [(fids[row], *entry) for row, entry in zip(present.tolist(), entries, strict=True)],
+        )
+        change.extents.append(layer_change.extent(boxes, z_bounds))
+
+    def close(self, change: LayerChange, fids: list[int]) -> None:
+        """Move rows to the history; a row made in this very transaction leaves no trace."""
+        if not fids:
+            return
+        layer, chosen = change.record, orjson.dumps(fids).decode()
+        names = ["fid", "id", "version", "valid_from", "extra", *map(quote, layer.columns.values())]
+        listed = ", ".join([*names, *([GEOMETRY] if layer.has_geometry else [])])
+        these, kept = "(SELECT value FROM json_each(?1))", f"(SELECT fid FROM {quote(layer.history)})"
+        self._db.execute(
+            f"INSERT INTO {quote(layer.history)} ({listed}, valid_to, single) "
+            f"SELECT {listed}, ?2, (SELECT single FROM {quote(layer.rows)} r WHERE r.fid = t.fid) "
+            f"FROM {quote(layer.table)} t WHERE fid IN {these} AND coalesce(valid_from, '') < ?2",
+            (chosen, self._now),
+        )
+        moves = [(layer.mesh, layer.mesh_history, "fid")]
+        if layer.has_geometry:
+            moves.append((layer.rtree, layer.history_rtree, "id"))
+        for old, new, key in moves:
+            self._db.execute(
+                f"INSERT INTO {quote(new)} SELECT * FROM {quote(old)} WHERE {key} IN {these} AND {key} IN {kept}",
+                (chosen,),
+            )
+        self._db.execute(f"DELETE FROM {quote(layer.mesh_blob)} WHERE fid IN {these} AND fid NOT IN {kept}", (chosen,))
+        if layer.has_geometry:
+            self._delete(layer.rtree, "id", chosen)
+        self._delete(layer.rows, "fid", chosen)
+        change.n_meshes -= self._delete(layer.mesh, "fid", chosen)
+        change.n_rows -= self._delete(layer.table, "fid", chosen)
+        change.must_measure = True
+
+    def _delete(self, table: str, key: str, chosen: str) -> int:
+        deleted = self._db.execute(
+            f"DELETE FROM {quote(table)} WHERE {key} IN (SELECT value FROM json_each(?))", (chosen,)
+        )
+        return deleted.rowcount
+
+
+def _is_taken(old: _Known, reading: SourceReading, begun: Mapping[int, int]) -> bool:
+    """True if this source gave the id before in this reading, or another source holds it and has not let go."""
+    if old.source == reading.number:
+        return old.seen == reading.generation
+    return old.source is None or old.source not in begun or old.seen == begun[old.source]
+
+
+def _check_lengths(rows: Rows) -> None:
+    n = len(rows.ids)
+    found = {"geometry": len(rows.geometry), "attributes": rows.attributes.num_rows, "extra": len(rows.extra)}
+    if rows.meshes is not None:
+        found["meshes"] = len(rows.meshes)
+    if rows.attributes.num_columns == 0:
+        found.pop("attributes")  # Arrow does not count the rows of a table without columns
+    wrong = {name: length for name, length in found.items() if length != n}
+    if wrong:
+        raise InvalidInput(f"There are {n} ids, but {wrong}.")
+
+
+def _content_hashes(
+    records: list[tuple[Any, ...]], blobs: list[bytes | None], meshes: Sequence[StoredMesh | None]
+) -> list[bytes]:
+    """One digest a row over extra, attributes, geometry and mesh.
+
+    Trailing nulls are cut off, so that a layer that was widened does not make every row look changed.
+    """
+    hashes = []
+    for row, blob, mesh in zip(records, blobs, meshes, strict=True):
+        digest = blake2b(orjson.dumps((row[-1], *row[:-1])).rstrip(b"],nul"), digest_size=16)
+        digest.update(b"\0" if blob is None else blob)
+        if mesh is not None:
+            digest.update(mesh.blob)
+        hashes.append(digest.digest())
+    return hashes

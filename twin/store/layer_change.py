@@ -1,0 +1,118 @@
+"""What one transaction does to one layer, and the counters, extents and geometry types written at its end."""
+
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
+
+import sqlite3
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from twin.store import geometry_blob, geometry_kind
+from twin.store.columns import quote
+from twin.store.geometry_kind import Kind
+from twin.store.layer_record import GEOMETRY, LayerRecord
+
+
+@dataclass
+class LayerChange:
+    """Gathered while a transaction runs.
+
+    Attributes
+    ----------
+    kinds : every geometry kind the layer ever held
+    column_type : what the geometry column is declared with now
+    extents : min x, min y, max x, max y, min z, max z of each part that was added
+    must_measure : rows were closed, so that the extent may have shrunk
+    """
+
+    record: LayerRecord
+    kinds: set[Kind]
+    column_type: str
+    extents: list[NDArray[np.float64]] = field(default_factory=list)
+    n_rows: int = 0
+    n_meshes: int = 0
+    must_measure: bool = False
+
+
+def begin(record: LayerRecord) -> LayerChange:
+    """A change of a layer that exists."""
+    return LayerChange(record, set(record.kinds), record.column_type)
+
+
+def extent(boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 4) boxes and (n, 2) heights, NaN where there is nothing -> 6 numbers, NaN where nothing at all."""
+    low, high = np.fmin.reduce(boxes[:, :2]), np.fmax.reduce(boxes[:, 2:])
+    return np.array([*low, *high, np.fmin.reduce(z_bounds[:, 0]), np.fmax.reduce(z_bounds[:, 1])])
+
+
+def finish(connection: sqlite3.Connection, change: LayerChange, version: int, now: str) -> None:
+    """Write the layer's counters, its extent and its geometry type."""
+    layer = change.record
+    connection.execute(
+        "UPDATE gpkg_ogr_contents SET feature_count = feature_count + ? WHERE table_name = ?",
+        (change.n_rows, layer.table),
+    )
+    bounds = _bounds_now(connection, change)
+    connection.execute(
+        "UPDATE gpkg_citytwin_layer SET version = ?, updated = ?, mesh_count = mesh_count + ?, kinds = ?, "
+        "min_x = ?, min_y = ?, max_x = ?, max_y = ?, min_z = ?, max_z = ? WHERE id = ?",
+        (version, now, change.n_meshes, orjson.dumps(sorted(change.kinds)).decode(), *bounds, layer.type.id),
+    )
+    connection.execute(
+        "UPDATE gpkg_contents SET last_change = ?, min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
+        (now, *bounds[:4], layer.table),
+    )
+    z, m = geometry_kind.dimension_flags(layer.type.geometry, change.kinds)
+    connection.execute(
+        "UPDATE gpkg_geometry_columns SET geometry_type_name = ?, z = ?, m = ? WHERE table_name = ?",
+        (change.column_type, z, m, layer.table),
+    )
+
+
+def _bounds_now(connection: sqlite3.Connection, change: LayerChange) -> list[float | None]:
+    """Grown by what was added, or measured again after rows were closed."""
+    if change.must_measure and change.record.has_geometry:
+        parts = _measured(connection, change.record)
+    else:
+        before = connection.execute(
+            "SELECT min_x, min_y, max_x, max_y, min_z, max_z FROM gpkg_citytwin_layer WHERE id = ?",
+            (change.record.type.id,),
+        ).fetchone()
+        parts = [np.array(before, dtype=np.float64), *change.extents]
+    if not parts:
+        return [None] * 6
+    table = np.array(parts)
+    low, high = np.fmin.reduce(table[:, [0, 1, 4]]), np.fmax.reduce(table[:, [2, 3, 5]])
+    return [None if np.isnan(v) else float(v) for v in (low[0], low[1], high[0], high[1], low[2], high[2])]
+
+
+def _measured(connection: sqlite3.Connection, layer: LayerRecord) -> list[NDArray[np.float64]]:
+    cursor = connection.execute(
+        f"SELECT substr({GEOMETRY}, 1, 56) FROM {quote(layer.table)} WHERE {GEOMETRY} IS NOT NULL"
+    )
+    parts = []
+    while rows := cursor.fetchmany(100_000):
+        boxes, heights = geometry_blob.envelopes([row[0] for row in rows])
+        parts.append(extent(boxes, heights))
+    return parts
+
+
+def promote_stored(connection: sqlite3.Connection, layer: LayerRecord, srs_id: int) -> None:
+    """Make every single geometry of the current table a multi geometry of one part, remembered as single."""
+    table, last = quote(layer.table), 0
+    while rows := connection.execute(
+        f"SELECT fid, {GEOMETRY} FROM {table} WHERE fid > ? AND {GEOMETRY} IS NOT NULL ORDER BY fid LIMIT 20000",
+        (last,),
+    ).fetchall():
+        last = rows[-1][0]
+        shapes = geometry_blob.decode([row[1] for row in rows])
+        chosen = geometry_kind.singles(shapes, "MULTI")
+        blobs = geometry_blob.encode(geometry_kind.promoted(shapes[chosen]), srs_id).blobs
+        fids = [rows[row][0] for row in chosen.tolist()]
+        connection.executemany(f"UPDATE {table} SET {GEOMETRY} = ? WHERE fid = ?", list(zip(blobs, fids, strict=True)))
+        connection.executemany(
+            f"INSERT INTO {quote(layer.rows)} (fid, single) VALUES (?, 1) ON CONFLICT (fid) DO UPDATE SET single = 1",
+            [(fid,) for fid in fids],
+        )

@@ -1,0 +1,96 @@
+"""Functions that filters call inside SQLite: exact spatial predicates by shapely, text folding, arithmetic.
+
+They are registered on each reading connection; no loadable extension is needed. NULL in, NULL out.
+"""
+
+import math
+import sqlite3
+import unicodedata
+from functools import lru_cache
+
+import shapely
+
+from twin.store import geometry_blob
+
+# each with the literal first where that lets GEOS use its prepared form
+_PREDICATES = {
+    "s_intersects": (shapely.intersects, shapely.intersects),
+    "s_disjoint": (shapely.disjoint, shapely.disjoint),
+    "s_touches": (shapely.touches, shapely.touches),
+    "s_overlaps": (shapely.overlaps, shapely.overlaps),
+    "s_crosses": (shapely.crosses, shapely.crosses),
+    "s_equals": (shapely.equals, shapely.equals),
+    "s_within": (shapely.within, shapely.contains),
+    "s_contains": (shapely.contains, shapely.within),
+}
+"""Operator -> (predicate of a and b, the same said of b and a)."""
+
+SPATIAL = frozenset(_PREDICATES)
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Make the functions known to a connection."""
+    for name, n_arguments, function in (
+        ("citytwin_spatial", 3, spatial),
+        ("citytwin_casei", 1, casei),
+        ("citytwin_accenti", 1, accenti),
+        ("citytwin_power", 2, power),
+        ("citytwin_remainder", 2, remainder),
+    ):
+        connection.create_function(name, n_arguments, function, deterministic=True)
+
+
+def spatial(operator: str, a: bytes | None, b: bytes | None) -> bool | None:
+    """A spatial predicate of two geometries: a column's GeoPackage blob, or a literal's WKB."""
+    if a is None or b is None:
+        return None
+    straight, turned = _PREDICATES[operator]
+    try:
+        if _is_column(b) or not _is_column(a):
+            return bool(straight(_geometry(a), _geometry(b)))
+        return bool(turned(_geometry(b), _geometry(a)))
+    except shapely.errors.GEOSException:  # an invalid stored geometry: neither true nor false can be said
+        return None
+
+
+def _is_column(blob: bytes) -> bool:
+    return blob[:2] == b"GP"
+
+
+def _geometry(blob: bytes) -> shapely.Geometry:
+    return geometry_blob.decode_one(blob) if _is_column(blob) else _literal(blob)
+
+
+@lru_cache(maxsize=64)
+def _literal(wkb: bytes) -> shapely.Geometry:
+    made = shapely.from_wkb(wkb)
+    shapely.prepare(made)
+    return made
+
+
+def casei(text: str | None) -> str | None:
+    """Case folded (Unicode full case folding)."""
+    return None if text is None else str(text).casefold()
+
+
+def accenti(text: str | None) -> str | None:
+    """Without combining marks (NFKD, category Mn dropped)."""
+    if text is None:
+        return None
+    return "".join(c for c in unicodedata.normalize("NFKD", str(text)) if unicodedata.category(c) != "Mn")
+
+
+def power(base: float | None, exponent: float | None) -> float | None:
+    """Base ^ exponent; NULL where that is no real number or overflows."""
+    if base is None or exponent is None:
+        return None
+    try:
+        value = math.pow(base, exponent)
+    except (ValueError, OverflowError):
+        return None
+    return value
+
+
+def remainder(a: float | None, b: float | None) -> float | None:
+    """Remainder with the sign of a; NULL for division by zero."""
+    return None if a is None or b is None or b == 0 else math.fmod(a, b)

@@ -1,0 +1,110 @@
+"""A piece of SQL with its parameters and the type of its value: what filters are composed of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from math import isfinite
+from typing import Any
+
+from layers.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Term:
+    """SQL text, its parameters in order, and the kind of its value.
+
+    `kind` is an attribute type, `geometry`, or `null`. `literal` is the value where it is one.
+    """
+
+    sql: str
+    kind: str
+    parameters: tuple[Any, ...] = ()
+    literal: Any = None
+
+    def then(self, sql: str, kind: str) -> Term:
+        """The term wrapped into `sql`, which has one `{}` for it."""
+        return Term(sql.format(self.sql), kind, self.parameters)
+
+
+def joined(template: str, kind: str, *terms: Term) -> Term:
+    """Terms put into a template's `{}` one after the other."""
+    parameters = tuple(value for term in terms for value in term.parameters)
+    return Term(template.format(*(term.sql for term in terms)), kind, parameters)
+
+
+def balanced(word: str, terms: Sequence[Term]) -> Term:
+    """`a AND b AND …` as a balanced tree: SQLite bounds the depth of an expression, not its length."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return joined(f"({{}} {word} {{}})", "boolean", balanced(word, terms[:half]), balanced(word, terms[half:]))
+
+
+def literal(value: Any) -> Term:
+    """A JSON scalar as a parameter. A date in a string stays a string until it meets a date column."""
+    if value is None:
+        return Term("NULL", "null")
+    if isinstance(value, bool):
+        return Term("?", "boolean", (int(value),), value)
+    if isinstance(value, int | float):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            value = float(value)
+        if not isfinite(value):
+            raise InvalidInput(f"The filter has the number {value}.", "Use a finite one.")
+        return Term("?", "number", (value,), value)
+    if isinstance(value, str):
+        return Term("?", "string", (value,), value)
+    raise InvalidInput(f"{str(value)[:60]!r} is no value of a filter.")
+
+
+def date_literal(text: Any) -> Term:
+    """`{"date": "2026-01-31"}`."""
+    try:
+        value = date.fromisoformat(str(text)).isoformat()
+    except ValueError as error:
+        raise InvalidInput(f"{str(text)[:40]!r} is no date.", "Write 2026-01-31.") from error
+    return Term("?", "date", (value,), value)
+
+
+def timestamp_literal(text: Any) -> Term:
+    """`{"timestamp": "2026-01-31T12:00:00Z"}`; one without zone is UTC. Comparable with a column cut of its Z."""
+    try:
+        value = datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise InvalidInput(f"{str(text)[:40]!r} is no moment.", "Write 2026-01-31T12:00:00Z.") from error
+    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    digits = f"{value.microsecond:06d}"
+    written = value.strftime("%Y-%m-%dT%H:%M:%S.") + (digits[:3] if digits.endswith("000") else digits)
+    return Term("?", "datetime", (written,), written)
+
+
+def as_moment(term: Term) -> Term:
+    """A date as its first instant (UTC), a moment as it is; a string literal as whichever it spells."""
+    if term.kind == "string" and term.literal is not None:
+        text = str(term.literal)
+        return timestamp_literal(text) if "T" in text.upper() or " " in text else as_moment(date_literal(text))
+    if term.kind == "date":
+        if term.literal is not None:
+            return timestamp_literal(term.literal)
+        return term.then("({} || 'T00:00:00.000')", "datetime")
+    if term.kind in {"datetime", "null"}:
+        return term
+    raise InvalidInput(f"A {term.kind} is compared with a date.", "Use DATE('…') or TIMESTAMP('…').")
+
+
+def comparable(a: Term, b: Term) -> tuple[Term, Term]:
+    """Two terms brought to a common type. Raises InvalidInput where there is none: SQLite would compare anything."""
+    kinds = {"number" if term.kind == "integer" else term.kind for term in (a, b)}
+    if len(kinds) == 1 or "null" in kinds:
+        if "geometry" in kinds:
+            raise InvalidInput("Geometries are not compared with =.", "Use S_EQUALS.")
+        return a, b
+    if kinds <= {"date", "datetime"} or (
+        kinds <= {"date", "datetime", "string"} and any(t.kind == "string" and t.literal is not None for t in (a, b))
+    ):
+        return as_moment(a), as_moment(b)
+    named = " with a ".join(term.kind for term in (a, b))
+    hint = "Put text into single quotes, leave numbers without." if "string" in kinds else ""
+    raise InvalidInput(f"The filter compares a {named}.", hint)
