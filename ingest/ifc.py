@@ -20,7 +20,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ingest import ifc_batch, ifc_file, ifc_georef
+from ingest import ifc_batch, ifc_file, ifc_georef, ifc_text
 from ingest.ifc_geometry import CHUNK, KERNELS, Chunk, Pool, Tally, WorkerLost, ask, survey
 from ingest.ifc_placement import Placement
 from layers import catalogue
@@ -39,11 +39,12 @@ def read(path: Path, hints: Hints) -> Reading:
     """
     unpacked = ifc_file.unpack(path)
     ifc_file.check_head_and_tail(unpacked.path, path.name)
+    unpacked, issues = ifc_text.to_escapes(unpacked, path.name, hints.encoding)
     facts, log = _survey(unpacked.path, path.name)
     _check_whole(unpacked.path, path.name, facts, log)
     placement = ifc_georef.place(facts, hints)
     model = _Model(path, unpacked, facts, placement, hints)
-    issues = [
+    issues += [
         Issue("IFC_CONTRADICTION", path.name, sentence, "Correct the model's georeference, or accept this.")
         for sentence in placement.certificate.contradictions
     ]
@@ -273,7 +274,7 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
 
 def _kernel_issues(name: str, tally: Tally) -> list[Issue]:
     made = ", ".join(f"{kernel} made {count}" for kernel, count in tally.made.most_common()) or "no element was meshed"
-    issues = [Issue("IFCKERNELS", name, f"Meshes: {made}.", severity="info")]
+    issues = [Issue("IFC_KERNELS", name, f"Meshes: {made}.", severity="info")]
     for words, counter in (("crashed on", tally.crashes), ("took too long for", tally.timeouts)):
         for kernel, count in counter.items():
             message = f"The kernel {kernel} {words} {count} elements; they were tried with the next one."

@@ -16,9 +16,7 @@ def check_size(facts: Facts, doubts: Doubts) -> None:
     steps = steps[steps > 0]
     if len(steps) and not 1.0 <= float(np.median(steps)) <= 20.0:
         apart = float(np.median(steps))
-        doubts.sentences.append(
-            f"Storeys are {apart:g} m apart by the project unit of {unit_m:g} m; is the unit right?"
-        )
+        doubts.sentences.append(f"Storeys are {apart:g} m apart by the project unit of {unit_m:g} m; is it right?")
     samples = np.array(facts["samples"], np.float64).reshape(-1, 3)
     if len(samples) > 1:
         size = float(np.ptp(samples[:, :2], axis=0).max()) * unit_m
@@ -46,7 +44,7 @@ def check_doubled(facts: Facts, placed: Placement, doubts: Doubts) -> None:
         doubts.sentences.append(sentence)
         raise Unplaceable(
             sentence,
-            f"Take the offset out of the placements (they are in units of {facts['unit_m']:g} m) or out of the map conversion.",
+            "Take the offset out of the placements or out of the map conversion.",
             code="IFC_DOUBLED_OFFSET",
         )
 
@@ -81,8 +79,8 @@ def compare_with_site(facts: Facts, placed: Placement, doubts: Doubts) -> None:
         doubts.parameters["site_distance_m"] = round(metres, 3) if math.isfinite(metres) else None
         if not metres <= 100:
             doubts.sentences.append(
-                f"IfcSite's latitude and longitude lie {metres:.0f} m from where the coordinate operation puts the site; "
-                "the coordinate operation is used."
+                f"IfcSite's latitude and longitude lie {metres:.0f} m from where the coordinate operation puts the "
+                "site; the coordinate operation is used."
             )
             continue
         _compare_height(site, facts["unit_m"], float(at[2]), doubts)

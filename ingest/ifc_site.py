@@ -58,6 +58,10 @@ def by_site(facts: Facts, hints: Hints, doubts: Doubts) -> Placement:
     lat, lon = site["lat_deg"], site["lon_deg"]
     _refuse_defaults(lat, lon, city)
     elevation = _site_elevation(facts, site, hints)
+    if facts["unit_m"] < 0.1 and 0 < abs(elevation) < 1 and site["elevation"] is not None:
+        doubts.sentences.append(
+            f"IfcSite.RefElevation {site['elevation']:g} in project units is {elevation:g} m; were metres meant?"
+        )
     east, north, convergence, scale = grid_at(lat, lon, city)
     turn_rad = -convergence - true_north_angle(facts["true_north"])
     cosine, sine = math.cos(turn_rad), math.sin(turn_rad)
