@@ -84,4 +84,6 @@ def _json_module(path: Path) -> str:
     if isinstance(keys, dict) and "type" in keys:
         return "vector"
     problem = f"{path.name} is JSON, but neither GeoJSON nor CityJSON."
-    raise InvalidInput(problem, "Convert it to GeoJSON, or list it in city.toml with skip = true.", code="FORMAT_UNKNOWN")
+    raise InvalidInput(
+        problem, "Convert it to GeoJSON, or list it in city.toml with skip = true.", code="FORMAT_UNKNOWN"
+    )

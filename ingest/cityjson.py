@@ -7,9 +7,8 @@ x is east, y is north, as every writer of CityJSON does it.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from ingest import geometry as shapes
 from ingest import ids, place
+from ingest.cityjson_file import CityFile, CityObject, header_of, objects_of
 from ingest.geometry import Conformed
 from ingest.mapping import Mapper
 from ingest.stream import Chunk, FeatureStream
@@ -35,7 +35,6 @@ SUFFIXES = (".city.json", ".cityjson", ".city.jsonl")
 
 LAYERS = {"Building": "building", "Bridge": "bridge", "WaterBody": "water_body"}
 WITH_MESH = {"building", "bridge"}
-VERSIONS = ("1.0", "1.1", "2.0")
 BATCH_OBJECTS = 500
 
 MATERIALS: dict[str, tuple[int, int, int, int]] = {
@@ -56,39 +55,12 @@ class _Broken(Exception):  # a reason for one object, never seen outside
         self.code, self.path, self.sentence = code, path, sentence
 
 
-@dataclass
-class _Object:
-    """A first-level city object, its children, and the vertices they index (in the source's CRS)."""
-
-    key: str
-    body: dict[str, Any]
-    children: dict[str, dict[str, Any]]
-    vertices: Float
-    where: str
-
-
-@dataclass
-class _File:
-    """What must be known before the first object is read."""
-
-    path: Path
-    name: str
-    header: dict[str, Any]
-    is_sequence: bool
-    types: Counter[str] = field(default_factory=Counter)
-    columns: dict[str, set[str]] = field(default_factory=dict)
-    low: Float = field(default_factory=lambda: np.full(3, np.inf))
-    high: Float = field(default_factory=lambda: np.full(3, -np.inf))
-
-
 def read(path: Path, hints: Hints) -> Reading:
     """Layers by type of city object. Raises InvalidInput with the place in the file, or CrsMissing."""
     name = ids_name(path, hints)
-    is_sequence = path.name.lower().endswith(".jsonl")
-    header = next(_lines(path, name))[1] if is_sequence else _parse(path.read_bytes(), name, 1)
-    _check_header(header, name)
-    file = _File(path, name, header, is_sequence)
-    for each in _objects(file):
+    header = header_of(path, name)
+    file = CityFile(path, name, header, is_sequence=path.name.lower().endswith(".jsonl"))
+    for each in objects_of(file):
         _survey(file, each)
     if not file.types:
         raise InvalidInput(f"{name} has no city objects.", "Export it again.", code="FILE_EMPTY")
@@ -112,115 +84,7 @@ def _reference(stated: Any) -> str | None:
     return str(stated) if stated else None
 
 
-def _parse(data: bytes, name: str, line: int) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
-            problem = f"{name} has the key {twice!r} twice in one object, so one of the two would be lost."
-            raise InvalidInput(problem, "Rename one of them.", code="JSON_DUPLICATE_KEY")
-        return made
-
-    try:
-        document = json.loads(data, object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        at = f"line {line + error.lineno - 1}, column {error.colno}"
-        raise InvalidInput(
-            f"{name} is not JSON at {at}: {error.msg}.",
-            "It is cut off or damaged: export it again.",
-            code="JSON_BROKEN",
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{name} is not JSON: {error}.", "Export it again in UTF-8.", code="JSON_BROKEN") from error
-    if not isinstance(document, dict):
-        raise InvalidInput(f"{name} is not a JSON object.", "It is no CityJSON.", code="CJ_INVALID")
-    return document
-
-
-def _lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, _parse(line, name, number)
-        if file.tell() == 0:
-            raise InvalidInput(f"{name} is empty.", "Export it again.", code="FILE_EMPTY")
-
-
-def _check_header(header: dict[str, Any], name: str) -> None:
-    if header.get("type") != "CityJSON":
-        problem = f"{name}: /type is {header.get('type')!r}, not 'CityJSON'."
-        raise InvalidInput(problem, "Correct it, or export it again.", code="CJ_INVALID")
-    version = str(header.get("version", ""))
-    if not version.startswith(VERSIONS):
-        problem = f"{name}: /version is {version!r}."
-        raise InvalidInput(problem, f"Read are {', '.join(VERSIONS)}: cjio FILE upgrade save OUT.", code="CJ_VERSION")
-    if "transform" not in header:
-        if not version.startswith("1.0"):
-            problem = f"{name}: /transform is missing, so the vertices have no scale."
-            raise InvalidInput(problem, "Export it again as CityJSON 2.0.", code="CJ_INVALID")
-        return
-    for key in ("scale", "translate"):
-        values = header["transform"].get(key) if isinstance(header["transform"], dict) else None
-        if not (isinstance(values, list) and len(values) == 3 and all(isinstance(v, int | float) for v in values)):
-            problem = f"{name}: /transform/{key} is {values!r}, not three numbers."
-            raise InvalidInput(problem, "Correct it, or export it again.", code="CJ_INVALID")
-
-
-def _documents(file: _File) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object with CityObjects and vertices): the file itself, or each line of a sequence."""
-    if not file.is_sequence:
-        yield "", file.header
-        return
-    for number, document in _lines(file.path, file.name):
-        if number == 1 or document.get("type") == "CityJSON":
-            continue
-        if document.get("type") != "CityJSONFeature":
-            problem = f"{file.name}, line {number}: /type is {document.get('type')!r}, not 'CityJSONFeature'."
-            raise InvalidInput(problem, "Correct that line.", code="CJ_INVALID")
-        yield f"line {number}: ", document
-
-
-def _objects(file: _File) -> Iterator[_Object]:
-    for place_, document in _documents(file):
-        objects = document.get("CityObjects")
-        if not isinstance(objects, dict):
-            raise InvalidInput(f"{file.name}, {place_}/CityObjects is missing.", "Export it again.", code="CJ_INVALID")
-        vertices = _vertices(file, document, place_)
-        for key, body in objects.items():
-            if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-                problem = f"{file.name}, {place_}/CityObjects/{key}/type is missing."
-                raise InvalidInput(problem, "Correct it, or export it again.", code="CJ_INVALID")
-            if not body.get("parents"):
-                yield _Object(key, body, dict(_family(objects, body)), vertices, f"{place_}/CityObjects/{key}")
-
-
-def _family(objects: dict[str, Any], body: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in body.get("children") or [] if depth < 8 else []:
-        child = objects.get(key)
-        if isinstance(child, dict):
-            yield key, child
-            yield from _family(objects, child, depth + 1)
-
-
-def _vertices(file: _File, document: dict[str, Any], place_: str) -> Float:
-    given = document.get("vertices")
-    try:
-        array = np.asarray(given or np.zeros((0, 3)), np.float64)
-    except (TypeError, ValueError):
-        array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 3 or not isinstance(given, list):
-        raise InvalidInput(
-            f"{file.name}, {place_}/vertices is not a list of three numbers each.",
-            "Export it again.",
-            code="CJ_INVALID",
-        )
-    transform = file.header.get("transform")
-    if transform is None:
-        return array
-    return array * np.asarray(transform["scale"], np.float64) + np.asarray(transform["translate"], np.float64)
-
-
-def _survey(file: _File, each: _Object) -> None:
+def _survey(file: CityFile, each: CityObject) -> None:
     kind = each.body["type"]
     file.types[kind] += 1
     if kind in LAYERS:
@@ -231,7 +95,7 @@ def _survey(file: _File, each: _Object) -> None:
         file.high = np.maximum(file.high, each.vertices.max(axis=0))
 
 
-def _skipped(file: _File) -> list[Issue]:
+def _skipped(file: CityFile) -> list[Issue]:
     return [
         Issue(
             "CJ_TYPE_SKIPPED",
@@ -245,7 +109,7 @@ def _skipped(file: _File) -> list[Issue]:
     ]
 
 
-def _layer(file: _File, kind: str, hints: Hints, certificate: Certificate) -> VectorLayer:
+def _layer(file: CityFile, kind: str, hints: Hints, certificate: Certificate) -> VectorLayer:
     layer_type = catalogue.layer_type(LAYERS[kind])
     columns = sorted(file.columns.get(kind, ()))
     own = Mapper(layer_type, columns, hints, file.name).matched
@@ -270,15 +134,15 @@ def _layer(file: _File, kind: str, hints: Hints, certificate: Certificate) -> Ve
 class _KindReader:
     """Objects of one type -> chunks."""
 
-    def __init__(self, file: _File, kind: str, columns: list[str], layer: VectorLayer) -> None:
+    def __init__(self, file: CityFile, kind: str, columns: list[str], layer: VectorLayer) -> None:
         self.file, self.kind, self.columns, self.layer = file, kind, columns, layer
 
     def chunks(self) -> Iterator[Chunk]:
-        wanted = (each for each in _objects(self.file) if each.body["type"] == self.kind)
+        wanted = (each for each in objects_of(self.file) if each.body["type"] == self.kind)
         for objects in batched(wanted, BATCH_OBJECTS):
             yield self._chunk(objects)
 
-    def _chunk(self, objects: tuple[_Object, ...]) -> Chunk:
+    def _chunk(self, objects: tuple[CityObject, ...]) -> Chunk:
         bad: dict[int, tuple[str, str]] = {}
         grounds = np.full(len(objects), None, object)
         meshes: list[Mesh | None] = [None] * len(objects)
@@ -304,7 +168,7 @@ class _KindReader:
             lambda row: {"id": objects[row].key, **objects[row].body, "children_objects": objects[row].children},
         )  # fmt: skip
 
-    def _table(self, objects: tuple[_Object, ...], meshes: list[Mesh | None]) -> pa.Table:
+    def _table(self, objects: tuple[CityObject, ...], meshes: list[Mesh | None]) -> pa.Table:
         rows = [each.body.get("attributes") or {} for each in objects]
         arrays = [_array([row.get(column) for row in rows]) for column in self.columns]
         low = [None if each is None else float(each.vertices[:, 2].min()) for each in meshes]
@@ -323,7 +187,7 @@ class _KindReader:
         ]
         return pa.Table.from_arrays(arrays, names=names)
 
-    def _surfaces(self, each: _Object, key: str, body: dict[str, Any]) -> list[Surface]:
+    def _surfaces(self, each: CityObject, key: str, body: dict[str, Any]) -> list[Surface]:
         """Surfaces of the highest LoD that has any."""
         base = each.where.rsplit("/", 1)[0] + f"/{key}/geometry"
         given = body.get("geometry") or []
@@ -340,7 +204,8 @@ class _KindReader:
             if surfaces:
                 return surfaces
         if given and not usable:
-            message = f"Geometry of type {', '.join(sorted({str(g.get('type')) for g in given if isinstance(g, dict)}))} is not read."
+            kinds = {str(shape.get("type")) for shape in given if isinstance(shape, dict)}
+            message = f"Geometry of type {', '.join(sorted(kinds))} is not read."
             self.layer.issues.append(Issue("CJ_GEOMETRY_SKIPPED", base, message, "", "warning"))
         return []
 

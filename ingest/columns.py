@@ -1,4 +1,4 @@
-"""Which column of a file is which attribute of a layer type: by hint, name, alias, title, or a DBF name cut at 10 bytes."""
+"""Which column of a file is which attribute: by hint, name, alias, title, or a DBF name cut at 10 bytes."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence

@@ -192,8 +192,9 @@ def _own(file_name: str, table_name: str, schema: pa.Schema, geometry_type: str,
     )
     maybe = f" It could be {', '.join(candidates)}." if candidates else ""
     lines = toml_lines(file_name, layer=candidates[0] if candidates else "building")
+    sentence = f"{table_name!r} is no layer of the catalogue by name or columns; it is kept as {layer_id!r}.{maybe}"
     issue = Issue(
-        "LAYER_TYPE_UNKNOWN", table_name, f"{table_name!r} is none of the catalogue's layers by name or columns; it is kept as layer {layer_id!r}.{maybe}",
+        "LAYER_TYPE_UNKNOWN", table_name, sentence,
         f"If it is one, write into city.toml:\n{lines}", "warning",
     )  # fmt: skip
     return Detection(made, is_own=True, columns=columns, issues=(issue,))

@@ -34,17 +34,21 @@ FOOT_M, INCH_MM = 0.3048, 25.4
 
 NODES = {"JUNCTIONS": "junction", "RESERVOIRS": "reservoir", "TANKS": "tank"}
 LINKS = {"PIPES": "pipe", "PUMPS": "pump", "VALVES": "valve"}
-SECTIONS = {
-    "TITLE", "JUNCTIONS", "RESERVOIRS", "TANKS", "PIPES", "PUMPS", "VALVES", "TAGS", "DEMANDS", "STATUS", "PATTERNS", "CURVES",
-    "CONTROLS", "RULES", "ENERGY", "EMITTERS", "QUALITY", "SOURCES", "REACTIONS", "MIXING", "TIMES", "REPORT", "OPTIONS",
-    "COORDINATES", "VERTICES", "LABELS", "BACKDROP", "END", "LEAKAGE", "ROUGHNESS",
-}  # fmt: skip
-SWMM_SECTIONS = {"SUBCATCHMENTS", "CONDUITS", "OUTFALLS", "RAINGAGES", "XSECTIONS", "EVAPORATION", "SUBAREAS", "INFILTRATION"}
+SECTIONS = frozenset(
+    {
+        "TITLE", "JUNCTIONS", "RESERVOIRS", "TANKS", "PIPES", "PUMPS", "VALVES", "TAGS", "DEMANDS", "STATUS", "PATTERNS",
+        "CURVES", "CONTROLS", "RULES", "ENERGY", "EMITTERS", "QUALITY", "SOURCES", "REACTIONS", "MIXING", "TIMES",
+        "REPORT", "OPTIONS", "COORDINATES", "VERTICES", "LABELS", "BACKDROP", "END", "LEAKAGE", "ROUGHNESS",
+    }
+)  # fmt: skip
+SWMM_SECTIONS = frozenset(
+    ["SUBCATCHMENTS", "CONDUITS", "OUTFALLS", "RAINGAGES", "XSECTIONS", "EVAPORATION", "SUBAREAS", "INFILTRATION"]
+)
 
 _NODE_FIELDS = {"node_id": pa.string(), "kind": pa.string(), "elev_m": pa.float64()}
 _LINK_FIELDS = {
-    "link_id": pa.string(), "kind": pa.string(), "start_node": pa.string(), "end_node": pa.string(), "length_m": pa.float64(),
-    "diameter_mm": pa.float64(), "roughness": pa.float64(), "status": pa.string(),
+    "link_id": pa.string(), "kind": pa.string(), "start_node": pa.string(), "end_node": pa.string(),
+    "length_m": pa.float64(), "diameter_mm": pa.float64(), "roughness": pa.float64(), "status": pa.string(),
 }  # fmt: skip
 
 
@@ -71,7 +75,7 @@ class _Network:
 
 
 def read(path: Path, hints: Hints) -> Reading:
-    """Layers `<stem>_node` and `<stem>_link`. Raises CrsMissing without `crs` in city.toml, InvalidInput when broken."""
+    """Layers `<stem>_node` and `<stem>_link`. Raises CrsMissing without `hints.crs`, InvalidInput when broken."""
     name = ids_name(path, hints)
     encoding, issues = _encoding(path, hints, name)
     network = _parse(path, encoding, name)

@@ -18,7 +18,10 @@ NO_HEIGHT_M = (0.0, -9999.0)
 """Heights that exporters write when they have none."""
 
 _KIND = {0: "Point", 4: "Point", 1: "LineString", 2: "LineString", 5: "LineString", 3: "Polygon", 6: "Polygon"}
-_NAMES = ("Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")  # fmt: skip
+_NAMES = (
+    "Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
+    "GeometryCollection",
+)  # fmt: skip
 
 
 @dataclass
@@ -59,7 +62,8 @@ def from_wkb(values: list[bytes | None]) -> Conformed:
     out = Conformed(array)
     missing = np.asarray(shapely.is_missing(array))
     out.reject(np.flatnonzero(missing & ~given), "GEOMETRY_NULL", "The feature has no geometry.")
-    out.reject(np.flatnonzero(missing & given), "GEOMETRY_UNREADABLE", "Its geometry is not a simple feature (a TIN, a curve or broken bytes).")  # fmt: skip
+    sentence = "Its geometry is not a simple feature (a TIN, a curve or broken bytes)."
+    out.reject(np.flatnonzero(missing & given), "GEOMETRY_UNREADABLE", sentence)
     return check(out)
 
 

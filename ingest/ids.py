@@ -1,4 +1,4 @@
-"""The public id of each feature: from the file where it brings one, else made so that it is the same at the next reading."""
+"""The public id of each feature: from the file where it brings one, else made, and the same at the next reading."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -89,10 +89,10 @@ def candidates(layer_type: LayerType, columns: Sequence[str], matched: dict[str,
 def choose(
     columns: Sequence[str], batches: Iterable[pa.Table], n_expected: int | None = None
 ) -> tuple[str | None, int]:
-    """One streaming pass: the first column that has a value in nearly every row and nearly no value twice, and the rows.
+    """One streaming pass: the first column with a value in nearly every row and nearly no value twice, and the rows.
 
-    `nearly`: 90 %; the remaining duplicates become rejects, the remaining gaps get a made id. `n_expected` is what the
-    file claims; InvalidInput when fewer rows come.
+    «Nearly» is 90 %; the remaining duplicates become rejects, the remaining gaps get a made id. `n_expected` is what
+    the file claims; InvalidInput when fewer rows come.
     """
     seen = {column: Seen() for column in columns}
     n_rows = 0

@@ -1,4 +1,4 @@
-"""Columns of a file -> attributes of a layer type, row by row nothing lost: what the schema does not know goes to `extra`."""
+"""Columns of a file -> attributes of a layer type; what the schema does not know goes to `extra`, nothing is lost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,20 +13,31 @@ from numpy.typing import NDArray
 from ingest import columns as names
 from ingest import units, values
 from layers.catalogue import Attribute, LayerType
-from layers.issue import Issue, Severity
+from layers.issue import Issue
 from layers.source import Hints
 
 N_EXAMPLES = 5
 
-_TOLD: dict[str, tuple[str, str, Severity]] = {
+_TOLD: dict[str, tuple[str, str]] = {
     "VALUE_NOT_UNDERSTOOD": (
-        "could not be read as {type}{unit}", "Correct them, or give the column's unit in city.toml: units = {{ {name} = \"mm\" }}.", "warning"),
-    "VALUE_OUT_OF_DOMAIN": ("are outside {low} … {high}{unit}", "Check the unit of the column; the originals are kept in `extra`.", "warning"),
-    "CODE_UNKNOWN": ("are not among the codes {codes}", "Correct them; the originals are kept in `extra`.", "warning"),
+        "could not be read as {type}{unit}",
+        'Correct them, or give the column\'s unit in city.toml: units = {{ {name} = "mm" }}.',
+    ),
+    "VALUE_OUT_OF_DOMAIN": (
+        "are outside {low} … {high}{unit}",
+        "Check the unit of the column; the originals are kept in `extra`.",
+    ),
+    "CODE_UNKNOWN": ("are not among the codes {codes}", "Correct them; the originals are kept in `extra`."),
     "TIME_WITHOUT_ZONE": (
-        "do not say their time zone, or are no times", "Declare it in city.toml: units = {{ {name} = \"+08:00\" }}.", "warning"),
-    "REQUIRED_EMPTY": ("are empty although the layer needs them", "Fill the column, or give `values` in city.toml.", "warning"),
-}  # fmt: skip
+        "do not say their time zone, or are no times",
+        'Declare it in city.toml: units = {{ {name} = "+08:00" }}.',
+    ),
+    "REQUIRED_EMPTY": (
+        "are empty although the layer needs them",
+        "Fill the column, or give `values` in city.toml.",
+    ),
+}
+"""Code -> end of the sentence, next step."""
 
 
 @dataclass
@@ -132,7 +143,7 @@ class Mapper:
 
     def _told(self, code: str, name: str, finding: _Finding) -> Issue:
         attribute = self.layer_type.attribute(name)
-        sentence, hint, severity = _TOLD[code]
+        sentence, hint = _TOLD[code]
         words = {
             "name": name,
             "type": attribute.type if attribute else "",
@@ -143,7 +154,7 @@ class Mapper:
         }
         where = f"column {self.matched[name]}" if name in self.matched else f"attribute {name}"
         message = f"{finding.count} values of {name} {sentence.format(**words)}: {', '.join(finding.examples)}."
-        return Issue(code, where, message, hint.format(**words), severity)
+        return Issue(code, where, message, hint.format(**words), "warning")
 
 
 def _whole(table: pa.Table, column: str) -> pa.Array:

@@ -3,12 +3,17 @@
 import json
 import math
 
+import numpy as np
+
 from layers import crs
 from layers.certificate import Certificate, Method
 from layers.crs import Bounds
 from layers.errors import CrsMissing, InvalidInput
 from layers.issue import Issue
 from layers.source import Hints
+
+AREA_MARGIN_DEG = 3.0
+"""So far beyond the area of use of a CRS a source may lie: a city at the edge of its zone is no mistake."""
 
 
 def missing(name: str, what: str = "") -> CrsMissing:
@@ -73,15 +78,43 @@ def _usable(stated: str | None) -> str | None:
 def _check_bounds(horizontal: str, bounds: Bounds, name: str) -> None:
     if not all(math.isfinite(value) for value in bounds):
         return
-    west, south, east, north = bounds
     if crs.parse(horizontal).is_geocentric:
-        raise InvalidInput(
-            f"{name} is in geocentric coordinates ({horizontal}).",
-            "Convert it to a map projection first.",
-            code="CRS_GEOCENTRIC",
-        )
-    if crs.is_geographic(horizontal) and (south < -90.001 or north > 90.001 or west < -360.001 or east > 360.001):
-        swapped = -180 <= south <= 360 and -90 <= west <= 90 and -90 <= east <= 90
-        hint = "The axes seem to be swapped: write longitude first." if swapped else "Give the true CRS in the file."
-        problem = f"{name} says degrees ({_short(horizontal)}), but its coordinates run from {west:g}, {south:g} to {east:g}, {north:g}."
-        raise InvalidInput(problem, hint, code="COORDINATES_OUTSIDE_CRS")
+        problem = f"{name} is in geocentric coordinates ({horizontal})."
+        raise InvalidInput(problem, "Convert it to a map projection first.", code="CRS_GEOCENTRIC")
+    west, south, east, north = bounds
+    if crs.is_geographic(horizontal):
+        fits = south >= -90.5 and north <= 90.5 and west >= -360.5 and east <= 360.5
+    else:
+        fits = _in_area(horizontal, (west + east) / 2, (south + north) / 2)
+    if fits:
+        return
+    extent = f"its coordinates run from {west:.10g}, {south:.10g} to {east:.10g}, {north:.10g}"
+    problem = f"{name} says {_short(horizontal)}, but {extent}, which is outside the area of that system."
+    raise InvalidInput(problem, _way_out(horizontal, bounds), code="COORDINATES_OUTSIDE_CRS")
+
+
+def _way_out(horizontal: str, bounds: Bounds) -> str:
+    west, south, east, north = bounds
+    if crs.is_geographic(horizontal):
+        is_swapped = south >= -180 and north <= 360 and west >= -90 and east <= 90
+    else:
+        is_swapped = _in_area(horizontal, (south + north) / 2, (west + east) / 2)
+        zone = int(west // 1_000_000)
+        if 13 <= zone <= 45 and zone == int(east // 1_000_000):
+            return f"The eastings seem to begin with the zone number {zone}: give the CRS that has it."
+    if is_swapped:
+        return "The axes seem to be swapped: x must be east and y north. Correct the file."
+    return "Give the true CRS in the file, or in city.toml where the file names none."
+
+
+def _in_area(horizontal: str, x: float, y: float) -> bool:
+    """True if a point is within the CRS's area of use, give or take 3°; also where the registry states no area."""
+    area = crs.area_of_use(horizontal)
+    if area is None:
+        return True
+    lon, lat = (float(value[0]) for value in crs.transform(horizontal, crs.CGCS2000, np.array([x]), np.array([y])))
+    west, south, east, north = area
+    if not (math.isfinite(lon) and south - AREA_MARGIN_DEG <= lat <= north + AREA_MARGIN_DEG):
+        return False
+    span = (east - west) % 360 or 360.0  # an area may cross the antimeridian
+    return (lon - west + AREA_MARGIN_DEG) % 360 <= span + 2 * AREA_MARGIN_DEG

@@ -76,7 +76,8 @@ def _refuse(source: Any, name: str) -> None:
         )
     if source.transform.is_identity:
         has_gcps = bool(source.gcps[0])
-        problem = f"{name} has {'only ground control points' if has_gcps else 'no georeference (no transform, no world file)'}."
+        what = "only ground control points" if has_gcps else "no georeference (no transform, no world file)"
+        problem = f"{name} has {what}."
         hint = (
             "Rectify it first: gdalwarp IN OUT."
             if has_gcps

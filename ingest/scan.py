@@ -1,4 +1,4 @@
-"""What lies in a folder: one entry for each source, side files joined to it, and a reason for whatever is passed over."""
+"""What lies in a folder: one entry a source, side files joined to it, and a reason for what is passed over."""
 
 import hashlib
 from collections import defaultdict
@@ -9,10 +9,14 @@ from pathlib import Path
 from ingest import suffix_of
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
-IGNORED_SUFFIXES = {".md": "a document", ".txt": "a document", ".pdf": "a document", ".qgz": "a QGIS project", ".qgs": "a QGIS project"}  # fmt: skip
+IGNORED_SUFFIXES = {".md": "a document", ".txt": "a document", ".pdf": "a document"}
+IGNORED_SUFFIXES |= {".qgz": "a QGIS project", ".qgs": "a QGIS project"}
 
 SIDE_FILES: dict[str, tuple[str, ...]] = {
-    ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".qpj", ".idm", ".ind", ".ain", ".aih", ".atx", ".fix", ".shp.xml"),
+    ".shp": (
+        ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".qpj", ".idm", ".ind", ".ain", ".aih", ".atx", ".fix",
+        ".shp.xml",
+    ),
     ".gpkg": (".gpkg-wal", ".gpkg-shm", ".gpkg-journal"),
     ".tif": (".tfw", ".tifw", ".tif.ovr", ".tif.aux.xml", ".tif.msk", ".prj", ".wld", ".tab"),
     ".tiff": (".tfw", ".tiffw", ".tiff.ovr", ".tiff.aux.xml", ".tiff.msk", ".prj", ".wld"),

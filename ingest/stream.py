@@ -132,7 +132,8 @@ class FeatureStream:
     def _geometry_issues(self) -> list[Issue]:
         issues = []
         if self._n_flat:
-            message = f"{self._n_flat} features have heights that are all 0 or -9999, or not numbers; they are kept without heights."
+            why = "heights that are all 0 or -9999, or not numbers"
+            message = f"{self._n_flat} features have {why}; they are kept without heights."
             issues.append(Issue("Z_EMPTY", self.layer.name, message, "", "info"))
         for feature_id, change in list(self._repaired.items())[:100]:
             message = f"The polygon was not valid and was repaired; its area changed by {change:.2g} of it."

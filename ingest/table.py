@@ -23,6 +23,7 @@ from ingest.units import narrow
 from ingest.vector import ids_name
 from layers import crs
 from layers.certificate import Certificate
+from layers.crs import Bounds
 from layers.errors import InvalidInput
 from layers.issue import Issue
 from layers.source import Hints, Reading, VectorLayer
@@ -34,8 +35,14 @@ MAX_FIELD = 1_000_000
 MAX_COLUMNS = 2000
 
 _XYZ: tuple[tuple[str, ...], ...] = (
-    ("x", "east", "easting", "经度", "lon", "longitude", "lng", "long", "jd", "东坐标", "横坐标", "x坐标", "coordx", "pointx", "坐标x"),
-    ("y", "north", "northing", "纬度", "lat", "latitude", "wd", "北坐标", "纵坐标", "y坐标", "coordy", "pointy", "坐标y"),
+    (
+        "x", "east", "easting", "经度", "lon", "longitude", "lng", "long", "jd", "东坐标", "横坐标", "x坐标", "coordx",
+        "pointx", "坐标x",
+    ),
+    (
+        "y", "north", "northing", "纬度", "lat", "latitude", "wd", "北坐标", "纵坐标", "y坐标", "coordy",
+        "pointy", "坐标y",
+    ),
     ("z", "elevm", "elev", "elevation", "高程", "h", "z坐标", "coordz", "pointz"),
 )  # fmt: skip
 _DEGREE_NAMES = {"经度", "lon", "longitude", "lng", "long", "纬度", "lat", "latitude", "jd", "wd"}
@@ -100,7 +107,8 @@ def _not_understood(file: _Csv, issues: Sequence[Issue]) -> InvalidInput:
     problem = f"{file.name} has no coordinate columns and fits no table layer; its columns are {shown}."
     if maybe:
         problem += f" The nearest layers are {maybe}"
-    hint = f'Name the layer and its columns in city.toml:\n{place.toml_lines(file.name, layer="sensor_obs")}\ncolumns = {{ value = "…" }}'
+    lines = place.toml_lines(file.name, layer="sensor_obs")
+    hint = f'Name the layer and its columns in city.toml:\n{lines}\ncolumns = {{ value = "…" }}'
     return InvalidInput(problem, hint, code="CSV_NOT_UNDERSTOOD")
 
 
@@ -150,7 +158,7 @@ def _coordinate(header: Sequence[str], names: tuple[str, ...], told: str | None)
 def _certificate(file: _Csv, hints: Hints) -> tuple[Certificate, list[Issue]]:
     if hints.crs is None:
         raise place.missing(file.name, f" (its coordinates are in {file.x} and {file.y})")
-    certificate, issues = place.certificate(None, hints, file.name, None)
+    certificate, issues = place.certificate(None, hints, file.name, _bounds(file))
     degrees = crs.is_geographic(certificate.source_crs or "")
     if {fold(file.x or ""), fold(file.y or "")} <= _DEGREE_NAMES and not degrees:
         message = (
@@ -158,6 +166,21 @@ def _certificate(file: _Csv, hints: Hints) -> tuple[Certificate, list[Issue]]:
         )
         issues.append(Issue("CRS_CONTRADICTION", file.name, message, "Check crs in city.toml.", "warning"))
     return certificate, issues
+
+
+def _bounds(file: _Csv) -> Bounds | None:
+    """Of all points with coordinates; one streaming pass."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for chunk in _chunks(file):
+        if chunk.shapes is not None:
+            xy = shapely.get_coordinates(
+                chunk.shapes.geometry[[row not in (chunk.bad or {}) for row in range(chunk.table.num_rows)]]
+            )
+            if len(xy):
+                low, high = np.minimum(low, xy.min(axis=0)), np.maximum(high, xy.max(axis=0))
+    if not np.isfinite(low).all():
+        return None
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def _rows(file: _Csv) -> Iterator[tuple[int, list[str]]]:
