@@ -1,6 +1,7 @@
 """glb tiles, read by trimesh and the Khronos validator, and by a reader of property tables written from the spec."""
 
 import io
+import itertools
 import json
 import struct
 
@@ -56,7 +57,7 @@ def property_rows(document, body):
         kind, data = properties[key], view(document, body, entry["values"])
         if kind["type"] == "STRING":
             offsets = np.frombuffer(view(document, body, entry["stringOffsets"]), "<u4")
-            values = [data[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+            values = [data[a:b].decode() for a, b in itertools.pairwise(offsets)]
         elif kind["type"] == "BOOLEAN":
             values = (
                 np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[: table["count"]].astype(bool).tolist()
@@ -238,13 +239,13 @@ def test_typed_columns_come_back_value_by_value(records):
 
 
 def test_types_are_the_columns_own_and_dates_are_iso():
-    import datetime
+    import datetime as dt
 
     table = pa.table(
         {
             "id": ["a"],
-            "day": pa.array([datetime.date(2024, 2, 29)]),
-            "at": pa.array([datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC)]),
+            "day": pa.array([dt.date(2024, 2, 29)]),
+            "at": pa.array([dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)]),
             "n": pa.array([3], pa.int32()),
             "x": pa.array([2.5], pa.float32()),
         }
@@ -256,5 +257,5 @@ def test_types_are_the_columns_own_and_dates_are_iso():
     ]  # fmt: skip
     read = property_rows(document, body)
     assert read["day"] == ["2024-02-29"]
-    assert datetime.datetime.fromisoformat(read["at"][0]) == datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC)
+    assert dt.datetime.fromisoformat(read["at"][0]) == dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)
     assert properties["id"]["semantic"] == "ID"
