@@ -37,6 +37,12 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
+        if settings.access_log and not ACCESS.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            ACCESS.addHandler(handler)
+            ACCESS.setLevel(logging.INFO)
+            ACCESS.propagate = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""

@@ -150,12 +150,13 @@ class _Writer:
         *,
         shown: bool = False,
     ) -> ET.Element:
+        layer_id = f"citytwin_{source.layer_id}"  # QGIS invents another id where one has fewer than 11 characters
         ET.SubElement(
-            group, "layer-tree-layer", id=source.layer_id, name=title, source=source.address,
+            group, "layer-tree-layer", id=layer_id, name=title, source=source.address,
             providerKey=source.provider, checked="Qt::Checked" if shown else "Qt::Unchecked", expanded="0",
         )  # fmt: skip
         layer = ET.SubElement(self.layers, "maplayer", type=source.kind)
-        _text(layer, "id", source.layer_id)
+        _text(layer, "id", layer_id)
         _text(layer, "datasource", source.address)
         _text(layer, "layername", title)
         if srs:
