@@ -195,7 +195,7 @@ def test_sphere_holds_all_vertices_and_the_centre_is_in_it():
 
 
 def test_no_point_is_hidden_while_its_horizon_point_is_seen():
-    """Cameras all round the Earth: where the occlusion test hides the tile, the straight line to each vertex is blocked."""
+    """Cameras all round the Earth: where the tile is hidden, so is the line to each vertex."""
     radii = np.array([6378137.0, 6378137.0, 6356752.314245179])
     rng = np.random.default_rng(0)
     for address in (at(3), at(7), at(12)):

@@ -1,10 +1,12 @@
 """A small invented city in memory, for tests of the tiles: boxes with attributes in an ENU frame."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import shapely
 
 from layers.catalogue import Attribute, LayerType, Title
 from layers.errors import LayerNotFound, NotFound
@@ -130,3 +132,28 @@ class MemoryCity:
 
 def city(n=50, side_m=500.0, seed=0, **style):
     return MemoryCity(MemoryStore(layer_type(**style), boxes(n, side_m, seed)))
+
+
+@dataclass
+class PlaneStore(MemoryStore):
+    """A store whose features have geometries in the city's CRS; regions are answered by shapely."""
+
+    def layer(self, layer_id, scope):
+        info = super().layer(layer_id, scope)
+        bounds = tuple(shapely.total_bounds(self.geometry).tolist())
+        n = len(self.geometry)
+        return dataclasses.replace(info, bounds=None if np.isnan(bounds[0]) else bounds, count=n)
+
+    def query(self, layer_id, query, scope, batch_size=10_000):
+        scope.require(layer_id)
+        self.queries.append(query)
+        rows = np.flatnonzero(shapely.intersects(self.geometry, query.region))
+        for start in range(0, len(rows), batch_size):
+            yield self.features(rows[start : start + batch_size])
+
+
+def plane_city(geometry, folder, **style):
+    """A city whose one layer holds these geometries."""
+    store = PlaneStore(layer_type(**style), np.zeros((len(geometry), 6)))
+    store.geometry = np.array(geometry, dtype=object)
+    return MemoryCity(store, folder=folder)
