@@ -1,6 +1,11 @@
-"""Administrative units: one county-level unit, three towns, nested villages. The codes are not assigned to any real place."""
+"""Administrative units: one county-level unit, three towns, nested villages.
+
+The codes are not assigned to any real place.
+"""
 
 from __future__ import annotations
+
+import itertools
 
 import geopandas as gpd
 import numpy as np
@@ -35,7 +40,7 @@ def village_shapes(town: Town) -> dict[str, BaseGeometry]:
     cuts = (-2000.0, -480.0, 0.0, 320.0, 2000.0)
     found = {}
     for code, shape in town_shapes(town).items():
-        for k, (u0, u1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True), 1):
+        for k, (u0, u1) in enumerate(itertools.pairwise(cuts), 1):
             part = shape.intersection(_band(-2000, 2000, u0, u1))
             if part.area > 1:
                 found[f"{code}{k:03d}"] = part
@@ -78,7 +83,7 @@ def units(town: Town) -> gpd.GeoDataFrame:
     return files.frame(sorted(rows, key=lambda r: (len(str(r["xzqdm"])), r["xzqdm"])))
 
 
-def district_of(town: Town, point: Point) -> str:
+def district_of(point: Point) -> str:
     """The 12-digit code of the village that holds a point on land."""
     u, v = site.map_to_grid(point.x, point.y)
     town_code = TOWNS[int(np.searchsorted((-330.0, 250.0), v))][0]

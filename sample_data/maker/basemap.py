@@ -146,7 +146,8 @@ POI_KINDS = (
 )
 
 
-def poi(town: Town) -> gpd.GeoDataFrame:
+def poi(town: Town) -> dict[str, gpd.GeoDataFrame]:
+    """Points of interest, and the municipal ones among them as facilities."""
     rng = np.random.default_rng([town.seed, 6])
     fit = [b for b in town.buildings if b.use in {"商业", "办公", "教育", "文化", "医疗", "城镇住宅"}]
     rows = []
@@ -162,7 +163,11 @@ def poi(town: Town) -> gpd.GeoDataFrame:
                 "geometry": c,
             }
         )
-    return files.frame(rows)
+    municipal = {"派出所", "消防站", "体育馆", "避难场所"}
+    return {
+        "poi": files.frame([row for row in rows if row["kind"] not in municipal]),
+        "facility": files.frame([row for row in rows if row["kind"] in municipal]),
+    }
 
 
 def addresses(town: Town) -> list[dict[str, Any]]:
@@ -173,7 +178,7 @@ def addresses(town: Town) -> list[dict[str, Any]]:
     for b in town.buildings:
         c = b.shape.representative_point()
         street = centres[int(tree.nearest(c))][0]
-        code = admin.district_of(town, c)
+        code = admin.district_of(c)
         rows.append(
             {
                 "地址编码": f"DZ{b.id[1:]}",
@@ -187,7 +192,7 @@ def addresses(town: Town) -> list[dict[str, Any]]:
     return rows
 
 
-def map_sheets(town: Town) -> gpd.GeoDataFrame:
+def map_sheets() -> gpd.GeoDataFrame:
     """500 m sheets of the 1:1000 series, three of them 1:2000, one missing, one doubled."""
     rows = []
     for r in range(4):

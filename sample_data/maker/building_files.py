@@ -17,7 +17,7 @@ LOD2_COUNT = 32
 
 
 def buildings(town: Town) -> gpd.GeoDataFrame:
-    """Footprints as surveyed in 2026. Every eleventh height is missing, every thirty-third has no floor count either."""
+    """Footprints as surveyed in 2026. Every eleventh height is missing, some of these have no floor count either."""
     rows = []
     planted = {row["building_id"] for row in town.illegal}
     for k, b in enumerate(town.buildings):
@@ -26,7 +26,7 @@ def buildings(town: Town) -> gpd.GeoDataFrame:
             {
                 "建筑编号": b.id,
                 "名称": b.name,
-                "行政区代码": district_of(town, b.shape.centroid),
+                "行政区代码": district_of(b.shape.centroid),
                 "基底高程": b.base_elev_m,
                 "建筑高度": None if no_height else b.height_m,
                 "地上层数": None if no_height and k % 33 == 18 else b.floors,
@@ -49,24 +49,15 @@ def permits(town: Town) -> gpd.GeoDataFrame:
         if b.permit_shape is None:
             continue
         gfa = round(b.permit_shape.area * max(1, round(b.permit_height_m / b.height_m * b.floors)), 1)
-        rows.append(
-            _permit(f"建字第{b.year}-{int(b.id[1:]):04d}号", b.name, b.permit_height_m, gfa, b.year - 1, b.permit_shape)
-        )
+        number = f"建字第{b.year}-{int(b.id[1:]):04d}号"
+        rows.append(_permit(number, b.name, height=b.permit_height_m, gfa=gfa, year=b.year - 1, shape=b.permit_shape))
     library = site.PLOTS["library"]
-    rows.append(
-        _permit(
-            "建字第2026-0901号",
-            library.title_zh,
-            18.0,
-            9000.0,
-            2026,
-            shapely.Polygon(library.corners()).buffer(-6, join_style="mitre"),
-        )
-    )
+    outline = shapely.Polygon(library.corners()).buffer(-6, join_style="mitre")
+    rows.append(_permit("建字第2026-0901号", library.title_zh, height=18.0, gfa=9000.0, year=2026, shape=outline))
     return files.frame(rows)
 
 
-def _permit(number: str, name: str, height: float, gfa: float, year: int, shape: Any) -> dict[str, Any]:
+def _permit(number: str, name: str, *, height: float, gfa: float, year: int, shape: Any) -> dict[str, Any]:
     return {
         "permit_no": number,
         "name": name,
@@ -78,7 +69,7 @@ def _permit(number: str, name: str, height: float, gfa: float, year: int, shape:
 
 
 def lod2_buildings(town: Town) -> list[Any]:
-    """Detached houses with pitched roofs that are longer than deep; the first ones of the list, spread over the town."""
+    """Detached houses with pitched roofs that are longer than deep, spread over the town."""
     fit = [
         b
         for b in town.buildings
@@ -88,7 +79,7 @@ def lod2_buildings(town: Town) -> list[Any]:
 
 
 def write_cityjson(town: Town, path: Path) -> list[dict[str, Any]]:
-    """CityJSON 2.0, one Solid each; ids are the model's own, `building_id` links to the footprint. Returns id, link and volume."""
+    """CityJSON 2.0, one Solid each; `building_id` links to the footprint. Returns id, link and volume."""
     objects: dict[str, Any] = {}
     vertices: list[list[int]] = []
     rows = []
@@ -130,7 +121,7 @@ def write_cityjson(town: Town, path: Path) -> list[dict[str, Any]]:
 
 
 def _volume(b: Any) -> float:
-    """Volume by the prism formulas: box to the eaves + gable prism, or hipped roof (prism with two half pyramids cut off)."""
+    """Volume by the prism formulas: box to the eaves + gable prism, or hipped roof."""
     w, d = roofs.plan_size(b)
     box = w * d * (b.height_m - roofs.RISE_M)
     prism = w * d * roofs.RISE_M / 2

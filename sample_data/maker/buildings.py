@@ -1,4 +1,4 @@
-"""Buildings of the town with their permits: footprints by block use, heights, floors, years, and the planted illegal ones.
+"""Buildings of the town with their permits: footprints by block use, heights, floors, years, and the illegal ones.
 
 A building is drawn first as it was permitted; an illegal one is then changed (or its permit is left out), a near miss
 is changed by less than what counts. So the truth lies in the two files' geometry and numbers, nowhere else.
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import shapely
 from shapely import Polygon, STRtree
 from shapely.geometry.base import BaseGeometry
 
@@ -34,7 +33,7 @@ FLOOR_M = {
 
 @dataclass
 class Building:
-    """One building. `shape`, `height_m` are as built; `permit_shape`, `permit_height_m` as permitted (None: no permit)."""
+    """One building: `shape`, `height_m` as built; `permit_shape`, `permit_height_m` as permitted (None: no permit)."""
 
     id: str
     name: str
@@ -55,6 +54,7 @@ class Building:
 
     @property
     def gfa_m2(self) -> float:
+        """Floor area above ground."""
         return round(self.shape.area * self.floors, 1)
 
 
@@ -66,6 +66,7 @@ class Builder:
         self.found: list[Building] = []
 
     def fill(self) -> list[Building]:
+        """Build on every block; the largest public and industrial buildings become key energy users."""
         for block in self.plan.blocks:
             self._fill_block(block)
         self._name_key_users()
@@ -80,10 +81,10 @@ class Builder:
             e, n = site.grid_to_map(u0 + site.BLOCK_U_M / 2 + du, v0 + site.BLOCK_V_M / 2 + dv)
             placed = shapes.place(shape, float(e), float(n), turn)
             if block.shape.buffer(-2.0).contains(placed) and not placed.intersects(self.plan.reserved):
-                self._add(block, placed, use, floors, roof, turn, size)
+                self._add(block, placed, use, floors, roof=roof, turn=turn, size=size)
 
     def _add(
-        self, block: Block, shape: Polygon, use: str, floors: int, roof: str, turn: float, size: tuple[float, float]
+        self, block: Block, shape: Polygon, use: str, floors: int, *, roof: str, turn: float, size: tuple[float, float]
     ) -> None:
         ring = np.asarray(shape.exterior.coords)
         height = round(floors * FLOOR_M[use] + {"flat": 0.9, "gabled": 1.8, "hipped": 1.8}[roof], 2)
@@ -246,7 +247,7 @@ def _free(grown: Polygon, b: Building, tree: STRtree, all_shapes: list[BaseGeome
 def plant_illegal(found: list[Building], rng: Random) -> list[dict[str, Any]]:
     """Change 14 buildings against their permits and 14 by less than counts; return what was done, one row each.
 
-    Counts: more than 10 m2 *and* more than 5 % of the present footprint outside the permit, or a height above the permitted one.
+    Counts: more than 10 m2 *and* more than 5 % of the present footprint outside the permit, or a height above it.
     """
     recipes: list[tuple[str, bool, float]] = [
         *[("no_permit", True, 0.0)] * 5,

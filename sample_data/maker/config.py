@@ -43,6 +43,11 @@ path = "pipes/industry_pipes.gpkg"
 layer = "pipe_industry"
 units = {dn_mm = "m"}
 
+# What is known about the models, for tests.
+[[source]]
+path = "bim/bim_truths.json"
+skip = true
+
 # The same pipes as 给水管线.gpkg, for hydraulic models: not a second set of features.
 [[source]]
 path = "pipes/water.inp"

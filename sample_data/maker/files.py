@@ -41,12 +41,11 @@ def rounded(geometry: Any, digits: int = MILLIMETRES) -> Any:
     return shapely.transform(geometry, lambda c: np.round(c, digits), include_z=z)
 
 
-def write_gpkg(path: Path, layers: dict[str, gpd.GeoDataFrame], crs_as: str | None = None) -> None:
+def write_gpkg(path: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
     """Write each frame as one layer; a layer without geometry column is not accepted. Overwrites the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     for name, table in layers.items():
-        table = table.to_crs(crs_as) if crs_as else table
         pyogrio.write_dataframe(table, path, layer=name, driver="GPKG", append=path.exists(), VERSION="1.3")
 
 

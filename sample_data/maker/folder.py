@@ -61,7 +61,7 @@ def write_vectors(made: town.Town, vector: Path) -> dict[str, Any]:
             "road": basemap.roads(made),
             "bridge": basemap.bridges(made),
             "parking": basemap.parking(made),
-            "map_sheet": basemap.map_sheets(made),
+            "map_sheet": basemap.map_sheets(),
             "coast_line": basemap.coast_line(made),
             "sea_use": basemap.sea_use(made),
             **basemap.plan_areas(made),
@@ -71,7 +71,8 @@ def write_vectors(made: town.Town, vector: Path) -> dict[str, Any]:
         vector / "园林绿化.gpkg",
         {"绿道": basemap.greenway(made), "绿地": basemap.green_space(made), "植被": basemap.vegetation(made)},
     )
-    files.write_geojson(vector / "poi.geojson", basemap.poi(made))
+    for name, table in basemap.poi(made).items():
+        files.write_geojson(vector / f"{name}.geojson", table)
     files.write_csv(vector / "标准地址.csv", basemap.addresses(made), encoding="utf-8-sig")
     return {"lod2": lod2}
 
@@ -84,9 +85,7 @@ def write_pipes(made: town.Town, out: Path) -> tuple[dict[str, list[Pipe]], list
     for p in extra:
         pipes[p.kind.id].append(p)
     pipe_files.write(pipes, out)
-    files.write_gpkg(
-        out / "pipe_points.gpkg", {**pipe_files.points(made, pipes), "corridor": pipe_files.corridor(made)}
-    )
+    files.write_gpkg(out / "pipe_points.gpkg", {**pipe_files.points(pipes), "corridor": pipe_files.corridor(made)})
     return pipes, rows
 
 
@@ -103,6 +102,7 @@ def write_land(made: town.Town, out: Path) -> dict[str, Any]:
             "生态保护红线": lines["eco_redline"],
             "城镇开发边界": lines["urban_boundary"],
             **land.special_lines(made),
+            **land.geology(made),
         },
     )
     files.write_gpkg(

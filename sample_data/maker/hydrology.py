@@ -1,4 +1,4 @@
-"""Waters: river, pools, basin, reservoir with its storage curve, seawall, dykes, works, source zones, outfalls, rain stations."""
+"""River, pools, basin, reservoir and its curve, seawall, dykes, works, source zones, outfalls, rain stations."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def layers(town: Town, rain: list[Pipe]) -> dict[str, gpd.GeoDataFrame]:
         "water_body": _water_bodies(town),
         "basin": _basin(),
         "reservoir": _reservoir(town),
-        "seawall": _seawall(town),
-        "dyke": _dykes(town),
+        "seawall": _seawall(),
+        "dyke": _dykes(),
         "hydraulic_structure": _works(),
         "water_source_zone": _source_zones(town),
         "outfall": _outfalls(town, rain),
@@ -138,7 +138,7 @@ def storage_curve(town: Town, step_m: float = 1.0) -> list[dict[str, Any]]:
     return rows
 
 
-def _seawall(town: Town) -> gpd.GeoDataFrame:
+def _seawall() -> gpd.GeoDataFrame:
     n = np.arange(site.N_MIN + 5, site.N_MAX - 4, 30.0)
     e = site.coast_e(n) - 9.0 * 1.03
     dry = terrain.ground_elev_m(e, n) > site.SEAWALL_CREST_ELEV_M - 0.3
@@ -156,7 +156,7 @@ def _seawall(town: Town) -> gpd.GeoDataFrame:
     return files.frame(rows)
 
 
-def _dykes(town: Town) -> gpd.GeoDataFrame:
+def _dykes() -> gpd.GeoDataFrame:
     rows = []
     e = np.arange(site.E_MIN + 1000, site.E_MIN + 1540, 30.0)
     for name, sign in (("清溪左堤", 1), ("清溪右堤", -1)):
@@ -177,7 +177,7 @@ def _dykes(town: Town) -> gpd.GeoDataFrame:
 
 def _works() -> gpd.GeoDataFrame:
     rows = []
-    for code, plot, kind, crest in (("SG01", "dam", "大坝", site.DAM_CREST_ELEV_M), ("SG02", "sluice", "水闸", 6.2)):
+    for code, plot, kind, crest in (("SG01", "dam", "大坝", site.DAM_CREST_ELEV_M), ("SG02", "sluice", "水闸", 6.8)):
         rows.append(
             {
                 "工程编号": code,
@@ -212,7 +212,7 @@ def _outfalls(town: Town, rain: list[Pipe]) -> gpd.GeoDataFrame:
         if near.distance(Point(e, n)) < 110:
             rows.append(
                 {
-                    "排口编号": f"PK{len(rows) + 1:02d}",
+                    "排口编号": f"PW{len(rows) + 1:02d}",
                     "排口类型": "雨水排口",
                     "受纳水体": "清溪",
                     "上游管点": name,

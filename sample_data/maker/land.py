@@ -74,9 +74,8 @@ def survey_parts(town: Town) -> list[tuple[str, str, BaseGeometry]]:
         shape = shapely.set_precision(shape, 0.001)
         part = left.intersection(shape)
         left = left.difference(shape)
-        for p in shapely.get_parts(part):
-            if p.geom_type == "Polygon" and p.area > 20:
-                parts.append((code, name, p))
+        polygons = (p for p in shapely.get_parts(part) if p.geom_type == "Polygon" and p.area > 20)
+        parts.extend((code, name, p) for p in polygons)
 
     take("1103", "水库水面", plan.reservoir)
     take("1101", "河流水面", plan.river)
@@ -85,7 +84,7 @@ def survey_parts(town: Town) -> list[tuple[str, str, BaseGeometry]]:
         take(*_survey_class(block), block.shape)
     take("1004", "城镇村道路用地", shapely.union_all([e.line.buffer(17.0, cap_style="square") for e in plan.edges]))
     take("1003", "公路用地", plan.dam_road.buffer(4.0))
-    woods = _woods(town)
+    woods = _woods()
     take("0301", "乔木林地", woods)
     take("0404", "其他草地", plan.land)
     return parts
@@ -97,7 +96,7 @@ def _survey_class(block: Block) -> tuple[str, str]:
     return SURVEY[block.kind]
 
 
-def _woods(town: Town) -> BaseGeometry:
+def _woods() -> BaseGeometry:
     """Where the ground is above 14 m, traced on 20 m cells."""
     step = 20.0
     e = np.arange(site.E_MIN, site.E_MAX, step)
@@ -110,9 +109,9 @@ def _woods(town: Town) -> BaseGeometry:
 def survey(town: Town, year: int) -> gpd.GeoDataFrame:
     """DLTB of one year. In 2019 the pits' blocks and two housing blocks were still rice fields."""
     rows = []
-    for k, (code, name, shape) in enumerate(survey_parts(town), 1):
-        if year == 2019 and (code == "1201" or k % 17 == 5 and code == "0701"):
-            code, name = "0101", "水田"
+    for k, (code_now, name_now, shape) in enumerate(survey_parts(town), 1):
+        farmed = year == 2019 and (code_now == "1201" or (k % 17 == 5 and code_now == "0701"))
+        code, name = ("0101", "水田") if farmed else (code_now, name_now)
         area = round(ellipsoidal_m2(shape), 2)
         share = 0.08 if code in {"0101", "0103"} and k % 3 == 0 else 0.0
         deducted = round(area * share, 2)
@@ -124,7 +123,7 @@ def survey(town: Town, year: int) -> gpd.GeoDataFrame:
                 "DLBM": code,
                 "DLMC": name,
                 "QSXZ": "30" if code.startswith("01") else "10",
-                "ZLDWDM": admin.district_of(town, shape.representative_point()) + "0000000",
+                "ZLDWDM": admin.district_of(shape.representative_point()) + "0000000",
                 "TBMJ": area,
                 "KCDLBM": "1203" if share else None,
                 "KCXS": share,
@@ -162,7 +161,7 @@ def land_plan(town: Town) -> gpd.GeoDataFrame:
 
 
 def control_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
-    """pbf (southern fields), eco_redline (hills and reservoir), urban_boundary; they do not touch each other."""
+    """Pbf (southern fields), eco_redline (hills and reservoir), urban_boundary; they do not touch each other."""
     plan = town.plan
     fields = [b for b in plan.blocks if b.kind == "field" and _survey_class(b)[0] in {"0101", "0103"}]
     pbf = [
@@ -175,7 +174,7 @@ def control_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
         for k, b in enumerate(fields, 1)
     ]
     redline = (
-        _woods(town)
+        _woods()
         .intersection(shapely.box(site.E_MIN, site.N_MIN + 1250, site.E_MIN + 900, site.N_MAX))
         .difference(plan.dam_road.buffer(12))
     )
@@ -217,7 +216,7 @@ def homesteads(town: Town) -> gpd.GeoDataFrame:
                 {
                     "户号": f"H{len(rows) + 1:04d}",
                     "面积": round(ellipsoidal_m2(yard), 2),
-                    "村": admin.district_of(town, b.shape.centroid),
+                    "村": admin.district_of(b.shape.centroid),
                     "geometry": yard,
                 }
             )
@@ -333,3 +332,18 @@ def special_lines(town: Town) -> dict[str, gpd.GeoDataFrame]:
             [{"name": "清溪洪涝风险区", "grade": "中", "setback_m": 0.0, "geometry": multi(low)}]
         ),
     }
+
+
+def geology(town: Town) -> dict[str, gpd.GeoDataFrame]:
+    """Boreholes at the pits and a slide area on the slope above the valley."""
+    holes = []
+    for k, (name, pit) in enumerate(site.PITS.items(), 1):
+        for c, (e, n) in enumerate(pit.corners(), 1):
+            row = {"名称": f"ZK{k}{c}", "类型": "钻孔", "等级": None, "体积": None, "所在基坑": name}
+            holes.append({**row, "geometry": shapely.Point(e, n)})
+    centre = np.array([site.E_MIN + 560.0, site.N_MIN + 1330.0])
+    t = np.linspace(0, 2 * np.pi, 13)[:-1]
+    ring = centre + np.column_stack([70 * np.cos(t), 38 * np.sin(t)]) * (1 + 0.15 * np.sin(3 * t))[:, None]
+    slide = {"名称": "云溪西坡滑坡隐患点", "类型": "滑坡", "等级": "中型", "体积": 120000.0}
+    shape = Polygon(ring).difference(town.plan.dam_road.buffer(4))
+    return {"geology_point": files.frame(holes), "geohazard": files.frame([{**slide, "geometry": multi(shape)}])}

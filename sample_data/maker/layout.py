@@ -33,14 +33,17 @@ class Edge:
 
     @property
     def along_u(self) -> bool:
+        """Runs along the grid's u axis."""
         return self.a[1] == self.b[1]
 
     @property
     def line(self) -> LineString:
+        """The street's axis."""
         return LineString([node_map(self.a), node_map(self.b)])
 
     @property
     def road_class(self) -> str:
+        """主干路, 次干路 or 支路."""
         return (
             "主干路"
             if (self.along_u and self.a[1] in {-1, 2}) or (not self.along_u and self.a[0] in {0, 3})
@@ -49,6 +52,7 @@ class Edge:
 
     @property
     def width_m(self) -> float:
+        """Of the carriageway."""
         return {"主干路": 28.0, "次干路": 18.0, "支路": 12.0}[self.road_class]
 
 
@@ -63,6 +67,7 @@ class Block:
 
     @property
     def code(self) -> str:
+        """Four digits, unique in the town."""
         return f"{self.i + 20:02d}{self.j + 20:02d}"
 
 
@@ -95,27 +100,33 @@ class Layout:
 
     @cached_property
     def sheet(self) -> Polygon:
+        """The 2 km square."""
         return shapely.box(*site.BOUNDS)
 
     @cached_property
     def shore(self) -> LineString:
+        """The shoreline, south to north."""
         n = np.arange(site.N_MIN, site.N_MAX + 1, 20.0)
         return LineString(np.column_stack([site.coast_e(n), n]))
 
     @cached_property
     def sea(self) -> Polygon:
+        """The sheet east of the shore."""
         ring = np.vstack([self.shore.coords, [(site.E_MAX, site.N_MAX), (site.E_MAX, site.N_MIN)]])
         return Polygon(ring)
 
     @cached_property
     def land(self) -> BaseGeometry:
+        """The sheet west of the shore."""
         return self.sheet.difference(self.sea)
 
     @cached_property
     def river(self) -> BaseGeometry:
+        """The channel from the dam's foot to the shore."""
         return offset_river(0.0, site.E_MIN + 520, site.E_MIN + 1640).intersection(self.land)
 
     def river_zone(self, extra_m: float) -> BaseGeometry:
+        """The channel and `extra_m` on both banks."""
         return offset_river(extra_m, site.E_MIN + 480, site.E_MIN + 1680).buffer(0).intersection(self.land)
 
     @cached_property
@@ -169,11 +180,11 @@ class Layout:
 
     @cached_property
     def edges(self) -> list[Edge]:
+        """All streets."""
         found = []
         for i, j in self.nodes:
-            for b in ((i + 1, j), (i, j + 1)):
-                if b in self.nodes and (edge := self._edge((i, j), b)) is not None:
-                    found.append(edge)
+            beside = (self._edge((i, j), b) for b in ((i + 1, j), (i, j + 1)) if b in self.nodes)
+            found += [edge for edge in beside if edge is not None]
         return found
 
     def _edge(self, a: Node, b: Node) -> Edge | None:
@@ -193,6 +204,7 @@ class Layout:
 
     @cached_property
     def blocks(self) -> list[Block]:
+        """All land between streets and waters that has a use."""
         keep_off = shapely.union_all([self.river_zone(22.0), self.sea.buffer(40.0)])
         sheet = self.sheet.buffer(-8.0)
         found = []

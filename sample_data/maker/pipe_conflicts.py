@@ -30,6 +30,7 @@ class Case:
 
     @property
     def fails(self) -> bool:
+        """True for a planted fault, False for a near miss."""
         return self.net_m < self.limit_m
 
 
@@ -57,7 +58,7 @@ CASES = [
 
 
 def plant(pipes: dict[str, list[Pipe]]) -> tuple[list[Pipe], list[dict[str, Any]]]:
-    """Return the extra pipes and one truth row a case. Each case stands beside its own sewer, away from street crossings."""
+    """Return the extra pipes and one truth row a case. Each stands beside its own sewer, away from street crossings."""
     hosts = [p for p in pipes["pipe_sewage"] if p.length_m > 100 and p.dn_mm == 300 and abs(_fall(p)) < 0.02]
     step = max(1, len(hosts) // len(CASES))
     numbers = dict.fromkeys(KINDS, 900)

@@ -1,4 +1,4 @@
-"""Pipe layers as their owners hand them over: GeoPackage, a GBK shapefile without .cpg, GeoJSON in EPSG:4490; points; EPANET."""
+"""Pipe layers as handed over: GeoPackage, a GBK shapefile without .cpg, GeoJSON in EPSG:4490; and points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPEFILE_FIELD_WIDTH = 10  # bytes; five Chinese characters in GBK
 
 
 def table(pipes: list[Pipe]) -> gpd.GeoDataFrame:
-    """One row a pipe with CJJ 61-like Chinese fields; the elevations are those of the reference line, z repeats them."""
+    """One row a pipe with CJJ 61-like Chinese fields; elevations are those of the reference line, z repeats them."""
     rows = []
     for p in pipes:
         (e0, n0, z0), (e1, n1, z1) = p.coords[0], p.coords[-1]
@@ -51,7 +51,7 @@ def table(pipes: list[Pipe]) -> gpd.GeoDataFrame:
 
 
 def write(pipes: dict[str, list[Pipe]], folder: Path) -> None:
-    """gas: shapefile in GBK with its encoding not stated anywhere; telecom: GeoJSON in EPSG:4490; the rest GeoPackage."""
+    """Gas: shapefile in GBK that does not state it; telecom: GeoJSON in EPSG:4490; the rest GeoPackage."""
     for kind, rows in pipes.items():
         made = table(rows)
         if kind == "pipe_gas":
@@ -71,7 +71,7 @@ def write(pipes: dict[str, list[Pipe]], folder: Path) -> None:
 
 
 def _write_gbk_shapefile(made: gpd.GeoDataFrame, path: Path) -> None:
-    """Write it with GDAL in GBK, then drop the .cpg and the language byte of the .dbf, as old survey software leaves them."""
+    """Write it in GBK, then drop the .cpg and the language byte of the .dbf, as old survey software leaves them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = made.drop(columns=["电压", "流向"])
     made["是否监测"] = np.where(made["是否监测"], "是", "否")
@@ -89,13 +89,13 @@ def _write_gbk_shapefile(made: gpd.GeoDataFrame, path: Path) -> None:
     path.with_suffix(".dbf").write_bytes(dbf)
 
 
-def points(town: Town, pipes: dict[str, list[Pipe]]) -> dict[str, gpd.GeoDataFrame]:
+def points(pipes: dict[str, list[Pipe]]) -> dict[str, gpd.GeoDataFrame]:
     """pipe_node of all kinds, and valves, hydrants and pumps."""
     return {
         "pipe_node": files.frame(_nodes(pipes)),
         "valve": files.frame(_valves(pipes["pipe_water"])),
         "hydrant": files.frame(_hydrants(pipes["pipe_water"])),
-        "pump": files.frame(_pumps(town, pipes["pipe_sewage"])),
+        "pump": files.frame(_pumps(pipes["pipe_sewage"])),
     }
 
 
@@ -168,7 +168,7 @@ def _hydrants(water: list[Pipe]) -> list[dict[str, Any]]:
     return rows
 
 
-def _pumps(town: Town, sewage: list[Pipe]) -> list[dict[str, Any]]:
+def _pumps(sewage: list[Pipe]) -> list[dict[str, Any]]:
     """A lift station at each lowest sewer end."""
     starts = {p.start for p in sewage}
     ends: dict[str, Pipe] = {}

@@ -80,14 +80,17 @@ class Pipe:
 
     @property
     def od_mm(self) -> int:
+        """Outer diameter of the kind's usual wall."""
         return OUTER_MM[self.kind.id][self.dn_mm]
 
     @property
     def z_ref(self) -> str:
+        """What z is the height of: `crown` or `invert`."""
         return "invert" if self.kind.gravity else "crown"
 
     @property
     def length_m(self) -> float:
+        """In plan."""
         p = np.asarray(self.coords)
         return float(np.hypot(*np.diff(p[:, :2], axis=0).T).sum())
 
@@ -101,6 +104,7 @@ class Network:
 
     @cached_property
     def pipes(self) -> dict[str, list[Pipe]]:
+        """Layer id -> pipes."""
         return {kind.id: self._gravity(kind) if kind.gravity else self._pressure(kind) for kind in KINDS.values()}
 
     def streets(self, kind: Kind) -> list[Edge]:
@@ -121,6 +125,7 @@ class Network:
         return edges
 
     def point(self, kind: Kind, node: Node) -> tuple[float, float]:
+        """Where the kind passes a street crossing."""
         return node_map(node, kind.offset_m, kind.offset_m)
 
     def _pressure(self, kind: Kind) -> list[Pipe]:
@@ -246,7 +251,10 @@ class Network:
         return bool(Point(node_map(node)).distance(self.plan.river) < 95)
 
     def _forest(self, edges: list[Edge], outlets: list[Node]) -> dict[Node, tuple[Node | None, float]]:
-        """Node -> (next node towards its outlet, cost to it; climbing costs); parts without an outlet drain to their lowest node."""
+        """Node -> (next node towards its outlet, cost to it; climbing costs).
+
+        Parts without an outlet drain to their lowest node.
+        """
         beside: dict[Node, list[Node]] = {}
         for e in edges:
             beside.setdefault(e.a, []).append(e.b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import laspy
@@ -85,7 +85,7 @@ def _save(
 ) -> None:
     header = laspy.LasHeader(point_format=6, version="1.4")
     header.offsets, header.scales = [BOX[0], BOX[1], 0.0], [0.01, 0.01, 0.01]
-    header.creation_date = datetime.date(2026, 4, 18)
+    header.creation_date = dt.date(2026, 4, 18)
     header.system_identifier, header.generating_software = "sample town", "make_town.py"
     header.add_crs(pyproj.CRS.from_user_input(f"{site.CRS}+5737"))
     cloud = laspy.LasData(header)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
+from shapely.affinity import translate
 
 from sample_data.maker import roofs, site, terrain
 from sample_data.maker.layout import KERB_M
@@ -37,8 +38,8 @@ def write_terrain(town: Town, folder: Path) -> None:
     ground = terrain.ground_elev_m(e, n)
     surface = _surface(town, ground, e, n)
     hole = (e > HOLE[0]) & (e < HOLE[2]) & (n > HOLE[1]) & (n < HOLE[3])
-    for name, z, title in (("dem", ground, "数字高程模型"), ("dsm", surface, "数字表面模型")):
-        z = np.where(hole, NODATA, np.round(z, 2)).astype(np.float32)
+    for name, height, title in (("dem", ground, "数字高程模型"), ("dsm", surface, "数字表面模型")):
+        z = np.where(hole, NODATA, np.round(height, 2)).astype(np.float32)
         _write_float(folder / f"{name}.tif", z, DEM_CELL_M, title)
 
 
@@ -182,6 +183,9 @@ def _paint(town: Town, year: int) -> Image.Image:
         if year == 2026:
             pen.fill(shape, (112, 84, 60))
     _buildings(pen, town, year)
+    for name in ("office", "school", "sluice"):  # the buildings that have models
+        plot = shapely.Polygon(site.PLOTS[name].corners())
+        pen.fill(plot.buffer(-6 if name != "sluice" else -9, join_style="mitre"), (172, 178, 186))
     _trees(pen, town)
     return image
 
@@ -228,9 +232,7 @@ def _buildings(pen: _Pen, town: Town, year: int) -> None:
     present = [b for b in town.buildings if b.year <= year]
     for b in present:
         shift = 0.35 * b.height_m
-        shadow = shapely.union_all(
-            [shapely.transform(b.shape, lambda p, k=k: p + [-k * shift, k * shift * 0.6]) for k in (0.34, 0.67, 1.0)]
-        )
+        shadow = shapely.union_all([translate(b.shape, -k * shift, k * shift * 0.6) for k in (0.34, 0.67, 1.0)])
         pen.fill(shadow, (70, 76, 72))
     for b in present:
         roof = ROOFS[b.roof] if b.use != "工业" else (112, 140, 172)
@@ -239,7 +241,7 @@ def _buildings(pen: _Pen, town: Town, year: int) -> None:
         for hole in b.shape.interiors:
             pen.fill(shapely.Polygon(hole), (120, 150, 92))
         if b.roof != "flat" and b.size[0]:
-            half = b.shape.intersection(shapely.transform(b.shape, lambda p: p + [3.0, 4.0]))
+            half = b.shape.intersection(translate(b.shape, 3.0, 4.0))
             pen.fill(half, (roof[0] - 22, roof[1] - 16, roof[2] - 14))
 
 

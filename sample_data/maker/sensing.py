@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 import geopandas as gpd
@@ -18,20 +18,20 @@ from sample_data.maker.layout import ground
 from sample_data.maker.pipes import Pipe
 from sample_data.maker.town import Town
 
-START = datetime.datetime(2026, 6, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=8)))
+START = dt.datetime(2026, 6, 1, tzinfo=dt.timezone(dt.timedelta(hours=8)))
 HOURS = 720
 UNITS = {"water_level": "m", "rain": "mm", "PM10": "ug/m3", "noise": "dB(A)", "pressure": "MPa"}
 
 
 def _time(hour: int) -> str:
-    return (START + datetime.timedelta(hours=hour)).isoformat()
+    return (START + dt.timedelta(hours=hour)).isoformat()
 
 
 def sensors(town: Town, water: list[Pipe]) -> gpd.GeoDataFrame:
-    """Level at the reservoir and river, rain gauges, dust and noise at the sites and two background stations, pressure on mains."""
+    """Levels, rain gauges, dust and noise at the sites, background stations, pressure on mains."""
     rows: list[dict[str, Any]] = []
 
-    def add(device: str, kind: str, e: float, n: float, z: float, where: str, host: str | None) -> None:
+    def add(device: str, kind: str, e: float, n: float, z: float, *, where: str, host: str) -> None:
         rows.append(
             {
                 "设备编号": device,
@@ -44,28 +44,21 @@ def sensors(town: Town, water: list[Pipe]) -> gpd.GeoDataFrame:
             }
         )
 
-    add("SW01", "water_level", site.DAM_E - 30, site.DAM_N + 20, 47.0, "on", "SK01")
-    add("SW02", "water_level", site.E_MIN + 1240, float(site.river_n(site.E_MIN + 1240)), 4.0, "on", "QX02")
+    add("SW01", "water_level", site.DAM_E - 30, site.DAM_N + 20, 47.0, where="on", host="SK01")
+    add("SW02", "water_level", site.E_MIN + 1240, float(site.river_n(site.E_MIN + 1240)), 4.0, where="on", host="QX02")
     for _, s in rain_stations().iterrows():
-        add("YL" + s["站码"][2:], "rain", s.geometry.x, s.geometry.y, s["高程"] + 1.5, "on", s["站码"])
+        add("JY" + s["站码"][2:], "rain", s.geometry.x, s.geometry.y, s["高程"] + 1.5, where="on", host=s["站码"])
     for k, (code, _, block) in enumerate(site_blocks(town), 1):
         p = block.shape.exterior.interpolate(12.0)
         inner = block.shape.buffer(-3).exterior.interpolate(12.0)
-        add(f"YC{k:02d}", "PM10", inner.x, inner.y, ground(p.x, p.y) + 3.0, "above", code)
-        add(f"ZS{k:02d}", "noise", inner.x + 0.5, inner.y, ground(p.x, p.y) + 1.5, "above", code)
+        add(f"YC{k:02d}", "PM10", inner.x, inner.y, ground(p.x, p.y) + 3.0, where="above", host=code)
+        add(f"ZS{k:02d}", "noise", inner.x + 0.5, inner.y, ground(p.x, p.y) + 1.5, where="above", host=code)
     for k, (x, y) in enumerate(((900, 950), (1300, 560)), 1):
-        add(
-            f"GK{k:02d}",
-            "PM10",
-            site.E_MIN + x,
-            site.N_MIN + y,
-            ground(site.E_MIN + x, site.N_MIN + y) + 8,
-            "above",
-            "county",
-        )
+        e, n = site.E_MIN + x, site.N_MIN + y
+        add(f"GK{k:02d}", "PM10", e, n, ground(e, n) + 8, where="above", host="county")
     for k, p in enumerate([q for q in water if q.dn_mm >= 300 and q.id < "JS0900"][::6][:8], 1):
         mid = np.mean(p.coords, axis=0)
-        add(f"YLJ{k:02d}", "pressure", mid[0], mid[1], mid[2], "below", p.id)
+        add(f"YLJ{k:02d}", "pressure", mid[0], mid[1], mid[2], where="below", host=p.id)
     return files.frame(rows)
 
 
@@ -76,7 +69,7 @@ def observations(town: Town, table: gpd.GeoDataFrame) -> tuple[list[dict[str, An
     rain = _rain(rng, hours)
     county = 55 + 15 * np.sin(hours / 24 * 2 * np.pi) + rng.normal(0, 4, HOURS)
     series = {
-        row["设备编号"]: _series(row["设备编号"], row["设备类型"], hours, rain, county, rng)
+        row["设备编号"]: _series(row["设备编号"], row["设备类型"], hours=hours, rain=rain, county=county, rng=rng)
         for _, row in table.iterrows()
     }
     truths = _plant(series)
@@ -84,16 +77,16 @@ def observations(town: Town, table: gpd.GeoDataFrame) -> tuple[list[dict[str, An
     kinds = dict(zip(table["设备编号"], table["设备类型"], strict=True))
     for device, values in series.items():
         digits = 2 if kinds[device] in {"water_level", "pressure"} else 1
-        for h in range(HOURS):
-            rows.append(
-                {
-                    "设备编号": device,
-                    "时间": _time(h),
-                    "观测量": kinds[device],
-                    "数值": f"{values[h]:.{digits}f}",
-                    "单位": UNITS[kinds[device]],
-                }
-            )
+        rows += [
+            {
+                "设备编号": device,
+                "时间": _time(h),
+                "观测量": kinds[device],
+                "数值": f"{values[h]:.{digits}f}",
+                "单位": UNITS[kinds[device]],
+            }
+            for h in range(HOURS)
+        ]
     return rows, truths
 
 
@@ -108,13 +101,14 @@ def _rain(rng: np.random.Generator, hours: NDArray[np.int64]) -> NDArray[np.floa
 def _series(
     device: str,
     kind: str,
+    *,
     hours: NDArray[np.int64],
     rain: NDArray[np.float64],
     county: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     if kind == "rain":
-        return np.round(rain * {"YL01": 1.25, "YL02": 1.1, "YL03": 1.0, "YL04": 0.85}[device], 1)
+        return np.round(rain * {"JY01": 1.25, "JY02": 1.1, "JY03": 1.0, "JY04": 0.85}[device], 1)
     if kind == "water_level":
         gathered = np.convolve(rain, np.exp(-np.arange(96) / 30), mode="full")[:HOURS]
         return (

@@ -102,9 +102,11 @@ def coast_e(n: ArrayLike) -> NDArray[np.float64]:
     return E_MIN + 1450.0 + 0.22 * y + 35.0 * np.sin(y / 180.0)
 
 
-def _block_plot(name: str, title: str, i: int, j: int, size: tuple[float, float], pad: float, **kw: bool) -> Plot:
-    """A plot 20 m inside the street block whose lower-left grid corner is (i, j) blocks from the grid origin."""
-    e, n = grid_to_map(i * BLOCK_U_M + 20.0, j * BLOCK_V_M + 20.0)
+def _block_plot(
+    name: str, title: str, *, block: tuple[int, int], size: tuple[float, float], pad: float, **kw: bool
+) -> Plot:
+    """A plot 20 m inside the street block whose lower-left grid corner is `block` blocks from the grid origin."""
+    e, n = grid_to_map(block[0] * BLOCK_U_M + 20.0, block[1] * BLOCK_V_M + 20.0)
     return Plot(name, title, float(e), float(n), *size, GRID_ROTATION_DEG, pad, **kw)
 
 
@@ -127,9 +129,9 @@ def _across_river(name: str, title: str, e: float, width: float, depth: float) -
 PLOTS: dict[str, Plot] = {
     plot.name: plot
     for plot in (
-        _block_plot("office", "海湾科创办公楼", 0, -2, (60.0, 40.0), 5.6),
-        _block_plot("school", "清湾小学教学楼", -2, -2, (70.0, 45.0), 6.2),
-        _block_plot("library", "市民图书馆（无模型）", -1, -3, (50.0, 40.0), 6.0, has_ifc=False),
+        _block_plot("office", "海湾科创办公楼", block=(0, -2), size=(60.0, 40.0), pad=5.6),
+        _block_plot("school", "清湾小学教学楼", block=(-2, -2), size=(70.0, 45.0), pad=6.2),
+        _block_plot("library", "市民图书馆（无模型）", block=(-1, -3), size=(50.0, 40.0), pad=6.0, has_ifc=False),
         _across_river("sluice", "清湾河口水闸", E_MIN + SLUICE_X_M, 60.0, 30.0),
         Plot(
             # The crest rectangle: width along the crest, depth = crest width.
@@ -160,7 +162,7 @@ def dam_crest_line() -> NDArray[np.float64]:
 PITS: dict[str, Plot] = {
     plot.name: plot
     for plot in (
-        _block_plot("pit_metro", "滨海广场深基坑", 1, -3, (70.0, 50.0), -2.4, has_ifc=False),
-        _block_plot("pit_mall", "城东商业综合体基坑", -1, -5, (60.0, 45.0), 2.8, has_ifc=False),
+        _block_plot("pit_metro", "滨海广场深基坑", block=(1, -3), size=(70.0, 50.0), pad=-2.4, has_ifc=False),
+        _block_plot("pit_mall", "城东商业综合体基坑", block=(-1, -5), size=(60.0, 45.0), pad=2.8, has_ifc=False),
     )
 }

@@ -1,6 +1,7 @@
 """The ground of the sample town as one formula: hills and reservoir valley, river, plain, seawall and sea.
 
-Continuous, so that any sampling (DEM, pipe covers, check points) is of the same ground. Heights about -4..120 m, 1985 datum.
+Continuous, so that any sampling (DEM, pipe covers, check points) is of the same ground.
+Heights about -4..120 m, 1985 datum.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ class Trees:
 
 @dataclass
 class Town:
+    """What all makers draw from."""
+
     seed: int
     plan: Layout
     buildings: list[Building]
@@ -86,8 +88,8 @@ def _street_trees(plan: Layout) -> NDArray[np.float64]:
         length = np.hypot(e1 - e0, n1 - n0)
         t = np.arange(24.0, length - 20.0, 16.0)
         d = np.array([e1 - e0, n1 - n0]) / length
-        for side in (-1, 1):
-            rows.append(np.array([e0, n0]) + t[:, None] * d + side * (KERB_M - 1.5) * np.array([-d[1], d[0]]))
+        left = (KERB_M - 1.5) * np.array([-d[1], d[0]])
+        rows += [np.array([e0, n0]) + t[:, None] * d + side * left for side in (-1, 1)]
     return np.vstack(rows)
 
 

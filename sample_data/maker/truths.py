@@ -40,9 +40,11 @@ def collect(town: Town, out: Path, planted: dict[str, Any]) -> dict[str, Any]:
         "how": {
             "counts": "pyogrio, rasterio and laspy on the written files",
             "ground_heights": "bilinear on dem.tif cell centres, written out with numpy; wgs84 by pyproj",
-            "illegal_buildings": "by construction; areas by shapely difference of footprint and permit; a case counts when more than 10 m2 and more than 5 % of the present footprint lie outside its permit, it has no permit, or it is higher than permitted",
-            "project_overlaps": "ellipsoidal m2: shapely intersection, then pyproj Geod on CGCS2000 with edges densified to 20 m",
-            "pipes": "net gaps, cover and slope by construction, outer walls from 外径; the invert of a gravity pipe is its inner bottom, so its axis is 管径/2 above, its top 外径/2 higher",
+            "illegal_buildings": "by construction, areas by shapely; a case counts when more than 10 m2 and more than "
+            "5 % of the present footprint lie outside its permit, it has no permit, or it is higher than permitted",
+            "project_overlaps": "ellipsoidal m2: shapely intersection, then pyproj Geod, edges in 20 m steps",
+            "pipes": "net gaps, cover and slope by construction, outer walls from 外径; the invert of a gravity pipe "
+            "is its inner bottom: its axis is 管径/2 above it, its top 外径/2 higher",
             "crane_pairs": "by construction, plane distances",
             "exceedances": "values set in the series",
             "lod2": "volumes by prism formulas",

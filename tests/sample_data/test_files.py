@@ -31,7 +31,10 @@ def test_the_town_is_small_enough_to_be_committed():
 
 def test_tables_are_made_again_byte_for_byte(tmp_path: Path):
     """In two fresh processes, so that neither clock nor hash seed shows; also equal to what is committed."""
-    script = "import sys; from pathlib import Path; from sample_data.maker import folder, town; folder.write_tables(town.make(0), Path(sys.argv[1]))"
+    script = (
+        "import sys; from pathlib import Path; from sample_data.maker import folder, town; "
+        "folder.write_tables(town.make(0), Path(sys.argv[1]))"
+    )
     made = []
     for run in ("one", "two"):
         subprocess.run([sys.executable, "-c", script, str(tmp_path / run)], check=True, cwd=TOWN.parents[1])

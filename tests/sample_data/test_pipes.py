@@ -11,20 +11,46 @@ import shapely
 from tests.sample_data.town_files import EXPECTED, TOWN
 
 # GB 50289-2016 4.1.9, horizontal, m, outer wall to outer wall; the strictest value where editions differ
-SIDE = {("RL", "WS"): 1.5, ("JS", "RL"): 1.5, ("DL", "JS"): 0.5, ("JS", "TX"): 1.0, ("RQ", "RQ"): 0.4, ("DL", "RQ"): 1.0, ("RQ", "TX"): 1.0, ("DL", "RL"): 2.0,
-        ("RL", "TX"): 1.0, ("JS", "RQ"): 0.5, ("TX", "WS"): 1.0, ("DL", "WS"): 0.5, ("RL", "RQ"): 1.0}  # fmt: skip
+SIDE = {
+    ("RL", "WS"): 1.5,
+    ("JS", "RL"): 1.5,
+    ("DL", "JS"): 0.5,
+    ("JS", "TX"): 1.0,
+    ("RQ", "RQ"): 0.4,
+    ("DL", "RQ"): 1.0,
+    ("RQ", "TX"): 1.0,
+    ("DL", "RL"): 2.0,
+    ("RL", "TX"): 1.0,
+    ("JS", "RQ"): 0.5,
+    ("TX", "WS"): 1.0,
+    ("DL", "WS"): 0.5,
+    ("RL", "RQ"): 1.0,
+}
 # 4.1.14, vertical at crossings
-CROSS = {("JS", "WS"): 0.40, ("WS", "WS"): 0.15, ("RL", "TX"): 0.25, ("DL", "WS"): 0.5, ("DL", "RL"): 0.5, ("DL", "TX"): 0.5, ("DL", "JS"): 0.25, ("DL", "DL"): 0.5,
-         ("TX", "TX"): 0.25}  # fmt: skip
+CROSS = {
+    ("JS", "WS"): 0.40,
+    ("WS", "WS"): 0.15,
+    ("RL", "TX"): 0.25,
+    ("DL", "WS"): 0.5,
+    ("DL", "RL"): 0.5,
+    ("DL", "TX"): 0.5,
+    ("DL", "JS"): 0.25,
+    ("DL", "DL"): 0.5,
+    ("TX", "TX"): 0.25,
+}
 
 
 def pipes() -> gpd.GeoDataFrame:
     folder = TOWN / "pipes"
     tables = [
-        gpd.read_file(folder / "给水管线.gpkg"), gpd.read_file(folder / "排水管线.gpkg", layer="雨水管线"), gpd.read_file(folder / "排水管线.gpkg", layer="污水管线"),
-        gpd.read_file(folder / "pipe_gas.shp", encoding="gbk"), gpd.read_file(folder / "pipe_telecom.geojson").to_crs(4549),
-        gpd.read_file(folder / "utility.gpkg", layer="pipe_heat"), gpd.read_file(folder / "utility.gpkg", layer="pipe_power"),
-    ]  # fmt: skip
+        gpd.read_file(folder / "给水管线.gpkg"),
+        gpd.read_file(folder / "排水管线.gpkg", layer="雨水管线"),
+        gpd.read_file(folder / "排水管线.gpkg", layer="污水管线"),
+        gpd.read_file(folder / "pipe_gas.shp", encoding="gbk"),
+        gpd.read_file(folder / "pipe_telecom.geojson").to_crs(4549),
+        gpd.read_file(folder / "utility.gpkg", layer="pipe_heat"),
+        gpd.read_file(folder / "utility.gpkg", layer="pipe_power"),
+    ]
     names = ["管线编号", "管线类型", "管径", "外径", "起点点号", "终点点号", "压力", "高程位置", "geometry"]
     rows = [row for table in tables for row in table[names].itertuples(index=False, name=None)]
     return gpd.GeoDataFrame(
