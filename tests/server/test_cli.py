@@ -141,7 +141,7 @@ def test_check_reports_and_stores_nothing(source, tmp_path):
 
 
 def test_run_answers_with_json(city):
-    """Buildings are 30 m apart and 12 m wide: 40 m west of the first one, 100 m reach its west side and the next two."""
+    """Buildings stand 30 m apart: from 40 m west of the first one, 100 m reach three of them."""
     point = {"type": "Point", "coordinates": [E0 - 40, N0 + 4]}
     inputs = {"geometry": point, "distance_m": 100.0, "layer": "building", "crs": CITY}
     named = [f"{key}={json.dumps(value) if key == 'geometry' else value}" for key, value in inputs.items()]
