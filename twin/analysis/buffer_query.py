@@ -99,7 +99,7 @@ def _crs_of(city: "City", given: str | None) -> str:
 
 def _placed(geometry: dict[str, Any], source: str, target: str) -> shapely.Geometry:
     try:
-        made = shapely.from_geojson(orjson.dumps(geometry))
+        made = shapely.from_geojson(orjson.dumps(geometry, option=orjson.OPT_SERIALIZE_NUMPY))
     except (shapely.errors.ShapelyError, TypeError) as error:
         raise InvalidInput(f"geometry is no GeoJSON geometry: {error}.") from error
     if made is None or shapely.is_empty(made):

@@ -103,7 +103,7 @@ def geometry(node: Mapping[str, Any]) -> shapely.Geometry | None:
     if node.get("type") not in _GEOMETRIES:
         return None
     try:
-        made = shapely.from_geojson(orjson.dumps(node))
+        made = shapely.from_geojson(orjson.dumps(node, option=orjson.OPT_SERIALIZE_NUMPY))
     except (shapely.errors.ShapelyError, TypeError) as error:
         raise InvalidInput(f"A {node['type']} of the filter is no geometry: {error}.") from error
     if not np.isfinite(shapely.get_coordinates(made)).all():

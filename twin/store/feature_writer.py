@@ -230,14 +230,15 @@ class FeatureWriter:
         if not fids:
             return
         layer, chosen = change.record, orjson.dumps(fids).decode()
+        given = {"fids": chosen, "now": self._now}
         names = ["fid", "id", "version", "valid_from", "extra", *map(quote, layer.columns.values())]
         listed = ", ".join([*names, *([GEOMETRY] if layer.has_geometry else [])])
-        these, kept = "(SELECT value FROM json_each(?1))", f"(SELECT fid FROM {quote(layer.history)})"
+        these, kept = "(SELECT value FROM json_each(:fids))", f"(SELECT fid FROM {quote(layer.history)})"
         self._db.execute(
-            f"INSERT INTO {quote(layer.history)} ({listed}, valid_to, single) "
-            f"SELECT {listed}, ?2, (SELECT single FROM {quote(layer.rows)} r WHERE r.fid = t.fid) "
-            f"FROM {quote(layer.table)} t WHERE fid IN {these} AND coalesce(valid_from, '') < ?2",
-            (chosen, self._now),
+            f"INSERT INTO {quote(layer.history)} ({listed}, valid_to, citytwin_single) "
+            f"SELECT {listed}, :now, (SELECT single FROM {quote(layer.rows)} r WHERE r.fid = t.fid) "
+            f"FROM {quote(layer.table)} t WHERE fid IN {these} AND coalesce(valid_from, '') < :now",
+            given,
         )
         moves = [(layer.mesh, layer.mesh_history, "fid")]
         if layer.has_geometry:
@@ -245,9 +246,9 @@ class FeatureWriter:
         for old, new, key in moves:
             self._db.execute(
                 f"INSERT INTO {quote(new)} SELECT * FROM {quote(old)} WHERE {key} IN {these} AND {key} IN {kept}",
-                (chosen,),
+                given,
             )
-        self._db.execute(f"DELETE FROM {quote(layer.mesh_blob)} WHERE fid IN {these} AND fid NOT IN {kept}", (chosen,))
+        self._db.execute(f"DELETE FROM {quote(layer.mesh_blob)} WHERE fid IN {these} AND fid NOT IN {kept}", given)
         if layer.has_geometry:
             self._delete(layer.rtree, "id", chosen)
         self._delete(layer.rows, "fid", chosen)

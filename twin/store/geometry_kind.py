@@ -76,15 +76,18 @@ def promoted(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
         chosen = np.flatnonzero((types == type_id) & ~empty)
         if chosen.size:
             out[chosen] = make(geometries[chosen], indices=np.arange(chosen.size))
-        for row in np.flatnonzero((types == type_id) & empty).tolist():
-            out[row] = make([])
+        out[(types == type_id) & empty] = shapely.from_wkt(f"{_BY_ID[_MULTI_OF[type_id]]} EMPTY")
     return out
 
 
 def demoted(geometries: NDArray[np.object_], was_single: NDArray[np.bool_]) -> NDArray[np.object_]:
     """The inverse of `promoted` where `was_single`; what an outside edit gave more parts stays as it is."""
-    chosen = np.flatnonzero(was_single & (shapely.get_num_geometries(geometries) == 1))
-    if chosen.size:
-        geometries = geometries.copy()
-        geometries[chosen] = shapely.get_geometry(geometries[chosen], 0)
-    return geometries
+    n_parts = shapely.get_num_geometries(geometries)
+    chosen, void = np.flatnonzero(was_single & (n_parts == 1)), np.flatnonzero(was_single & (n_parts == 0))
+    if not chosen.size + void.size:
+        return geometries
+    out = geometries.copy()
+    out[chosen] = shapely.get_geometry(geometries[chosen], 0)
+    for row in void.tolist():
+        out[row] = shapely.from_wkt(f"{_BY_ID[int(shapely.get_type_id(geometries[row])) - 3]} EMPTY")
+    return out

@@ -107,7 +107,7 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
     )
     connection.execute(
         f"CREATE TABLE {quote(record.history)} (fid INTEGER PRIMARY KEY NOT NULL, {geometry}"
-        f"id TEXT, {common.format('')}, single INTEGER)"
+        f"id TEXT, {common.format('')}, citytwin_single INTEGER)"
     )
     connection.execute(f"CREATE INDEX {quote(record.history + '_id')} ON {quote(record.history)} (id)")
     connection.execute(
@@ -124,10 +124,8 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
     connection.execute(f"CREATE TABLE {quote(record.mesh_blob)} (fid INTEGER PRIMARY KEY NOT NULL, mesh BLOB)")
     title = record.type.title.zh
     description = f"{record.type.title.en} ({record.type.id})"
-    identifier = connection.execute(
-        "SELECT CASE WHEN EXISTS (SELECT 1 FROM gpkg_contents WHERE identifier = ?1) THEN ?1 || ' ' || ?2 ELSE ?1 END",
-        (title, record.table),
-    ).fetchone()[0]
+    is_taken = connection.execute("SELECT 1 FROM gpkg_contents WHERE identifier = ?", (title,)).fetchone()
+    identifier = f"{title} {record.table}" if is_taken else title
     connection.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) VALUES (?, ?, ?, ?, ?)",
         (

@@ -157,7 +157,7 @@ def _select_list(asked: _Plan, table: str) -> str:
     single = "NULL"
     if asked.restores_singles:
         single = (
-            "t.single"
+            "t.citytwin_single"
             if table == layer.history
             else f"(SELECT r.single FROM {quote(layer.rows)} r WHERE r.fid = t.fid)"
         )

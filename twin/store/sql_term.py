@@ -84,7 +84,7 @@ def as_moment(term: Term) -> Term:
     """A date as its first instant (UTC), a moment as it is; a string literal as whichever it spells."""
     if term.kind == "string" and term.literal is not None:
         text = str(term.literal)
-        return timestamp_literal(text) if "T" in text.upper() or " " in text else as_moment(date_literal(text))
+        return timestamp_literal(text) if len(text) > len("2026-01-31") else as_moment(date_literal(text))
     if term.kind == "date":
         if term.literal is not None:
             return timestamp_literal(term.literal)
