@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ingest.ifc_placement import Doubts
+import numpy as np
+
+from ingest.ifc_placement import WGS84, Doubts
 from layers import crs
 from layers.errors import InvalidInput, Unplaceable
 from layers.source import Hints
@@ -59,10 +61,26 @@ def _without_shift(text: str) -> str:
     """The CRS inside a bound one: a TOWGS84 in well-known text is a transformation, not part of the system."""
     parsed = crs.parse(text)
     parts = [each.source_crs if each.is_bound else each for each in (parsed.sub_crs_list or [parsed])]
-    names = [crs.name(each.to_wkt()) for each in parts]
+    names = [_coded(crs.name(each.to_wkt())) for each in parts]
     if len(names) == 2 and all(each.startswith("EPSG:") for each in names):
         return f"{names[0]}+{names[1].removeprefix('EPSG:')}"
     return crs.name(text) if len(names) > 1 else names[0]
+
+
+def _coded(name: str) -> str:
+    """A well-known text that is in effect a registered CRS (axes or names written differently) as its code."""
+    if name.startswith("EPSG:"):
+        return name
+    authority = crs.parse(name).to_authority(min_confidence=20)
+    if authority is None or authority[0] != "EPSG":
+        return name
+    code = f"EPSG:{authority[1]}"
+    area = crs.area_of_use(code)
+    if area is None:
+        return name
+    lon, lat = np.array([area[0], area[2]]), np.array([area[1], area[3]])
+    shift = np.subtract(crs.transform(WGS84, name, lon, lat), crs.transform(WGS84, code, lon, lat))
+    return code if np.isfinite(shift).all() and np.abs(shift).max() < 1e-3 else name
 
 
 def _without_epoch(text: str) -> str:

@@ -8,6 +8,7 @@ import mmap
 import re
 import shutil
 import tempfile
+import weakref
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,12 +26,20 @@ _OFFSET = re.compile(r"at offset (\d+)")
 _COMMENTED_SIZE = 256 << 20
 
 
+class Scratch:
+    """A temporary folder that goes when the last one who holds it goes."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="citytwin-ifc-"))
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Unpacked:
     """The plain file to read, and what keeps it alive when it is a temporary copy."""
 
     path: Path
-    folder: "tempfile.TemporaryDirectory[str] | None" = None
+    folder: Scratch | None = None
 
 
 def unpack(path: Path) -> Unpacked:
@@ -48,8 +57,8 @@ def unpack(path: Path) -> Unpacked:
             if members[0].file_size > MAX_UNPACKED:
                 problem = f"{path.name} would unpack to {members[0].file_size / 1e9:.0f} GB."
                 raise InvalidInput(problem, "Split the model.", code="IFC_ZIP")
-            folder = tempfile.TemporaryDirectory(prefix="citytwin-ifc-")
-            plain = Path(folder.name) / "model.ifc"
+            folder = Scratch()
+            plain = folder.path / "model.ifc"
             with archive.open(members[0]) as source, plain.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:

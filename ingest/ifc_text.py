@@ -6,10 +6,9 @@ The parser drops such bytes in silence: a wall named in raw UTF-8 or GBK came ba
 
 import codecs
 import re
-import tempfile
 from pathlib import Path
 
-from ingest.ifc_file import Unpacked
+from ingest.ifc_file import Scratch, Unpacked
 from layers.errors import InvalidInput
 from layers.issue import Issue
 
@@ -28,8 +27,8 @@ def to_escapes(source: Unpacked, name: str, encoding: str | None) -> tuple[Unpac
     if _is_ascii(source.path):
         return source, []
     tried = list(dict.fromkeys([*([encoding] if encoding else []), *GUESSES]))
-    folder = tempfile.TemporaryDirectory(prefix="citytwin-ifc-")
-    target = Path(folder.name) / "model.ifc"
+    folder = Scratch()
+    target = folder.path / "model.ifc"
     for each in tried:
         try:
             _rewrite(source.path, target, each)
@@ -43,7 +42,6 @@ def to_escapes(source: Unpacked, name: str, encoding: str | None) -> tuple[Unpac
             else f"If names look wrong, give `encoding` for this file in city.toml (tried: {', '.join(tried)})."
         )
         return Unpacked(target, folder), [Issue("IFC_ENCODING", name, message, hint, "info" if sure else "warning")]
-    folder.cleanup()
     raise InvalidInput(
         f"{name} has raw bytes beyond ASCII that are not {' nor '.join(tried)}.",
         "Give `encoding` for this file in city.toml, or export it again.",

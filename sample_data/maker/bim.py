@@ -192,7 +192,7 @@ def _school(out: Path) -> dict[str, Any]:
                 "e": round(plot.e + 30 * c - 2 * s, 6),
                 "n": round(plot.n + 30 * s + 2 * c, 6),
                 "h": plot.pad_elev_m,
-                "arithmetic": f"plot corner ({plot.e:.6f}, {plot.n:.6f}) + (30, 2) turned by {plot.rotation_deg} degrees",
+                "arithmetic": f"corner ({plot.e:.6f}, {plot.n:.6f}) + (30, 2) turned by {plot.rotation_deg} degrees",
             }
         ],
         ground_floor_elev_m=plot.pad_elev_m,

@@ -69,13 +69,14 @@ def _walls(author: Author, storey: Any, house: House, level: int) -> list[Any]:
             middle = house.x + (i + 0.5) * bay
             y = boxes[side][1]
             if level == 0 and side == "南" and i == house.n_bays // 2:
-                _door(author, storey, walls[side], f"{level + 1}F-{side}-{i + 1}", middle, y)
+                _door(author, storey, walls[side], f"{level + 1}F-{side}-{i + 1}", (middle, y))
             else:
-                _window(author, storey, walls[side], f"{level + 1}F-{side}-{i + 1}", middle, y)
+                _window(author, storey, walls[side], f"{level + 1}F-{side}-{i + 1}", (middle, y))
     return list(walls.values())
 
 
-def _window(author: Author, storey: Any, wall: Any, label: str, x: float, y: float) -> None:
+def _window(author: Author, storey: Any, wall: Any, label: str, corner: tuple[float, float]) -> None:
+    x, y = corner
     w, h, sill, frame = 1.8, 1.6, 0.9, 0.06
     left, depth = x - w / 2, y + WALL_M / 2 - frame / 2
     opening = author.opening(f"窗洞-{label}", storey, (left, y - 0.05, sill, w, WALL_M + 0.1, h))
@@ -93,7 +94,8 @@ def _window(author: Author, storey: Any, wall: Any, label: str, x: float, y: flo
     author.contain(storey, window)
 
 
-def _door(author: Author, storey: Any, wall: Any, label: str, x: float, y: float) -> None:
+def _door(author: Author, storey: Any, wall: Any, label: str, corner: tuple[float, float]) -> None:
+    x, y = corner
     w, h = 1.6, 2.4
     opening = author.opening(f"门洞-{label}", storey, (x - w / 2, y - 0.05, 0, w, WALL_M + 0.1, h))
     leaf = author.box((x - w / 2, y + 0.08, 0, w, 0.06, h))

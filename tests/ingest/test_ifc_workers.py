@@ -1,0 +1,216 @@
+"""Workers that are killed, that hang, and real models: nothing but the culprit may be lost."""
+
+import csv
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest import ifc, ifc_geometry, ifc_process
+from ingest.ifc_geometry import Chunk, Pool, Tally
+from ingest.ifc_process import Limits, Worker, WorkerLost, ask
+from layers.errors import CityTwinError, InvalidInput
+from layers.source import Hints
+
+ROOT = Path(__file__).resolve().parents[2]
+OFFICE = ROOT / "sample_data" / "town" / "bim" / "office_ifc4_mm.ifc"
+REAL = Path(os.environ.get("CITYTWIN_REALDATA", ROOT.parent / "shared" / "realdata"))
+needs_realdata = pytest.mark.skipif(not (REAL / "ifc").is_dir(), reason="no folder of real files (CITYTWIN_REALDATA)")
+
+
+def products(path, *, spatial=False):
+    [(_, facts, _)] = ask(path, [("survey",)])
+    return [each for each in facts["elements"] + (facts["spatial"] if spatial else []) if each[2]], facts
+
+
+def run(path, chosen, tally, limits=None, size=16):
+    ids = [each[0] for each in chosen]
+    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return list(Pool(path, 2, tally, limits).run(Chunk(i, part, list(part)) for i, part in enumerate(parts)))
+
+
+def shapes_of(chunks):
+    return {key: shape for chunk in chunks for key, shape in chunk.shapes.items()}
+
+
+def test_chunks_come_back_in_order_with_all_their_rows():
+    chosen, _ = products(OFFICE)
+    chunks = run(OFFICE, chosen, Tally())
+    assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
+    assert [row["id"] for chunk in chunks for row in chunk.rows] == [each[0] for each in chosen]
+
+
+def test_a_killed_kernel_costs_nothing_when_the_second_can_do_it(monkeypatch):
+    """The process is really killed, by SIGKILL, while it works on the victims with the first kernel."""
+    chosen, _ = products(OFFICE)
+    victims = {chosen[3][0], chosen[40][0]}
+    killed = set()
+
+    class Doomed(Worker):
+        def receive(self, timeout_s):
+            answer = super().receive(timeout_s)
+            if answer[0] == "start" and answer[1] in victims - killed:
+                killed.add(answer[1])
+                os.kill(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+                while self.connection.poll(0):  # what it may have said before it died is lost with it
+                    try:
+                        self.connection.recv()
+                    except (EOFError, OSError):
+                        break
+            return answer
+
+    monkeypatch.setattr(ifc_geometry, "Worker", Doomed)
+    tally = Tally()
+    chunks = run(OFFICE, chosen, tally)
+    assert killed == victims
+    assert tally.crashes["manifold"] == 2
+    shapes = shapes_of(chunks)
+    assert set(shapes) == {each[0] for each in chosen}
+    assert {shapes[each].kernel for each in victims} == {"opencascade"}
+    assert not [miss for chunk in chunks for miss in chunk.misses()]
+
+
+def test_an_element_that_kills_every_kernel_is_the_only_one_missed(monkeypatch):
+    chosen, _ = products(OFFICE)
+    victim = chosen[7][0]
+
+    class Doomed(Worker):
+        def receive(self, timeout_s):
+            answer = super().receive(timeout_s)
+            if answer[0] == "start" and answer[1] == victim:
+                self.process.kill()
+                raise WorkerLost("killed by the test")
+            return answer
+
+    monkeypatch.setattr(ifc_geometry, "Worker", Doomed)
+    chunks = run(OFFICE, chosen[:32], Tally())
+    [miss] = [miss for chunk in chunks for miss in chunk.misses()]
+    assert miss.id == victim
+    assert miss.reasons == ("killed by the test", "killed by the test")
+    assert len(shapes_of(chunks)) == 31
+
+
+def test_a_kernel_that_takes_too_long_is_set_aside_and_nothing_is_lost():
+    chosen, _ = products(OFFICE)
+    tally = Tally()
+    chunks = run(OFFICE, chosen, tally, Limits(element_s=(0.0, 300.0)))
+    assert set(shapes_of(chunks)) == {each[0] for each in chosen}
+    assert tally.timeouts["manifold"] <= ifc_geometry.MAX_CRASHES + 2  # two workers may be on their way
+
+
+def test_workers_end_with_the_reading(monkeypatch):
+    started = []
+
+    class Noted(Worker):
+        def __init__(self, path):
+            super().__init__(path)
+            started.append(self.process)
+
+    monkeypatch.setattr(ifc_geometry, "Worker", Noted)
+    monkeypatch.setattr(ifc_process, "Worker", Noted)
+    reading = ifc.read(OFFICE, Hints(city_crs="EPSG:4549"))
+    batches = reading.layers[0].batches()
+    next(batches)
+    batches.close()  # the reader of the batches lost interest
+    assert len(started) >= 2
+    assert all(process.poll() is not None for process in started)
+
+
+# --- real files ---
+
+
+def manifest():
+    path = REAL / "MANIFEST.csv"
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf8", newline="") as file:
+        return {row["file"]: row["expected"] for row in csv.DictReader(file)}
+
+
+SHAPES = {
+    "duplex_arch_ifc2x3": "the first kernel kills its process",
+    "ac20_fzk_haus_ifc4": "",
+    "ac11_institute_var2_ifc2x3": "the first kernel loses two walls in silence",
+    "open_house_ifc4": "",
+    "duplex_electrical_foot_ifc2x3": "feet",
+    "japanese_revit2013_unicode": "",
+    "large_offset": "1186 km from the origin",
+}
+
+
+@needs_realdata
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
+def test_real_models_give_every_shape_that_an_independent_reader_found(name):
+    """The manifest counts openings too; they are no elements here, so they are added from the file itself."""
+    path = REAL / "ifc" / f"{name}.ifc"
+    expected = manifest()[f"ifc/{name}.ifc"]
+    chosen, facts = products(path, spatial=True)
+    shapes = shapes_of(run(path, chosen, Tally(), size=64))
+    n_theirs = int(re.search(r"products_with_shape=(\d+)", expected)[1])
+    n_openings = facts["n_features"] if name not in {"large_offset", "japanese_revit2013_unicode"} else None
+    if n_openings is not None:
+        assert len(shapes) + n_openings == n_theirs
+    assert len(shapes) == len(chosen)
+    box = [float(v) for v in re.search(r"bbox_m_world=\[([^\]]*)\]", expected)[1].split(",")]
+    points = np.vstack([shape.vertices for shape in shapes.values()])
+    # openings may stick out of the walls that they are cut from, so ours may be smaller, never larger
+    assert (points.min(axis=0) >= np.array(box[:3]) - 0.01).all()
+    assert (points.max(axis=0) <= np.array(box[3:]) + 0.01).all()
+    assert np.ptp(points, axis=0) == pytest.approx(np.array(box[3:]) - box[:3], abs=1.0)
+
+
+@needs_realdata
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("empty_model", "no IfcProject"),
+        ("errorfile", "line 1[56]"),
+        ("invalid_schema_values", "ISO-10303-21"),
+        ("truncated_60pct", "line 18"),
+    ],
+)
+def test_real_broken_files_are_refused_in_words(name, words):
+    with pytest.raises(InvalidInput, match=words):
+        ifc.read(REAL / "bad" / f"ifc_{name}.ifc", Hints(city_crs="EPSG:4549"))
+
+
+@needs_realdata
+@pytest.mark.parametrize("name", ["kit_simple_road_ifc4x3rc2", "rail_awc_1_ifc4x3", "georef_tin_12d_2_ifc4x3"])
+def test_release_candidates_are_refused_by_policy(name):
+    with pytest.raises(InvalidInput) as refused:
+        ifc.read(REAL / "ifc" / f"{name}.ifc", Hints(city_crs="EPSG:4549"))
+    assert refused.value.code == "IFC_SCHEMA_UNSUPPORTED"
+    assert "release candidates" in refused.value.hint
+
+
+@needs_realdata
+@pytest.mark.parametrize(
+    ("name", "city", "method", "at"),
+    [
+        # by hand: the column stands at the local origin, so its middle is Eastings, Northings, OrthogonalHeight
+        ("georef_utm_ifc4x3", "EPSG:25832", "map-conversion", (458657.30, 5438232.25, 113.7)),
+        # KIT FZK-Haus, 49.100435 N 8.436539 E in UTM 32 by Krueger's series: E 458868.9, N 5438779.6
+        ("ac20_fzk_haus_ifc4", "EPSG:25832", "site-lat-lon", None),
+        # coordinates along the alignment are map coordinates already (manifest: up to 453202.774, 4539832.178)
+        ("linear_placement_signal_ifc4x3", "EPSG:25833", "map-conversion", None),
+    ],
+)
+def test_real_georeferences(name, city, method, at):
+    try:
+        reading = ifc.read(REAL / "ifc" / f"{name}.ifc", Hints(city_crs=city))
+    except CityTwinError as error:
+        pytest.fail(str(error))
+    assert reading.certificate.method == method
+    batch = next(iter(reading.layers[0].batches()))
+    low = np.array(batch.meshes[0].bounds())
+    if at is not None:
+        assert (low[:2] + low[3:5]) / 2 == pytest.approx(at[:2], abs=0.01)
+        assert low[2] == pytest.approx(at[2], abs=1e-6)
+    elif method == "map-conversion":
+        assert 452000 < low[0] < 453300
+        assert 4539000 < low[1] < 4539900
