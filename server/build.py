@@ -5,7 +5,6 @@ written in threads; then the commit, which makes everything visible at once. A b
 and files that nobody names, which the next build sweeps.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import city_toml, scan
+from ingest.city_toml import CityToml
+from ingest.scan import SourceFile
 from layers.errors import CityTwinError, InvalidInput
 from layers.issue import Issue
 from layers.report import Report
@@ -76,13 +77,7 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
         raise InvalidInput(f"{source_dir} holds no source files.", "Put GeoTIFF, GPKG, IFC or other files there.")
     result = BuildResult(twin_dir, issues=toml.unmatched())
     with build_folder.locked(twin_dir):
-        if (twin_dir / config_module.FILE).exists():
-            config = config_module.load(twin_dir)
-            build_city.check_same(config, toml, source_dir)
-        else:
-            config, decided = build_city.decide(toml, files, source_dir)
-            result.issues += decided
-            config_module.save(config, twin_dir)
+        config = _config(toml, files, twin_dir, result)
         with _opened(twin_dir, config) as store:
             known = {record.path: record for record in store.sources()}
             items = [
@@ -96,6 +91,22 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
             _Run(twin_dir, config, store, progress or Silent(), result).run(items, gone)
     result.seconds = time.perf_counter() - start
     return result
+
+
+def _config(toml: CityToml, files: Sequence[SourceFile], twin_dir: Path, result: BuildResult) -> TwinConfig:
+    """Settings of the twin: those it has, under the name that city.toml gives it now, else newly decided ones."""
+    if (twin_dir / config_module.FILE).exists():
+        old = config_module.load(twin_dir)
+        build_city.check_same(old, toml, twin_dir)
+        config = replace(old, name=toml.name or old.name, title=dict(toml.title) or old.title)
+        if config == old:
+            return old
+    else:
+        config, issues = build_city.decide(toml, files)
+        config = build_city.with_own_grid(config, twin_dir)
+        result.issues += issues
+    config_module.save(config, twin_dir)
+    return config
 
 
 def add_sources(
@@ -121,8 +132,17 @@ def add_sources(
             told = replace(_hints(given, config), root=file.path.parent)
             items.append(build_plan.item(name, file, told, config, known.get(name)))
         _Run(twin_dir, config, city.store, progress or Silent(), result).run(items, [])
+        result.issues += _left_on_old_ground(city.store)
     result.seconds = time.perf_counter() - start
     return result
+
+
+def _left_on_old_ground(store: Store) -> list[Issue]:
+    """Sources of the folder that an added elevation raster concerns; their files are only at hand in a build."""
+    ground = build_plan.ground_name(store.assets(EVERYTHING))
+    names = [record.path for record in store.sources() if build_plan.stands_on_other(record, ground)]
+    message = "The ground has changed; the features of this source still stand on the old one."
+    return [Issue("GROUND_CHANGED", name, message, "Run citytwin build again.", "warning") for name in names]
 
 
 def check(paths: Sequence[Path], hints: Mapping[str, Any] | None = None) -> list[Report]:
@@ -187,7 +207,6 @@ class _Run:
         writer = AssetWriter(self._dir, self._config, frame)
         rasters = [item for item in changed if item.is_asset]
         try:
-            self._progress.begin(len(changed))
             writer.start(rasters)
             dems = writer.dems()
             replaced = {each.item.name for each in dems if each.error is None} | set(gone)
@@ -197,15 +216,12 @@ class _Run:
                 item for item in items
                 if not item.is_asset and (item in changed or item.stands_on_other(place.ground))
             ]  # fmt: skip
-            with (
-                self._store.writing() as batch,
-                tempfile.TemporaryDirectory(dir=self._dir, prefix=".build-") as scratch,
-            ):
+            with self._store.writing() as batch:
                 self._drop(batch, gone)
                 for written in dems:
                     self._register(batch, written)
                 for item in vectors:
-                    self._features(batch, item, place, Path(scratch))
+                    self._features(batch, item, place)
                 for written in writer.others():
                     self._register(batch, written)
             place.terrain.close()
@@ -225,12 +241,12 @@ class _Run:
         for name in gone:
             self._result.removed[name] = batch.remove_source(name)
 
-    def _features(self, batch: WriteBatch, item: Item, place: "Place", scratch: Path) -> None:
+    def _features(self, batch: WriteBatch, item: Item, place: "Place") -> None:
         from server.build_features import store_source
 
         self._progress.source(item.name)
         try:
-            report = store_source(batch, item, place, self._progress, scratch)
+            report = store_source(batch, item, place, self._progress, self._dir)
         except CityTwinError as error:
             self._park(batch, item, error)
             return

@@ -1,8 +1,10 @@
 """The settings of a twin that does not exist yet: from `city.toml`, else from the sources by stated rules."""
 
+import filecmp
+import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,10 @@ from layers.errors import CityTwinError, InvalidInput
 from layers.issue import Issue
 from layers.source import AssetLayer, Reading
 from twin.config import DEFAULT_VERTICAL, TwinConfig
+from twin.fuse.datum import is_modern
+
+GRID = "height_grid"
+"""Name of the twin's own copy of a height grid, without its suffix."""
 
 
 @dataclass
@@ -28,11 +34,12 @@ class _Survey:
     problems: list[str] = field(default_factory=list)
 
 
-def decide(toml: CityToml, files: Sequence[SourceFile], source_dir: Path) -> tuple[TwinConfig, list[Issue]]:
+def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, list[Issue]]:
     """Settings for a new twin, and an issue for each that was decided for the user.
 
     Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet); the height datum
-    the one that most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers. Raises
+    the one that most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers that are
+    where that CRS holds. Raises
     InvalidInput where no source names a projected CRS and `city.toml` gives none.
     """
     issues: list[Issue] = []
@@ -45,7 +52,7 @@ def decide(toml: CityToml, files: Sequence[SourceFile], source_dir: Path) -> tup
             first = f" {survey.problems[0]}" if survey.problems else ""
             raise InvalidInput(
                 f"None of the {len(files)} sources names a projected CRS, and city.toml gives none.{first}",
-                f'Write into {source_dir / "city.toml"}: crs = "EPSG:4549" (with the true code).',
+                f'Write into {toml.folder / "city.toml"}: crs = "EPSG:4549" (with the true code).',
             )
         issues.append(_decided("CITY_CRS_CHOSEN", "crs", f"{city_crs}, which most sources name ({dict(survey.crs)})"))
     if vertical is None:
@@ -58,35 +65,59 @@ def decide(toml: CityToml, files: Sequence[SourceFile], source_dir: Path) -> tup
         issues.append(_decided("CITY_ORIGIN_CHOSEN", "origin", f"{origin[0]}, {origin[1]}: the middle of all layers"))
     model = "egm96" if toml.height_model is None else toml.height_model
     config = TwinConfig(
-        name=toml.name or source_dir.resolve().name,
+        name=toml.name or toml.folder.resolve().name,
         crs=crs.name(city_crs),
         origin_lon_deg=origin[0],
         origin_lat_deg=origin[1],
         vertical_crs=crs.name(vertical),
-        height_model=_absolute(model, source_dir),
+        height_model=_absolute(model, toml.folder),
         title=dict(toml.title),
     )
     crs.metres_per_unit(config.crs)  # a city in degrees is refused here
+    if "ballpark" in crs.description(config.crs, crs.CGCS2000).lower() and not is_modern(config.crs):
+        message = (
+            f"No datum shift leads from {crs.parse(config.crs).name} to CGCS2000: maps are right, but 3D tiles and "
+            "terrain may lie some hundred metres beside them."
+        )
+        hint = "Choose a CRS on CGCS2000 or WGS 84 for the city."
+        issues.append(Issue("CITY_DATUM_SHIFT_UNKNOWN", "crs", message, hint, "warning"))
     return config, issues
 
 
-def check_same(config: TwinConfig, toml: CityToml, source_dir: Path) -> None:
+def with_own_grid(config: TwinConfig, twin_dir: Path) -> TwinConfig:
+    """The settings with a copy of the height grid in the twin's folder, so that the folder can be moved."""
+    model = config.height_model
+    if not (isinstance(model, dict) and set(model) == {"grid"}):
+        return config
+    given = Path(str(model["grid"]))
+    if not given.is_file():
+        raise InvalidInput(f"The height grid {given} does not exist.", "Correct height_model in city.toml.")
+    own = f"{GRID}{given.suffix}"
+    shutil.copyfile(given, twin_dir / own)
+    return replace(config, height_model={"grid": own})
+
+
+def check_same(config: TwinConfig, toml: CityToml, twin_dir: Path) -> None:
     """Refuse to move a twin that exists: its frame hangs on these settings."""
-    wanted = {
-        "crs": (toml.crs, config.crs),
-        "vertical_crs": (toml.vertical_crs, config.vertical_crs),
+    wanted: dict[str, tuple[object, object]] = {
+        "crs": (toml.crs and crs.name(toml.crs), config.crs),
+        "vertical_crs": (toml.vertical_crs and crs.name(toml.vertical_crs), config.vertical_crs),
         "origin": (toml.origin, (config.origin_lon_deg, config.origin_lat_deg)),
-        "height_model": (
-            None if toml.height_model is None else _absolute(toml.height_model, source_dir), config.height_model
-        ),
-    }  # fmt: skip
+        "height_model": (_absolute(toml.height_model, toml.folder), config.height_model),
+    }
     for key, (new, old) in wanted.items():
-        same = new is None or (crs.name(str(new)) == old if key in {"crs", "vertical_crs"} else new == old)
-        if not same:
+        if new is not None and new != old and not _same_grid(new, old, twin_dir):
             raise InvalidInput(
                 f"city.toml now says {key} = {new!r}, but the twin was built with {old!r}.",
                 "Build into a new folder, or put the old value back.",
             )
+
+
+def _same_grid(new: object, old: object, twin_dir: Path) -> bool:
+    if not (isinstance(new, dict) and isinstance(old, dict) and "grid" in new and "grid" in old):
+        return False
+    paths = Path(str(new["grid"])), twin_dir / str(old["grid"])
+    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
 def _absolute(model: object, source_dir: Path) -> object:
@@ -148,10 +179,12 @@ def _first_bounds(layer: object) -> crs.Bounds | None:
 
 def _middle(survey: _Survey, city_crs: str) -> tuple[float, float]:
     """Median of the layers' centres, to a millionth of a degree: one layer in the wrong place does not move it."""
-    if survey.lonlat:
-        lon, lat = np.median(np.array(survey.lonlat), axis=0)
-        return round(float(lon), 6), round(float(lat), 6)
     area = crs.area_of_use(city_crs)
-    if area is None:
-        raise InvalidInput("No source says where the city is.", "Write origin = [longitude, latitude] into city.toml.")
-    return (area[0] + area[2]) / 2, (area[1] + area[3]) / 2
+    west, south, east, north = area or (-180.0, -90.0, 180.0, 90.0)
+    near = [(x, y) for x, y in survey.lonlat if west - 1 <= x <= east + 1 and south - 1 <= y <= north + 1]
+    if not near:
+        raise InvalidInput(
+            f"No source lies where {city_crs} holds.", "Write origin = [longitude, latitude] into city.toml."
+        )
+    lon, lat = np.median(np.array(near), axis=0)
+    return round(float(lon), 6), round(float(lat), 6)

@@ -42,7 +42,8 @@ def check_target(source_dir: Path, twin_dir: Path) -> None:
     if twin_dir.exists() and not twin_dir.is_dir():
         raise InvalidInput(f"{twin_dir} is a file.", "Give a folder.")
     if twin_dir.is_dir() and not (twin_dir / FILE).exists():
-        strange = [path.name for path in twin_dir.iterdir() if path.name not in OWN and not path.name.startswith(".")]
+        names = [path.name for path in twin_dir.iterdir()]
+        strange = [name for name in names if name not in OWN and not name.startswith((".", "height_grid."))]
         if strange:
             raise InvalidInput(
                 f"{twin_dir} is not a twin and holds other things ({strange[0]}).", "Build into an empty folder."

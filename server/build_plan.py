@@ -59,13 +59,18 @@ class Item:
 
     def stands_on_other(self, ground: str) -> bool:
         """True if the source was stood on another ground than this one."""
-        parts = self.known.settings.split(_GROUND) if self.known else []
-        return len(parts) == 2 and parts[1] != ground
+        return self.known is not None and stands_on_other(self.known, ground)
 
     def record(self, status: str, ground: str | None) -> SourceRecord:
         """What the store is to remember; `ground` where the source was stood on it."""
         settings = self.settings if ground is None else f"{self.settings}{_GROUND}{ground}"
         return SourceRecord(self.name, self.file.sha256, self.file.size, self.file.mtime_ns, settings, status)
+
+
+def stands_on_other(record: SourceRecord, ground: str) -> bool:
+    """True if features of the source were stood on another ground than this one."""
+    parts = record.settings.split(_GROUND)
+    return len(parts) == 2 and parts[1] != ground
 
 
 def item(name: str, file: SourceFile, hints: Hints, config: TwinConfig, known: SourceRecord | None) -> Item:

@@ -438,3 +438,41 @@ def test_a_killed_build_leaves_the_old_state_or_the_new_one(source, tmp_path):
         assert state(victim) == new
         assert len(list((victim / "rasters").iterdir())) == 1
     assert old in seen  # at least one died in time
+
+
+def test_added_terrain_says_which_features_still_stand_on_the_old_ground(source, tmp_path):
+    twin_dir = tmp_path / "twin"
+    build(source, twin_dir)
+    extra = tmp_path / "elsewhere" / "east_dem.tif"
+    write_dem(extra, base=40.0)
+    with twin.open(twin_dir) as city:
+        result = add_sources(city, [extra])
+    assert [(issue.code, issue.where) for issue in result.issues] == [("GROUND_CHANGED", "buildings.gpkg")]
+    assert [report.source for report in build(source, twin_dir).reports] == ["buildings.gpkg"]
+
+
+def test_a_height_grid_moves_into_the_twin(source, tmp_path):
+    """A constant grid of 7.25 m, so that ellipsoidal height is normal height + 7.25."""
+    profile = {"driver": "GTiff", "height": 40, "width": 40, "count": 1, "dtype": "float32", "crs": "EPSG:4490"}
+    with rasterio.open(source / "geoid.gtx.tif", "w", transform=from_origin(120, 29, 0.05, 0.05), **profile) as file:
+        file.write(np.full((40, 40), 7.25, np.float32), 1)
+    settings(source, 'height_model = {grid = "geoid.gtx.tif"}\n[[source]]\npath = "geoid.gtx.tif"\nskip = true\n')
+    twin_dir = tmp_path / "twin"
+    assert build(source, twin_dir).exit_code == 0
+    assert build(source, twin_dir).reports == []
+    moved = tmp_path / "moved"
+    twin_dir.rename(moved)
+    (source / "geoid.gtx.tif").unlink()
+    with twin.open(moved) as city:
+        lon, lat, h = city.frame.ellipsoidal(np.array([[E0, N0, 3.0]]))[0]
+        assert h == pytest.approx(10.25, abs=1e-6)
+        assert (lon, lat) == pytest.approx((120.997, 28.1), abs=0.01)
+
+
+def test_the_twin_takes_the_name_that_the_folder_has_now(source, tmp_path):
+    build(source, tmp_path / "twin")
+    text = (source / "city.toml").read_text("utf8").replace('"tiny"', '"small"')
+    (source / "city.toml").write_text(text + 'title = {zh = "小城"}\n', "utf8")
+    assert build(source, tmp_path / "twin").reports == []
+    with twin.open(tmp_path / "twin") as city:
+        assert (city.config.name, city.config.title_in("zh")) == ("small", "小城")

@@ -18,6 +18,9 @@ FloatArray = NDArray[np.float64]
 
 EGM96_HEIGHT = "EPSG:5773"
 
+_MODERN_ELLIPSOIDS = ((6378137.0, 298.257223563), (6378137.0, 298.257222101))
+"""WGS 84, and CGCS2000 = GRS 80: datums on them differ by some decimetres, older ones by up to hundreds of metres."""
+
 
 @dataclass(frozen=True)
 class VerticalStep:
@@ -81,3 +84,14 @@ def _is_ellipsoidal(text: str) -> bool:
 def _title(text: str) -> str:
     name = crs_name_or_none(text)
     return text if name is None else f"{name if name.startswith('EPSG') else 'CRS'} ({crs.parse(text).name})"
+
+
+def is_modern(text: str) -> bool:
+    """True for a CRS on the ellipsoid of WGS 84 or of CGCS2000: its datum differs from theirs by decimetres at most."""
+    ellipsoid = crs.parse(crs.horizontal(text)).ellipsoid
+    if ellipsoid is None:
+        return False
+    return any(
+        abs(ellipsoid.semi_major_metre - a) < 0.01 and abs(ellipsoid.inverse_flattening - rf) < 1e-6
+        for a, rf in _MODERN_ELLIPSOIDS
+    )

@@ -11,15 +11,12 @@ from layers import crs
 from layers.certificate import Certificate
 from layers.errors import InvalidInput, Unplaceable
 from layers.frame import CityFrame
-from twin.fuse.datum import VerticalStep, vertical_step
+from twin.fuse.datum import VerticalStep, is_modern, vertical_step
 
 FloatArray = NDArray[np.float64]
 
 BEYOND_AREA_DEG = 1.0
 """A city that lies across the edge of a 3-degree zone keeps one CRS; further out something is wrong."""
-
-_MODERN_ELLIPSOIDS = ((6378137.0, 298.257223563), (6378137.0, 298.257222101))
-"""WGS 84, and CGCS2000 = GRS 80: datums on them differ by some decimetres, older ones by up to hundreds of metres."""
 
 
 @dataclass(frozen=True)
@@ -127,20 +124,10 @@ def _datum_assumption(source: str, city: str) -> str:
     if "ballpark" not in crs.description(source, city).lower() or crs.horizontal(source) == city:
         return ""
     names = crs.parse(crs.horizontal(source)).name, crs.parse(city).name
-    if all(_is_modern(each) for each in (source, city)):
+    if all(is_modern(each) for each in (source, city)):
         return f"The datums of {names[0]} and {names[1]} are taken as equal (they differ by some decimetres at most)."
     raise Unplaceable(
         f"No transformation with a known datum shift leads from {names[0]} to {names[1]}.",
         "Transform the file with control points first, or correct its CRS.",
         code="DATUM_SHIFT_UNKNOWN",
-    )
-
-
-def _is_modern(text: str) -> bool:
-    ellipsoid = crs.parse(crs.horizontal(text)).ellipsoid
-    if ellipsoid is None:
-        return False
-    return any(
-        abs(ellipsoid.semi_major_metre - a) < 0.01 and abs(ellipsoid.inverse_flattening - rf) < 1e-6
-        for a, rf in _MODERN_ELLIPSOIDS
     )
