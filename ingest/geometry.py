@@ -69,7 +69,8 @@ def from_wkb(values: list[bytes | None]) -> Conformed:
 
 def _parsed(values: Geometries) -> Geometries:
     try:
-        return np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object)
+        with np.errstate(invalid="ignore"):  # NaN is rejected in `check`, with words
+            return np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object)
     except NotImplementedError:  # one curve spoils the whole call: take them one by one
         return np.array([_parsed_one(value) for value in values], dtype=object)
 

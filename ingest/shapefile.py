@@ -12,6 +12,7 @@ from layers.errors import InvalidInput
 from layers.issue import Issue
 
 HEADER_BYTES = 100
+DBF_HEADER_BYTES = 32
 SAMPLE_BYTES = 4_000_000
 
 _LDID = {
@@ -48,9 +49,14 @@ def check(path: Path) -> None:
         _check_dbf(table)
 
 
+def _head(path: Path, n_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(n_bytes)
+
+
 def _check_main(path: Path) -> None:
     size = path.stat().st_size
-    head = path.open("rb").read(HEADER_BYTES)
+    head = _head(path, HEADER_BYTES)
     if len(head) < HEADER_BYTES or struct.unpack(">i", head[:4])[0] != 9994:
         raise InvalidInput(f"{path.name} does not begin like a shapefile.", "Export it again.", code="FILE_UNREADABLE")
     claimed = struct.unpack(">i", head[24:28])[0] * 2
@@ -61,7 +67,7 @@ def _check_main(path: Path) -> None:
 
 def _check_dbf(path: Path) -> None:
     size = path.stat().st_size
-    head = path.open("rb").read(32)
+    head = _head(path, DBF_HEADER_BYTES)
     if len(head) < 32:
         raise InvalidInput(f"{path.name} has only {len(head)} bytes.", "Copy or export it again.", code="TRUNCATED")
     n_rows, header_bytes, row_bytes = struct.unpack("<IHH", head[4:12])
@@ -79,7 +85,7 @@ def encoding(path: Path, told: str | None) -> tuple[str, list[Issue]]:
     table = part(path, ".dbf")
     if table is None:
         return told or "utf-8", []
-    declared = told or _cpg(path) or _LDID.get(table.open("rb").read(32)[29])
+    declared = told or _cpg(path) or _LDID.get(_head(table, DBF_HEADER_BYTES)[29])
     texts = list(_texts(table))
     issues: list[Issue] = []
     if declared is not None:

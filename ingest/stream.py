@@ -71,12 +71,13 @@ class FeatureStream:
     def _batch(self, chunk: Chunk) -> FeatureBatch:
         n_rows = chunk.table.num_rows
         ids = self._ids.ids(chunk.table, chunk.fids, lambda row: self._content(chunk, row))
-        rejected = dict(chunk.bad or {})
+        rejected: dict[int, tuple[str, str]] = {}
         if chunk.shapes is not None:
             conformed = shapes.conform(chunk.shapes, self.layer.geometry_type)
             rejected |= conformed.rejected
             self._n_flat += len(conformed.flattened)
             self._repaired |= {ids[row]: change for row, change in conformed.repaired.items()}
+        rejected |= chunk.bad or {}  # the format's own reason says more than «no geometry»
         self._mark_duplicates(chunk, ids, rejected)
         for row, (code, sentence) in sorted(rejected.items()):
             content = self._original(chunk, row)
@@ -125,7 +126,8 @@ class FeatureStream:
         content = {key: value for key, value in chunk.table.slice(row, 1).to_pylist()[0].items() if value is not None}
         raw = chunk.raw[row] if chunk.raw is not None else None
         if raw is not None:
-            shape = shapely.from_wkb(raw, on_invalid="ignore")
+            with np.errstate(invalid="ignore"):
+                shape = shapely.from_wkb(raw, on_invalid="ignore")
             content["geometry"] = raw.hex() if shape is None else shapely.to_wkt(shape, rounding_precision=-1)
         return content
 

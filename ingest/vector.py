@@ -4,8 +4,10 @@ Formats: OGC 12-128r19 (GeoPackage), ESRI Shapefile Technical Description (1998)
 Bounded memory: one batch of 10,000 features at a time. A first pass over the id column alone decides on the ids.
 """
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ingest.stream import BATCH_ROWS, Chunk, FeatureStream
 from layers.certificate import Certificate
 from layers.errors import InvalidInput
 from layers.issue import Issue
-from layers.source import AssetLayer, Hints, Reading, VectorLayer
+from layers.source import AssetLayer, FeatureBatch, Hints, Reading, VectorLayer
 
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb")
 
@@ -38,6 +40,7 @@ class _Table:
     schema: pa.Schema
     has_geometry: bool
     only: bool
+    heard: list[str] = field(default_factory=list)
 
     @property
     def geometry_type(self) -> str:
@@ -54,9 +57,11 @@ def read(path: Path, hints: Hints) -> Reading:
     if path.suffix.lower() == ".shp":
         shapefile.check(path)
         encoding, issues = shapefile.encoding(path, hints.encoding)
+    heard: list[str] = []
     try:
-        tables = [str(row[0]) for row in pyogrio.list_layers(path)]
-        infos = [pyogrio.read_info(path, layer=name, encoding=encoding) for name in tables]
+        with _hearing(heard):
+            tables = [str(row[0]) for row in pyogrio.list_layers(path)]
+            infos = [pyogrio.read_info(path, layer=name, encoding=encoding) for name in tables]
     except (DataSourceError, DataLayerError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f"{path.name} cannot be read: {_sentence(error)}",
@@ -83,17 +88,34 @@ def read(path: Path, hints: Hints) -> Reading:
     return Reading(path, made, layers, first or Certificate("none"), issues)
 
 
+@contextmanager
+def _hearing(heard: list[str]) -> Iterator[None]:
+    """Keep GDAL's warnings as words for the report instead of letting them fall on the terminal."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    heard.extend(str(each.message) for each in caught if str(each.message) not in heard)
+
+
+def _said_by_gdal(name: str, heard: list[str]) -> list[Issue]:
+    return [Issue("GDAL_WARNING", name, f"GDAL says: {words}", "", "info") for words in heard]
+
+
 def _sentence(error: Exception) -> str:
-    return str(error).split("; ")[0].rstrip(".") + "."
+    return str(error)[:300].rstrip(".") + "."
 
 
 def _describe(path: Path, name: str, info: dict[str, Any], encoding: str | None, *, only: bool) -> _Table:
     from pyogrio.raw import open_arrow
 
     options = {"encoding": encoding} if encoding else {}
-    with open_arrow(path, layer=name, batch_size=1, use_pyarrow=True, datetime_as_string=True, **options) as (
-        meta,
-        reader,
+    source = open_arrow(path, layer=name, batch_size=1, use_pyarrow=True, datetime_as_string=True, **options)
+    with (
+        _hearing([]),
+        source as (
+            meta,
+            reader,
+        ),
     ):
         geometry_name = meta["geometry_name"] or "wkb_geometry"
         fields = [each for each in reader.schema if each.name != geometry_name]
@@ -141,7 +163,13 @@ def _layer(table: _Table, hints: Hints) -> VectorLayer:
         issues=[*issues, *found.issues],
         certificate=certificate,
     )
-    layer.batches = FeatureStream(layer, mapper, plan, lambda: _chunks(table)).batches
+    stream = FeatureStream(layer, mapper, plan, lambda: _chunks(table))
+
+    def batches() -> Iterator[FeatureBatch]:
+        yield from stream.batches()
+        layer.issues += _said_by_gdal(table.name, table.heard)
+
+    layer.batches = batches
     return layer
 
 
@@ -183,8 +211,14 @@ def _stream(table: _Table, **options: Any) -> Iterator[tuple[pa.RecordBatch, str
 
     n_rows = 0
     try:
-        with _arrow(table, **options) as (meta, reader):
-            for batch in reader:
+        with ExitStack() as stack:
+            with _hearing(table.heard):
+                meta, reader = stack.enter_context(_arrow(table, **options))
+            while True:
+                with _hearing(table.heard):
+                    batch = next(reader, None)
+                if batch is None:
+                    return
                 n_rows += batch.num_rows
                 yield batch, meta["geometry_name"] or "wkb_geometry"
     except (

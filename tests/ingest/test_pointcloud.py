@@ -1,0 +1,198 @@
+"""Point clouds: every point of the COPC, read by laspy's own COPC reader, against laspy on the source."""
+
+import re
+import struct
+from collections import Counter
+
+import copclib
+import laspy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest import copc, octree, pointcloud
+from layers.errors import CrsMissing, InvalidInput
+from layers.source import Hints
+from tests.ingest.conftest import manifest
+
+
+def cloud(path, n=5000, format_id=3, crs=True, seed=0, scales=(0.01, 0.01, 0.01)):
+    rng = np.random.default_rng(seed)
+    header = laspy.LasHeader(point_format=format_id, version="1.4" if format_id >= 6 else "1.2")
+    header.scales, header.offsets = np.array(scales), np.array([597000.0, 3109000.0, 0.0])
+    if crs:
+        from pyproj import CRS
+
+        header.add_crs(CRS.from_epsg(4549))
+    las = laspy.LasData(header)
+    las.x, las.y = 597000 + rng.random(n) * 200, 3109000 + rng.random(n) * 100
+    las.z = rng.random(n) * 30
+    las.classification = rng.choice([2, 5, 6], n).astype(np.uint8)
+    las.intensity = rng.integers(0, 65535, n).astype(np.uint16)
+    las.return_number = np.ones(n, np.uint8)
+    las.number_of_returns = np.ones(n, np.uint8)
+    las.gps_time = np.arange(n, dtype=float)
+    if format_id in {3, 7}:
+        las.red = rng.integers(0, 65535, n).astype(np.uint16)
+    if format_id == 3:
+        las.scan_angle_rank = rng.integers(-20, 20, n).astype(np.int8)
+    las.write(path)
+    return path
+
+
+def made(path, tmp_path, hints=None):
+    [layer] = pointcloud.read(path, hints or Hints()).layers
+    target = tmp_path / "out.copc.laz"
+    layer.write(target)
+    return layer, target
+
+
+def rows(points, names=("X", "Y", "Z", "classification", "intensity", "gps_time")):
+    return Counter(zip(*(np.asarray(points[name]).tolist() for name in names), strict=True))
+
+
+def check_tree(target):
+    """Parents exist, points lie in their nodes, no node is overfull beyond what one grid can hold."""
+    reader = copclib.FileReader(str(target))
+    nodes = reader.GetAllNodes()
+    keys = {(node.key.d, node.key.x, node.key.y, node.key.z) for node in nodes}
+    for d, x, y, z in keys:
+        assert d == 0 or (d - 1, x // 2, y // 2, z // 2) in keys
+    info, low = reader.copc_config.copc_info, np.array([0.0, 0, 0])
+    low = np.array([info.center_x, info.center_y, info.center_z]) - info.halfsize
+    for node in nodes:
+        side = 2 * info.halfsize / 2**node.key.d
+        points = reader.GetPoints(node)
+        xyz = np.array([points.x, points.y, points.z]).T
+        corner = low + side * np.array([node.key.x, node.key.y, node.key.z])
+        assert (xyz >= corner - 0.011).all()
+        assert (xyz <= corner + side + 0.011).all()
+    return nodes
+
+
+@pytest.mark.parametrize("tile_points", [octree.TILE_POINTS, 700])
+@pytest.mark.parametrize("format_id", [3, 6, 7])
+def test_every_point_comes_out_once_with_all_it_carries(tmp_path, monkeypatch, format_id, tile_points):
+    monkeypatch.setattr(octree, "TILE_POINTS", tile_points)
+    monkeypatch.setattr(octree, "LEAF_POINTS", 200)
+    monkeypatch.setattr(octree, "GRID", 8)
+    monkeypatch.setattr(copc, "CHUNK_POINTS", 1100)
+    monkeypatch.setattr(octree.tile_depth, "__defaults__", (tile_points,))
+    path = cloud(tmp_path / "a.las", format_id=format_id)
+    layer, target = made(path, tmp_path)
+    source = laspy.read(path)
+    with laspy.CopcReader.open(str(target)) as reader:
+        points = reader.query()
+        assert rows(points) == rows(source.points)
+        assert reader.header.point_format.id == {3: 7, 6: 6, 7: 7}[format_id]
+        if format_id == 3:
+            assert sorted(points["red"]) == sorted(source["red"])
+            angles = np.rint(np.asarray(points["scan_angle"]) * 0.006)
+            assert sorted(angles) == sorted(np.asarray(source["scan_angle_rank"], float))
+        assert reader.header.maxs == pytest.approx(source.header.maxs)
+        assert list(reader.header.number_of_points_by_return[:2]) == [5000, 0]
+    assert layer.meta["points"] == 5000
+    nodes = check_tree(target)
+    assert max(node.key.d for node in nodes) >= 3
+
+
+def test_the_crs_is_in_the_copc_file(tmp_path):
+    layer, target = made(cloud(tmp_path / "a.las"), tmp_path)
+    assert layer.crs == "EPSG:4549"
+    with laspy.open(target) as file:
+        assert file.header.parse_crs().to_epsg(min_confidence=20) == 4549  # WKT 1 states no axes
+
+
+def test_no_crs_is_asked_for(tmp_path):
+    path = cloud(tmp_path / "a.las", crs=False)
+    with pytest.raises(CrsMissing):
+        pointcloud.read(path, Hints())
+    layer, target = made(path, tmp_path, Hints(crs="EPSG:4549", vertical_crs="EPSG:5737"))
+    assert (layer.crs, layer.vertical_crs) == ("EPSG:4549", "EPSG:5737")
+    with laspy.open(target) as file:
+        assert file.header.parse_crs().to_epsg(min_confidence=20) == 4549  # WKT 1 states no axes
+
+
+def test_unequal_steps_still_make_a_cube(tmp_path, monkeypatch):
+    monkeypatch.setattr(octree, "LEAF_POINTS", 100)
+    monkeypatch.setattr(octree, "GRID", 4)
+    _, target = made(cloud(tmp_path / "a.las", scales=(0.01, 0.01, 0.001)), tmp_path)
+    check_tree(target)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(-1000, 1000)] * 3), min_size=1, max_size=300),
+    st.integers(0, 3),
+)
+def test_the_octree_neither_loses_nor_doubles_a_point(points, top):
+    records = np.zeros(len(points), [("X", "<i4"), ("Y", "<i4"), ("Z", "<i4"), ("n", "<i4")])
+    for i, axis in enumerate("XYZ"):
+        records[axis] = [point[i] for point in points]
+    records["n"] = np.arange(len(points))
+    low, high = (tuple(int(f(records[axis])) for axis in "XYZ") for f in (np.min, np.max))
+    root, _ = octree.cube(low, high, (1.0, 1.0, 1.0))
+    seen = []
+    for _, share in octree.split(records, root, top):
+        octree.distribute(share, root, top, lambda key, chosen: seen.extend(chosen["n"].tolist()))
+    assert sorted(seen) == list(range(len(points)))
+
+
+def test_tiles_are_as_deep_as_the_fullest_cube_asks_for():
+    counts = Counter({(0, 0, 0): 900, (127, 127, 127): 100})
+    assert octree.tile_depth(counts, 1000) == 0
+    assert octree.tile_depth(counts, 999) == 1
+    assert octree.tile_depth(counts, 10) == 7
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "value", "code"),
+    [
+        (0, "4s", b"LASX", "FILE_UNREADABLE"),
+        (24, "B", 2, "LAS_VERSION"),
+        (96, "I", 10, "LAS_HEADER"),
+        (100, "I", 4_000_000_000, "LAS_HEADER"),
+        (107, "I", 4_000_000, "TRUNCATED"),
+    ],
+)
+def test_a_header_that_lies_is_refused_at_once(tmp_path, at, kind, value, code):
+    path = cloud(tmp_path / "a.las", n=10)
+    data = bytearray(path.read_bytes())
+    data[at : at + struct.calcsize(kind)] = struct.pack("<" + kind, value)
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput) as caught:
+        pointcloud.read(path, Hints())
+    assert caught.value.code == code
+
+
+def test_a_cut_laz_leaves_no_file_behind(tmp_path):
+    path = cloud(tmp_path / "a.laz", n=20_000)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(InvalidInput) as caught:
+        made(path, tmp_path)
+    assert caught.value.code in {"TRUNCATED", "FILE_UNREADABLE"}
+    assert not list(tmp_path.glob("*.copc.laz"))
+
+
+FACTS = {name: row["expected"] for name, row in manifest().items() if name.startswith("pointcloud/") and name.endswith((".las", ".laz"))}
+
+
+@pytest.mark.parametrize("name", sorted(FACTS) or ["none"])
+def test_real_clouds_keep_their_points_by_class(realdata, name, tmp_path):
+    if name == "none":
+        pytest.skip("no MANIFEST.csv")
+    facts = FACTS[name]
+    hints = Hints(root=realdata, crs="+proj=tmerc +ellps=GRS80 +units=m" if "crs=none" in facts else None)
+    n_points = int(re.search(r"read_points=(\d+)", facts)[1])
+    if n_points == 0 or "EPSG:4978" in facts or name.endswith("color_1_2.copc.laz"):  # the last one states a wrong CRS
+        with pytest.raises(InvalidInput):
+            pointcloud.read(realdata / name, hints)
+        return
+    layer, target = made(realdata / name, tmp_path, hints)
+    classes = dict(part.split(":") for part in re.search(r"classes=([\d: ]+)", facts)[1].split())
+    with laspy.CopcReader.open(str(target)) as reader:
+        values, counts = np.unique(np.asarray(reader.query().classification), return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {int(c): int(n) for c, n in classes.items()}
+    assert layer.meta["points"] == n_points
