@@ -171,13 +171,12 @@ def _y_up(enu: FloatArray) -> NDArray[np.float32]:
 def _container(centre: FloatArray, primitives: list[_Primitive], table: PropertyTable) -> bytes:
     body = _Bin()
     accessors: list[dict[str, Any]] = []
-    features = {"featureCount": table.table["count"], "attribute": 0, "propertyTable": 0}
     gltf_primitives = [
         {
             **_vertex_data(primitive, body, accessors),
             "material": number,
             "mode": 4,
-            "extensions": {"EXT_mesh_features": {"featureIds": [features]}},
+            "extensions": {"EXT_mesh_features": {"featureIds": [_feature_ids(primitive)]}},
         }
         for number, primitive in enumerate(primitives)
     ]
@@ -206,6 +205,10 @@ def _container(centre: FloatArray, primitives: list[_Primitive], table: Property
     if body.views:
         document |= {"bufferViews": body.views, "buffers": [{"byteLength": body.length}]}
     return _chunks(document, b"".join(body.parts))
+
+
+def _feature_ids(primitive: _Primitive) -> dict[str, int]:
+    return {"featureCount": len(np.unique(primitive.features)), "attribute": 0, "propertyTable": 0}
 
 
 def _vertex_data(primitive: _Primitive, body: _Bin, accessors: list[dict[str, Any]]) -> dict[str, Any]:

@@ -51,7 +51,11 @@ def _made(city: TileCity, asset: Asset, address: tuple[int, int, int], image_for
     try:
         with Reader(str(city.folder / asset.path)) as image:
             bands = _bands(image.dataset.count)
-            part = image.tile(x, y, z, tilesize=SIZE, indexes=bands, resampling_method="bilinear")
+            # numbers of a palette must not be mixed
+            method: Any = "nearest" if image.colormap else "bilinear"
+            part = image.tile(x, y, z, tilesize=SIZE, indexes=bands, resampling_method=method)
+            if image.colormap:
+                part = part.apply_colormap(image.colormap)
     except TileOutsideBounds:
         return _nothing()
     except RasterioIOError as error:

@@ -25,17 +25,21 @@ from layers.heights import Egm96
 from tiles import quantized_mesh
 from tiles.city import FloatArray, HeightField, TileCity
 from twin.scope import EVERYTHING, Scope
+from twin.store.interface import Store
 
 GRID = 65
 MAX_ZOOM = 20
 FADE = 0.5
 """Width of the apron over that of the rasters."""
-APRON_LINES = 257
-"""Samples across the rasters from which holes and the apron are filled."""
+APRON_LINES, APRON_LINES_WIDE = 257, 65
+"""Samples across the rasters from which holes and the apron are filled; fewer where the rasters are so wide (in
+cells) that each sample reads a block of its own."""
+WIDE_CELLS = 5000
 METRES_PER_DEGREE = 111_320.0
 ENCODING = 1
 
-_aprons: WeakKeyDictionary[HeightField, "_Apron"] = WeakKeyDictionary()
+# by store and not by terrain: the city makes its terrain anew with every change of any layer
+_aprons: WeakKeyDictionary[Store, tuple[str, "_Apron"]] = WeakKeyDictionary()
 
 
 class TerrainTiles:
@@ -154,10 +158,10 @@ class TerrainTiles:
 
     @property
     def _apron(self) -> "_Apron":
-        known = _aprons.get(self._terrain)
-        if known is None:
-            known = _aprons[self._terrain] = _Apron(self._terrain, self._bounds)
-        return known
+        known = _aprons.get(self.city.store)
+        if known is None or known[0] != self.version:
+            known = _aprons[self.city.store] = (self.version, _Apron(self._terrain, self._bounds))
+        return known[1]
 
 
 class _Apron:
@@ -169,9 +173,11 @@ class _Apron:
         self._across = METRES_PER_DEGREE * np.cos(np.radians((south + north) / 2))
         width = max((east - west) * self._across, (north - south) * METRES_PER_DEGREE)
         self._reach = max(FADE * width, 1000.0)
-        self._coarse = np.zeros((APRON_LINES, APRON_LINES))
+        wide = terrain.cell_m is not None and width / terrain.cell_m > WIDE_CELLS
+        lines = APRON_LINES_WIDE if wide else APRON_LINES
+        self._coarse = np.zeros((lines, lines))
         if not terrain.is_empty:
-            lons, lats = np.meshgrid(np.linspace(west, east, APRON_LINES), np.linspace(south, north, APRON_LINES))
+            lons, lats = np.meshgrid(np.linspace(west, east, lines), np.linspace(south, north, lines))
             self._coarse = _filled(terrain.heights_lonlat(lons.ravel(), lats.ravel()).reshape(lons.shape))
 
     def contains(self, lon: FloatArray, lat: FloatArray) -> NDArray[np.bool_]:
@@ -193,7 +199,7 @@ class _Apron:
         """Normal heights: bilinear in the coarse copy at the nearest place inside, faded."""
         west, south, east, north = self.bounds
         near_lon, near_lat = self.clamp(lon, lat)
-        last = APRON_LINES - 1
+        last = len(self._coarse) - 1
         column = (near_lon - west) / max(east - west, 1e-12) * last
         row = (near_lat - south) / max(north - south, 1e-12) * last
         left, low = (np.clip(values.astype(np.int64), 0, last - 1) for values in (column, row))

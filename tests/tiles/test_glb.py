@@ -140,6 +140,8 @@ def test_each_colour_is_one_primitive_in_linear_light():
     document, _ = split(tile(None, meshes=meshes, colours=colours))
     found = {tuple(m["pbrMetallicRoughness"]["baseColorFactor"]): m.get("alphaMode") for m in document["materials"]}
     # 188 of 255 in sRGB is half the light (IEC 61966-2-1)
+    ids = [p["extensions"]["EXT_mesh_features"]["featureIds"][0] for p in document["meshes"][0]["primitives"]]
+    assert [each["featureCount"] for each in ids] == [1, 1, 1]
     assert {(1.0, 0.0, 0.0, 1.0): None, (0.0, 0.0, 1.0, 0.501961): "BLEND"}.items() <= found.items()
     (grey,) = [key for key in found if key[0] == key[1] == key[2]]
     assert grey[0] == pytest.approx(0.5, abs=0.005)

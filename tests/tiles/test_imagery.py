@@ -124,6 +124,15 @@ def test_one_band_is_grey(town):
     np.testing.assert_array_equal(got[..., 0], got[..., 2])
 
 
+def test_a_palette_is_shown_in_its_colours(town):
+    data = np.full((1, PIXELS, PIXELS), 3, np.uint8)
+    asset = image(town, data)
+    with rasterio.open(town.folder / asset.path, "r+") as out:
+        out.write_colormap(1, {3: (10, 200, 30, 255)})
+    got = pixels(imagery.tile(town, asset, *address(18), "png"))
+    assert {tuple(value) for value in got.reshape(-1, 4).tolist()} == {(10, 200, 30, 255)}
+
+
 def test_epochs_are_chosen_by_name(town):
     image(town, ramp(), "2024", "new")
     image(town, ramp(), "2019", "old")

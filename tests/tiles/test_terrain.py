@@ -269,6 +269,23 @@ def test_holes_are_filled_and_the_apron_fades_to_sea_level():
     assert np.abs(np.diff(along)).max() < 3
 
 
+def test_a_change_of_another_layer_does_not_prepare_the_apron_again():
+    calls = []
+
+    class Counting(Hills):
+        def heights_lonlat(self, lon_deg, lat_deg):
+            calls.append(len(lon_deg))
+            return super().heights_lonlat(lon_deg, lat_deg)
+
+    first = terrain(Counting())
+    first.heights(np.array([121.01]), np.array([28.1]))
+    assert calls[0] > 1
+    calls.clear()
+    first.city.terrain = Counting()
+    TerrainTiles(first.city).heights(np.array([121.01]), np.array([28.1]))
+    assert calls == [1]
+
+
 def test_a_constant_height_model_holds_in_the_city_and_fades_into_egm96():
     made = terrain(model=Constant(99.0))
     lon, lat = np.array([121.01, 100.0]), np.array([28.1, 10.0])
