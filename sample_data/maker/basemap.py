@@ -50,7 +50,7 @@ def roads(town: Town) -> gpd.GeoDataFrame:
 
 
 def bridges(town: Town) -> gpd.GeoDataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     over = town.plan.river_zone(8.0)
     for edge in town.plan.edges:
         if edge.bridge:
@@ -69,7 +69,7 @@ def bridges(town: Town) -> gpd.GeoDataFrame:
 
 
 def parking(town: Town) -> gpd.GeoDataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for block in town.plan.blocks:
         if block.kind in {"commerce", "hospital", "office", "public"}:
             lot = shapes.place(shapes.rectangle(26, 16), *_lot_spot(block))
@@ -105,7 +105,7 @@ def greenway(town: Town) -> gpd.GeoDataFrame:
 
 
 def green_space(town: Town) -> gpd.GeoDataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for block in town.plan.blocks:
         if block.kind in {"park", "plaza"}:
             rows.append(
@@ -264,7 +264,7 @@ def plan_areas(town: Town) -> dict[str, gpd.GeoDataFrame]:
     core = shapely.union_all(
         [b.shape.buffer(20, join_style="mitre") for b in town.plan.blocks if b.kind not in {"field", "village"}]
     )
-    urban = shapely.union_all([core]).buffer(12, join_style="mitre").buffer(-12, join_style="mitre")
+    urban = shapely.union_all([core]).buffer(48, join_style="mitre").buffer(-48, join_style="mitre")
     urban = Polygon(max(shapely.get_parts(urban), key=shapely.area).exterior).difference(town.plan.sea.buffer(9))
     planning = urban.convex_hull.buffer(60).intersection(town.plan.land)
     keys = [("清湾广场", "plaza"), ("清湾医院", "hospital"), ("海湾科创园", "office")]

@@ -55,7 +55,7 @@ class Building:
     @property
     def gfa_m2(self) -> float:
         """Floor area above ground."""
-        return round(self.shape.area * self.floors, 1)
+        return round(float(self.shape.area) * self.floors, 1)
 
 
 class Builder:

@@ -49,7 +49,7 @@ def sites(town: Town) -> gpd.GeoDataFrame:
 
 def excavations(town: Town) -> gpd.GeoDataFrame:
     """The open pits (their floor is in the DEM) and two shallow ones at 3.0 and 2.9 m; z is the floor."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for code, pit in zip(("GD01", "GD02"), site.PITS.values(), strict=True):
         c = pit.corners()
         top = float(np.mean([ground(*(p + (p - c.mean(axis=0)) * 0.08)) for p in c]))
@@ -99,8 +99,8 @@ def cranes(town: Town) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     for code, name, du, dv, mast, jib, tail, low, top in CRANES:
         block = at[code]
-        e, n = site.grid_to_map(block.i * 160 + 80 + du, block.j * 120 + 60 + dv)
-        e, n = round(float(e), 3), round(float(n), 3)
+        east, north = site.grid_to_map(block.i * 160 + 80 + du, block.j * 120 + 60 + dv)
+        e, n = round(float(east), 3), round(float(north), 3)
         base = BASE_ELEV[code]
         rows.append(
             {

@@ -119,17 +119,21 @@ def write_land(made: town.Town, out: Path) -> dict[str, Any]:
 
 def write_construction(made: town.Town, out: Path) -> dict[str, Any]:
     cranes, pairs = construction.cranes(made)
+    pits = construction.excavations(made)
     lines, gaps = construction.power_lines(made)
     files.write_gpkg(
         out / "工地.gpkg",
         {
             "construction_site": construction.sites(made),
-            "基坑": construction.excavations(made),
+            "基坑": pits,
             "塔机": cranes,
             "power_line": lines,
         },
     )
-    return {"crane_pairs": pairs, "crane_power_line": gaps}
+    depths = [
+        {"pit": row["基坑编号"], "depth_m": row["开挖深度"], "class": row["安全等级"]} for _, row in pits.iterrows()
+    ]
+    return {"crane_pairs": pairs, "crane_power_line": gaps, "excavations": depths}
 
 
 def write_sensing(made: town.Town, out: Path, pipes: dict[str, list[Pipe]]) -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ def _seawall() -> gpd.GeoDataFrame:
     n = np.arange(site.N_MIN + 5, site.N_MAX - 4, 30.0)
     e = site.coast_e(n) - 9.0 * 1.03
     dry = terrain.ground_elev_m(e, n) > site.SEAWALL_CREST_ELEV_M - 0.3
-    rows = []
+    rows: list[dict[str, Any]] = []
     for part in np.split(np.arange(len(n)), np.flatnonzero(np.diff(dry.astype(int))) + 1):
         if dry[part[0]] and len(part) > 3:
             rows.append(
@@ -206,7 +206,7 @@ def _outfalls(town: Town, rain: list[Pipe]) -> gpd.GeoDataFrame:
     """One at each lower end of the storm drains that lies by the river."""
     starts = {p.start for p in rain}
     ends = {p.end: p.coords[-1] for p in rain if p.end not in starts and p.id < "YS0900"}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, (e, n, _) in sorted(ends.items()):
         near = shapely.ops.nearest_points(town.plan.river, Point(e, n))[0]
         if near.distance(Point(e, n)) < 110:

@@ -54,7 +54,7 @@ def ellipsoidal_m2(shape: BaseGeometry) -> float:
     """Area on the CGCS2000 ellipsoid; edges, straight in the grid, are followed in 20 m steps."""
     dense = shapely.segmentize(shape, 20.0)
     degrees = shapely.transform(dense, lambda p: np.column_stack(TO_DEGREES.transform(p[:, 0], p[:, 1])))
-    return abs(CGCS2000.geometry_area_perimeter(shapely.orient_polygons(degrees))[0])
+    return float(abs(CGCS2000.geometry_area_perimeter(shapely.orient_polygons(degrees))[0]))
 
 
 def multi(shape: BaseGeometry, least_m2: float = 1.0) -> MultiPolygon:
@@ -208,7 +208,7 @@ def parcels(town: Town) -> gpd.GeoDataFrame:
 
 
 def homesteads(town: Town) -> gpd.GeoDataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for b in town.buildings:
         if b.use == "农村住宅" and b.block != "":
             yard = b.shape.buffer(1.5, join_style="mitre")
@@ -230,6 +230,7 @@ def projects(town: Town, lines: dict[str, gpd.GeoDataFrame]) -> tuple[gpd.GeoDat
     fields = list(lines["pbf"].geometry)
     red_lines = shapely.union_all(list(lines["eco_redline"].geometry))
     wide = [f for f in fields if f.area > 9000 and f.distance(red_lines) > 120]
+    wide = [f for f in wide if town.plan.land.contains(_beside(f, 0.0))]
     red = shapely.get_parts(lines["eco_redline"].geometry.iloc[0])[0]
 
     def add(name: str, shape: BaseGeometry, use: str, stage: str, note: str) -> None:
@@ -254,6 +255,7 @@ def projects(town: Town, lines: dict[str, gpd.GeoDataFrame]) -> tuple[gpd.GeoDat
             (6.0, "over"),
             (1.2, "over"),
             (0.4, "over"),
+            (0.025, "over 1 m2 but under 0.1 % of the project"),
             (0.012, "sliver"),
             (0.0, "touching"),
             (-0.5, "clear"),
@@ -300,12 +302,18 @@ def _below(red: Polygon, inside_m: float, k: int) -> Polygon:
     return shapely.box(e0, low - 50, e0 + 70, low)
 
 
-def _overlaps(shape: BaseGeometry, lines: dict[str, gpd.GeoDataFrame]) -> dict[str, float]:
-    """Ellipsoidal overlap in m2 with each line (shapely on the coordinates as written, then Geod)."""
-    found = {}
+def _overlaps(shape: BaseGeometry, lines: dict[str, gpd.GeoDataFrame]) -> dict[str, Any]:
+    """Ellipsoidal overlap in m2 with each line (shapely on the coordinates as written, then Geod).
+
+    `verdict` is that of farmland and red line: over 1 m2 and over 0.1 % of the project fails,
+    over 1 m2 only is for review.
+    """
+    found: dict[str, Any] = {}
     for name in ("pbf", "eco_redline"):
         part = shapely.union_all(list(lines[name].geometry)).intersection(shape)
         found[f"{name}_m2"] = round(ellipsoidal_m2(part), 3) if part.area else 0.0
+    worst = max(found.values())
+    found["verdict"] = "pass" if worst <= 1.0 else "fail" if worst > 0.001 * ellipsoidal_m2(shape) else "review"
     outside = shape.difference(shapely.union_all(list(lines["urban_boundary"].geometry)))
     found["outside_urban_boundary_m2"] = round(ellipsoidal_m2(outside), 3) if outside.area else 0.0
     return found

@@ -147,7 +147,7 @@ class Layout:
     @staticmethod
     def _upstream(e: np.ndarray, n: np.ndarray) -> np.ndarray:
         angle = np.radians(site.PLOTS["dam"].rotation_deg)
-        return (e - site.DAM_E) * np.sin(angle) - (n - site.DAM_N) * np.cos(angle) < 0
+        return np.asarray((e - site.DAM_E) * np.sin(angle) - (n - site.DAM_N) * np.cos(angle) < 0)
 
     @cached_property
     def nodes(self) -> dict[Node, float]:

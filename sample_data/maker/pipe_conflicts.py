@@ -128,8 +128,8 @@ def _place(case: Case, host: Pipe) -> tuple[Xyz, Xyz]:
         shallowest = min(ground(*(ends[0] + t * (ends[1] - ends[0]))) + t * fall for t in np.linspace(0, 1, 49))
         start = shallowest - case.net_m - od / 2 - case.dn_mm / 2000
         return _xyz(ends[0], start), _xyz(ends[1], start - fall)
-    start = ground(*ends[0]) - 1.6
-    return _xyz(ends[0], start), _xyz(ends[1], start - case.net_m * 24)
+    upper = ground(*ends[0]) - 1.6
+    return _xyz(ends[0], upper), _xyz(ends[1], upper - case.net_m * 24)
 
 
 def _od(case: Case) -> float:

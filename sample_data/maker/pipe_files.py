@@ -152,7 +152,7 @@ def _valves(water: list[Pipe]) -> list[dict[str, Any]]:
 
 
 def _hydrants(water: list[Pipe]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for p in (q for q in water if 60 < q.length_m < 300 and not q.burial):
         at = _along(p, p.length_m / 2)
         rows.append(

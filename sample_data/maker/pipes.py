@@ -198,13 +198,13 @@ class Network:
         upstream: dict[Node, int],
     ) -> list[Pipe]:
         sizes = (300, 400, 500) if kind.id == "pipe_sewage" else (400, 600, 800)
-        pipes = []
+        pipes: list[Pipe] = []
         for node in sorted(towards):
             target = towards[node][0]
             if target is None:
                 continue
             dn = sizes[0] if upstream[node] < 3 else sizes[1] if upstream[node] < 8 else sizes[2]
-            ends = [(*(round(x, 3) for x in self.point(kind, p)), round(invert[p], 3)) for p in (node, target)]
+            ends = [self._at(kind, p, invert[p]) for p in (node, target)]
             pipes.append(
                 Pipe(
                     f"{kind.letters}{len(pipes) + 1:04d}",
@@ -218,6 +218,10 @@ class Network:
                 )
             )
         return pipes
+
+    def _at(self, kind: Kind, node: Node, z: float) -> Xyz:
+        e, n = self.point(kind, node)
+        return round(e, 3), round(n, 3), round(z, 3)
 
     def _start_invert(self, kind: Kind, node: Node) -> float:
         e, n = self.point(kind, node)

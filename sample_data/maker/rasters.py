@@ -117,8 +117,8 @@ def write_orthophotos(town: Town, folder: Path) -> None:
     texture = np.asarray(Image.fromarray(texture.astype(np.float32)).resize((2000, 2000), Image.Resampling.BILINEAR))
     shade = _shade()
     for year in (2024, 2026):
-        picture = np.asarray(_paint(town, year), np.float32)
-        picture = picture * shade[..., None] + texture[..., None] * (1.0 if year == 2026 else 0.8)
+        painted = np.asarray(_paint(town, year), np.float32)
+        picture = painted * shade[..., None] + texture[..., None] * (1.0 if year == 2026 else 0.8)
         _write_jpeg(folder / f"dom_{year}.tif", np.clip(picture, 0, 255).astype(np.uint8), year)
 
 

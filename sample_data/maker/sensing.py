@@ -209,7 +209,10 @@ def devices(town: Town) -> dict[str, gpd.GeoDataFrame]:
         }
         for k, (x, y) in enumerate(((500, 500), (1000, 800), (1350, 1250)), 1)
     ]
-    cameras, towers, poles, lamps = [], [], [], []
+    cameras: list[dict[str, Any]] = []
+    towers: list[dict[str, Any]] = []
+    poles: list[dict[str, Any]] = []
+    lamps: list[dict[str, Any]] = []
     for k, edge in enumerate(town.plan.edges):
         if edge.bridge:
             continue

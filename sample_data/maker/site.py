@@ -163,6 +163,6 @@ PITS: dict[str, Plot] = {
     plot.name: plot
     for plot in (
         _block_plot("pit_metro", "滨海广场深基坑", block=(1, -3), size=(70.0, 50.0), pad=-2.4, has_ifc=False),
-        _block_plot("pit_mall", "城东商业综合体基坑", block=(-1, -5), size=(60.0, 45.0), pad=2.8, has_ifc=False),
+        _block_plot("pit_mall", "城东商业综合体基坑", block=(-1, -5), size=(60.0, 45.0), pad=-0.2, has_ifc=False),
     )
 }

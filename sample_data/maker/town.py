@@ -97,4 +97,4 @@ def _scatter(shape: shapely.Polygon, per_m2: float, rng: np.random.Generator) ->
     x0, y0, x1, y1 = shape.bounds
     xy = rng.uniform((x0, y0), (x1, y1), (int((x1 - x0) * (y1 - y0) * per_m2), 2))
     inner = shape.buffer(-4)
-    return xy[shapely.contains_xy(inner, xy[:, 0], xy[:, 1])]
+    return np.asarray(xy[shapely.contains_xy(inner, xy[:, 0], xy[:, 1])])

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 import shapely
 
 from tests.sample_data.town_files import EXPECTED, TOWN
@@ -83,6 +84,8 @@ def test_project_overlaps_by_plane_area_and_scale():
         assert shape.difference(lines["urban"]).area / 1.000238 == pytest.approx(
             row["outside_urban_boundary_m2"], abs=0.05, rel=2e-5
         )
+    verdicts = [row["verdict"] for row in EXPECTED["project_overlaps"]]
+    assert (verdicts.count("fail"), verdicts.count("review")) == (6, 1)
     over = [max(r["pbf_m2"], r["eco_redline_m2"]) for r in EXPECTED["project_overlaps"]]
     assert sum(a > 1 for a in over) >= 5
     assert any(0 < a < 1 for a in over)
@@ -162,6 +165,20 @@ def test_crane_conflicts():
         assert row["distance_m"] == pytest.approx(apart, abs=0.001)
     assert {row["fails"] for row in EXPECTED["crane_pairs"]} == {True, False}
     assert {row["too_close_horizontally"] for row in EXPECTED["crane_power_line"]} == {True, False}
+
+
+def test_open_pits_are_as_deep_in_the_terrain_model_as_in_the_table():
+    pits = layer("construction/工地.gpkg", "基坑").set_index("基坑编号")
+    said = {row["pit"]: row["depth_m"] for row in EXPECTED["excavations"]}
+    assert dict(pits["开挖深度"]) == said
+    assert sorted(said.values())[:2] == [2.9, 3.0]
+    with rasterio.open(TOWN / "terrain" / "dem.tif") as dem:
+        for code in ("JK01", "JK02"):
+            shape = pits.loc[code].geometry
+            floor = next(dem.sample([(shape.centroid.x, shape.centroid.y)]))[0]
+            ring = np.array(shape.buffer(6).exterior.coords)
+            rim = np.mean([v[0] for v in dem.sample(ring[:, :2])])
+            assert rim - floor == pytest.approx(said[code], abs=0.3)
 
 
 def test_reservoir_levels_are_in_order_and_the_curve_rises():
