@@ -24,6 +24,9 @@ from twin.store.interface import PutResult, Rows
 from twin.store.layer_change import LayerChange
 from twin.store.layer_record import GEOMETRY, LayerRecord
 
+_INDEX_AT_ONCE = 2_000_000
+"""Entries that wait for the R-tree, 40 bytes each."""
+
 
 @dataclass
 class SourceReading:
@@ -218,17 +221,17 @@ class FeatureWriter:
         present = np.flatnonzero(np.isfinite(boxes[:, 0]))
         if not present.size:
             return
-        entries = boxes[present][:, [0, 2, 1, 3]].tolist()
-        self._db.executemany(
-            f"INSERT INTO {quote(change.record.rtree)} VALUES (?, ?, ?, ?, ?)",
-            [(fids[row], *entry) for row, entry in zip(present.tolist(), entries, strict=True)],
-        )
+        change.waiting.append((present + fids.start, boxes[present][:, [0, 2, 1, 3]]))
+        if sum(len(ids) for ids, _ in change.waiting) > _INDEX_AT_ONCE:
+            layer_change.index_waiting(self._db, change)
         change.extents.append(layer_change.extent(boxes, z_bounds))
 
     def close(self, change: LayerChange, fids: list[int]) -> None:
         """Move rows to the history; a row made in this very transaction leaves no trace."""
         if not fids:
             return
+        if change.waiting and max(fids) >= change.waiting[0][0][0]:
+            layer_change.index_waiting(self._db, change)
         layer, chosen = change.record, orjson.dumps(fids).decode()
         given = {"fids": chosen, "now": self._now}
         names = ["fid", "id", "version", "valid_from", "extra", *map(quote, layer.columns.values())]

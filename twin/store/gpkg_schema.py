@@ -40,10 +40,8 @@ CREATE TABLE gpkg_ogr_contents (table_name TEXT NOT NULL PRIMARY KEY, feature_co
 CREATE TABLE gpkg_citytwin_meta (key TEXT NOT NULL PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE gpkg_citytwin_layer (
   id TEXT NOT NULL PRIMARY KEY, table_name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, columns TEXT NOT NULL,
-  version INTEGER NOT NULL, updated TEXT NOT NULL,
-  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, min_z DOUBLE, max_z DOUBLE,
-  mesh_count INTEGER NOT NULL DEFAULT 0,
-  kinds TEXT NOT NULL DEFAULT '[]');
+  version INTEGER NOT NULL, updated TEXT NOT NULL, min_z DOUBLE, max_z DOUBLE,
+  mesh_count INTEGER NOT NULL DEFAULT 0, kinds TEXT NOT NULL DEFAULT '[]');
 CREATE TABLE gpkg_citytwin_source (
   id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
   mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, status TEXT NOT NULL);

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from twin.store import geometry_blob, geometry_kind
+from twin.store import geometry_blob, geometry_kind, rtree_bulk
 from twin.store.columns import quote
 from twin.store.geometry_kind import Kind
 from twin.store.layer_record import GEOMETRY, LayerRecord
@@ -25,6 +25,7 @@ class LayerChange:
     column_type : what the geometry column is declared with now
     extents : min x, min y, max x, max y, min z, max z of each part that was added
     must_measure : rows were closed, so that the extent may have shrunk
+    waiting : row numbers and boxes (min x, max x, min y, max y) that are not in the R-tree yet
     """
 
     record: LayerRecord
@@ -34,6 +35,7 @@ class LayerChange:
     n_rows: int = 0
     n_meshes: int = 0
     must_measure: bool = False
+    waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
 
 def begin(record: LayerRecord) -> LayerChange:
@@ -47,9 +49,18 @@ def extent(boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]) -> NDArray
     return np.array([*low, *high, np.fmin.reduce(z_bounds[:, 0]), np.fmax.reduce(z_bounds[:, 1])])
 
 
+def index_waiting(connection: sqlite3.Connection, change: LayerChange) -> None:
+    """Put what waits into the R-tree."""
+    if change.waiting:
+        ids, boxes = (np.concatenate(parts) for parts in zip(*change.waiting, strict=True))
+        change.waiting.clear()
+        rtree_bulk.insert(connection, change.record.rtree, ids, boxes)
+
+
 def finish(connection: sqlite3.Connection, change: LayerChange, version: int, now: str) -> None:
     """Write the layer's counters, its extent and its geometry type."""
     layer = change.record
+    index_waiting(connection, change)
     connection.execute(
         "UPDATE gpkg_ogr_contents SET feature_count = feature_count + ? WHERE table_name = ?",
         (change.n_rows, layer.table),
@@ -57,8 +68,8 @@ def finish(connection: sqlite3.Connection, change: LayerChange, version: int, no
     bounds = _bounds_now(connection, change)
     connection.execute(
         "UPDATE gpkg_citytwin_layer SET version = ?, updated = ?, mesh_count = mesh_count + ?, kinds = ?, "
-        "min_x = ?, min_y = ?, max_x = ?, max_y = ?, min_z = ?, max_z = ? WHERE id = ?",
-        (version, now, change.n_meshes, orjson.dumps(sorted(change.kinds)).decode(), *bounds, layer.type.id),
+        "min_z = ?, max_z = ? WHERE id = ?",
+        (version, now, change.n_meshes, orjson.dumps(sorted(change.kinds)).decode(), *bounds[4:], layer.type.id),
     )
     connection.execute(
         "UPDATE gpkg_contents SET last_change = ?, min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
@@ -77,7 +88,8 @@ def _bounds_now(connection: sqlite3.Connection, change: LayerChange) -> list[flo
         parts = _measured(connection, change.record)
     else:
         before = connection.execute(
-            "SELECT min_x, min_y, max_x, max_y, min_z, max_z FROM gpkg_citytwin_layer WHERE id = ?",
+            "SELECT c.min_x, c.min_y, c.max_x, c.max_y, l.min_z, l.max_z "
+            "FROM gpkg_citytwin_layer l JOIN gpkg_contents c USING (table_name) WHERE l.id = ?",
             (change.record.type.id,),
         ).fetchone()
         parts = [np.array(before, dtype=np.float64), *change.extents]

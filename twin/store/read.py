@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput, NotFound
-from twin.store import columns, geometry_blob, geometry_kind, registry
+from twin.store import columns, geometry_blob, geometry_kind, registry, rtree_bulk
 from twin.store.columns import quote
 from twin.store.filter_sql import Condition, translate
 from twin.store.interface import Features, Query
@@ -108,15 +108,15 @@ def count(connection: sqlite3.Connection, asked: _Plan) -> int:
 
 def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, limit: int | None) -> Iterator[Features]:
     candidates = _candidates(connection, asked)
+    step = batch_size if limit is None else min(batch_size, max(limit + limit // 4, 16))
     if candidates is None:
         sql, parameters = _scan(asked)
-        if limit is not None:
-            sql, parameters = f"{sql} LIMIT ?", [*parameters, limit]
         cursor = connection.execute(sql, parameters)
-        while rows := cursor.fetchmany(batch_size):
-            yield _features(rows, asked)
+        while rows := cursor.fetchmany(step):
+            features = _keep_exact(_features(rows, asked), asked)
+            if len(features):
+                yield features
         return
-    step = batch_size if limit is None else min(batch_size, max(limit * 2, 64))
     for start in range(0, len(candidates), step):
         chunk = candidates[start : start + step]
         sql, parameters = _lookup(asked, chunk)
@@ -128,6 +128,8 @@ def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, lim
 
 
 def _keep_exact(features: Features, asked: _Plan) -> Features:
+    if not asked.regions:
+        return features
     keep = np.ones(len(features), dtype=bool)
     for region in asked.regions:
         keep &= shapely.intersects(region, features.geometry)
@@ -191,7 +193,7 @@ def _lookup(asked: _Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
 
 def _candidates(connection: sqlite3.Connection, asked: _Plan) -> NDArray[np.int64] | None:
     """Sorted row numbers that may match, or None where every row may."""
-    if not asked.regions and asked.ids is None:
+    if asked.ids is None and all(_covers(connection, asked, region) for region in asked.regions):
         return None
     found: list[NDArray[np.int64]] = []
     for table, rtree, _, _ in _tables(asked):
@@ -206,6 +208,18 @@ def _candidates(connection: sqlite3.Connection, asked: _Plan) -> NDArray[np.int6
             found.append(here)
     fids = np.unique(np.concatenate(found))
     return fids[fids > asked.after_fid]
+
+
+def _covers(connection: sqlite3.Connection, asked: _Plan, region: shapely.Geometry) -> bool:
+    """True if the region's box holds everything indexed: a scan in order then beats sorting all row numbers."""
+    if not asked.layer.has_geometry or shapely.is_empty(region):
+        return False
+    west, south, east, north = (float(v) for v in shapely.bounds(region))
+    for _, rtree, _, _ in _tables(asked):
+        held = rtree_bulk.bounds(connection, rtree)
+        if held is not None and not (west <= held[0] and south <= held[1] and held[2] <= east and held[3] <= north):
+            return False
+    return True
 
 
 def _in_box(connection: sqlite3.Connection, asked: _Plan, rtree: str, region: shapely.Geometry) -> NDArray[np.int64]:

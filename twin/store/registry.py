@@ -53,8 +53,8 @@ def info(connection: sqlite3.Connection, layer_id: str, scope: Scope) -> LayerIn
     """All about one layer that can be known without reading its features."""
     layer = record(connection, layer_id, scope)
     row = connection.execute(
-        "SELECT version, updated, min_x, min_y, max_x, max_y, min_z, max_z, mesh_count "
-        "FROM gpkg_citytwin_layer WHERE id = ?",
+        "SELECT l.version, l.updated, c.min_x, c.min_y, c.max_x, c.max_y, l.min_z, l.max_z, l.mesh_count "
+        "FROM gpkg_citytwin_layer l JOIN gpkg_contents c USING (table_name) WHERE l.id = ?",
         (layer_id,),
     ).fetchone()
     bounds: Bounds | None = None if row[2] is None else (row[2], row[3], row[4], row[5])

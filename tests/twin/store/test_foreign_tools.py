@@ -105,6 +105,7 @@ def test_edits_by_gdal_keep_index_counts_and_versions_right(filled, make):
     assert shapely.equals(found.geometry, far).all()
     assert found.ids[0].startswith("fid-")
     assert filled.count("house", Query(ids=(found.ids[0],)), EVERYTHING) == 1
+    assert filled.layer("house", EVERYTHING).bounds[2:] == (700010, 3300010)
     assert filled.version() > before[0]
     assert filled.layer("house", EVERYTHING).version > before[1]
     _, closed = make.stored(filled, make.layer_type(), make.rows([], []), "house")
