@@ -216,6 +216,7 @@ class _Run:
                 item for item in items
                 if not item.is_asset and (item in changed or item.stands_on_other(place.ground))
             ]  # fmt: skip
+            self._progress.begin(len(rasters) + len(vectors))
             with self._store.writing() as batch:
                 self._drop(batch, gone)
                 for written in dems:
