@@ -16,6 +16,7 @@ import ifcopenshell.util.unit as unit_util
 
 from ingest import ifc_place_facts
 
+_MAX_ITEMS = 100_000
 BODY_TYPES = {"Curve2D", "Curve3D", "Point", "PointCloud", "Annotation2D", "GeometricCurveSet", "BoundingBox"}
 """Representation types without surfaces: a product that has no other kind has no body to mesh."""
 
@@ -46,6 +47,26 @@ def has_body(product: Any) -> bool:
         for each in definition.Representations
         if each.is_a("IfcShapeRepresentation")
     )
+
+
+def has_boolean(product: Any) -> bool:
+    """True if the body, or an opening in it, is cut with a boolean result such as a wall clipped under a roof."""
+    openings = [each.RelatedOpeningElement for each in getattr(product, "HasOpenings", ())]
+    return any(_is_boolean(item) for each in [product, *openings] for item in _items(each))
+
+
+def _items(product: Any) -> list[Any]:
+    definition = product.Representation
+    representations = definition.Representations if definition is not None else ()
+    found = [item for each in representations for item in each.Items]
+    for item in found:  # grows while it is walked: mapped items may map mapped items
+        if item.is_a("IfcMappedItem") and len(found) < _MAX_ITEMS:
+            found += item.MappingSource.MappedRepresentation.Items
+    return found
+
+
+def _is_boolean(item: Any) -> bool:
+    return bool(item.is_a("IfcBooleanResult") or item.is_a("IfcCsgSolid"))
 
 
 def survey(model: Any) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Meshes of IFC products, made in worker processes so that a kernel can crash without harm.
 
 Measured before deciding: the kernel `manifold` is 3-20 times faster than `opencascade`, but on real files it killed
-its process, and it lost elements in silence (697 of 699 shapes; 0 of 8 in a girder bridge). So every element is
-announced before it is meshed; when the process dies or takes too long, the announced element is the culprit, a new
-process goes on with the rest, and every element that the first kernel missed is tried again with the second.
+its process, lost elements in silence (697 of 699 shapes; 0 of 8 in a girder bridge), lost parts of elements with no
+more than a line in its log, and left walls uncut that a roof clips (9.9 m3 instead of 2.1 m3). So what is made of
+boolean results goes to the second kernel at once, every element is announced before it is meshed, and when the
+process dies or takes too long, the announced element is the culprit, a new process goes on with the rest, and whatever
+the first kernel missed or complained about is made with the second. At 39,500 km from the origin both kernels keep a
+0.3 m box to 1e-6 of its volume (they work in float64), so shapes are not shifted before meshing.
 """
 
 import time

@@ -71,15 +71,22 @@ def _limit_memory() -> None:
 def _shapes(connection: Connection, model: Any, ids: list[int], kernel: str) -> None:
     import ifcopenshell.geom
 
+    from ingest import ifc_facts
+
     settings = ifcopenshell.geom.settings()
     settings.set("apply-default-materials", False)
     settings.set("no-normals", True)
     for each in ids:
         connection.send(("start", each))
+        product = model.by_id(each)
+        if kernel == "manifold" and ifc_facts.has_boolean(product):
+            connection.send(("shape", each, None, "not asked: this kernel left boolean results uncut"))
+            continue
+        ifcopenshell.get_log()  # reading the log empties it
         try:
-            made = ifcopenshell.geom.create_shape(settings, model.by_id(each), geometry_library=kernel)
+            made = ifcopenshell.geom.create_shape(settings, product, geometry_library=kernel)
             shape = _plain(made)
-            reason = _suspicion(shape)
+            reason = _suspicion(shape) or _complaint(ifcopenshell.get_log())
         except (RuntimeError, ValueError, MemoryError, TypeError, ifcopenshell.Error) as error:
             shape, reason = {}, f"{type(error).__name__}: {error}"[:300]
         connection.send(("shape", each, None if reason else shape, reason))
@@ -98,6 +105,12 @@ def _plain(made: Any) -> dict[str, Any]:
         "material_ids": np.array(geometry.material_ids, np.int64),
         "colours": np.array(colours, np.float64).reshape(-1, 4),
     }
+
+
+def _complaint(log: str) -> str:
+    """The kernel's own warning that it left something out of a shape that it returned all the same."""
+    said = (line for line in log.splitlines() if "Manifold kernel: failed" in line)
+    return next((line.split("] ")[-1][:300] for line in said), "")
 
 
 def _finite(value: float) -> float:
