@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.problems import problem
@@ -57,14 +58,11 @@ class Guard:
                 await refusal(scope, receive, reply)
             else:
                 await self.app(scope, _capped(receive, self.settings.max_body_bytes), reply)
-        except _BodyTooLarge:
-            detail = f"The body is larger than {self.settings.max_body_bytes} bytes."
-            await problem(413, detail)(scope, receive, reply)
-        except Exception:  # the last line of defence; the trace goes to the log, not to the stranger
+        except Exception:
+            # Starlette has answered with `problems.on_bug`; the trace goes to the log, not to the stranger
             ERRORS.exception("%s %s", scope["method"], scope["path"])
-            if reply.status:
-                raise
-            await problem(500, "The server failed on this request; its log says why.")(scope, receive, reply)
+            if not reply.is_complete:
+                raise  # in the middle of a stream: the connection must break, so that nobody takes it for whole
         finally:
             if self.settings.access_log:
                 _log(scope, reply, time.perf_counter() - started)
@@ -81,10 +79,6 @@ class Guard:
         return None
 
 
-class _BodyTooLarge(Exception):
-    """A body without a stated length grew beyond the limit."""
-
-
 class _Reply:
     """Adds headers on the way out, and makes 204 with `Allow` out of the 405 that OPTIONS meets."""
 
@@ -92,6 +86,7 @@ class _Reply:
         self.send, self.options = send, options
         self.status = 0
         self.n_bytes = 0
+        self.is_complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -108,6 +103,7 @@ class _Reply:
             if self.status == 204:
                 message["body"] = b""
             self.n_bytes += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
         await self.send(message)
 
 
@@ -123,7 +119,7 @@ def _capped(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _BodyTooLarge
+            raise HTTPException(413, f"The body is larger than {limit} bytes.")
         return message
 
     return capped

@@ -47,4 +47,9 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, headers=dict(error.headers or {}))
 
 
-HANDLERS = {CityTwinError: on_city_error, HTTPException: on_http_error}
+async def on_bug(_: Request, __: Exception) -> Response:
+    """Anything else is our fault; the log has the trace."""
+    return problem(500, "The server failed on this request; its log says why.")
+
+
+HANDLERS = {CityTwinError: on_city_error, HTTPException: on_http_error, Exception: on_bug}

@@ -32,6 +32,7 @@ GROUPS = {
     "iot": ("物联感知数据", "Sensing"),
     "cim_product": ("CIM成果数据", "CIM products"),
 }
+SCENE_CRS = "EPSG:4979"
 THREE_D = ("三维模型", "3D models")
 SYMBOLS = {"polygon": ("fill", "SimpleFill"), "linestring": ("line", "SimpleLine"), "point": ("marker", "SimpleMarker")}
 GEOMETRY_NAMES = {"polygon": "Polygon", "linestring": "Line", "point": "Point"}
@@ -54,11 +55,12 @@ def document(city: Snapshot, address: str, code: str) -> bytes:
     root = ET.Element("qgis", version="3.40.0", projectname=config.title_in(code))
     _text(root, "title", config.title_in(code))
     ET.SubElement(root, "projectFlags", set="TrustStoredLayerStatistics")
-    _srs(ET.SubElement(root, "projectCrs"), config.crs)
+    _srs(ET.SubElement(root, "projectCrs"), config.crs, with_wkt=True)
     tree = ET.SubElement(root, "layer-tree-group")
     layers = ET.SubElement(root, "projectlayers")
-    writer = _Writer(city, address, code, tree, layers)
-    writer.write()
+    _Writer(city, address, code, tree, layers).write()
+    properties = ET.SubElement(ET.SubElement(root, "properties"), "SpatialRefSys")
+    ET.SubElement(properties, "ProjectionsEnabled", type="int").text = "1"  # else the project's CRS is not read
     bounds = city.city_bounds
     if bounds:
         _view(root, city, not_flat(bounds))
@@ -91,7 +93,7 @@ class _Writer:
         if "dem" in self.city.files:
             source = f"url={self.address}/terrain/layer.json"
             title = ("地形（quantized mesh）", "Terrain (quantized mesh)")[self.code == "en"]
-            self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), title)
+            self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), title, "EPSG:4326")
 
     def _group(self, key: str, names: tuple[str, str]) -> ET.Element:
         if key not in self.groups:
@@ -122,7 +124,7 @@ class _Writer:
     def _tiles(self, group: ET.Element, info: LayerInfo) -> None:
         source = f"url={self.address}/collections/{info.id}/3dtiles/explicit/tileset.json"
         title = f"{self._title(info.type)} 3D"
-        self._layer(group, _Source(f"{info.id}_3d", "tiled-scene", "cesiumtiles", source), title)
+        self._layer(group, _Source(f"{info.id}_3d", "tiled-scene", "cesiumtiles", source), title, SCENE_CRS)
 
     def _asset(self, group: ET.Element, layer_type: LayerType, asset: Asset, *, first: bool) -> None:
         title = f"{self._title(layer_type)} {asset.epoch or ''}".strip()
@@ -192,13 +194,15 @@ def _text(parent: ET.Element, name: str, text: str) -> None:
     ET.SubElement(parent, name).text = text
 
 
-def _srs(parent: ET.Element, name: str) -> None:
+def _srs(parent: ET.Element, name: str, *, with_wkt: bool = False) -> None:
+    """A CRS; a layer is content with the code, the project reads only WKT."""
     authority = crs.horizontal(name)
+    is_code = ":" in authority and len(authority) < 32
     inner = ET.SubElement(parent, "spatialrefsys", nativeFormat="Wkt")
-    if ":" in authority and len(authority) < 32:
+    if with_wkt or not is_code:
+        _text(inner, "wkt", str(crs.parse(authority).to_wkt()))
+    if is_code:
         _text(inner, "authid", authority)
-    else:
-        _text(inner, "wkt", authority)
 
 
 def _extent(parent: ET.Element, bounds: Bounds) -> None:

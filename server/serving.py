@@ -107,7 +107,9 @@ class Serving:
     """Holds the newest snapshot. Thread-safe."""
 
     def __init__(self, city: City, settings: Settings) -> None:
-        self.city, self.settings = city, settings
+        # whatever is asked through this city, analyses included, sees what the reader may see
+        self.city = city if city.scope == settings.scope else city.with_scope(settings.scope)
+        self.settings = settings
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
 

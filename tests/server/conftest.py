@@ -1,5 +1,6 @@
 """A tiny city made through the store's interface: 37 buildings with meshes, 5 pipes, 3 wells, a table, a late layer."""
 
+import warnings
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,13 @@ from server.settings import Settings
 from twin import config as twin_config
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Rows, SourceRecord
+
+with warnings.catch_warnings():
+    # pygeoapi defines its models in pydantic's old style and says so while it is imported
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pygeoapi.api import all_apis
+
+    all_apis()
 
 ORIGIN = (598_000.0, 3_110_000.0)  # EPSG:4549, near 121.0 E 28.1 N
 

@@ -1,0 +1,112 @@
+"""QGIS 3.40 opens `/qgis/city.qgs`: every layer valid, right counts, no axis flip, 3D Tiles and terrain drawn."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from PIL import Image
+
+pytestmark = pytest.mark.client
+
+SCRIPT = Path(__file__).with_name("qgis_project.py")
+
+
+@pytest.fixture(scope="module")
+def project(qgis_python, town_url, tmp_path_factory):
+    """What QGIS says of the project."""
+    folder = tmp_path_factory.mktemp("qgis")
+    path = folder / "city.qgs"
+    path.write_bytes(httpx.get(f"{town_url}qgis/city.qgs?lang=en").raise_for_status().content)
+    scenes = "citytwin_building_3d,citytwin_terrain"
+    command = [qgis_python, str(SCRIPT), str(path), "citytwin_building", str(folder / "drawn"), scenes]
+    # a home of its own: no settings and no cache of whoever runs the test
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
+        environment.pop(name, None)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert lines, done.stderr[-3000:]
+    return json.loads(lines[-1])
+
+
+@pytest.fixture(scope="module")
+def footprints(town_twin):
+    """Buildings as GDAL's GPKG driver reads them from the store's file: another way to the same coordinates."""
+    return pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+
+
+def test_every_layer_is_there_valid_and_in_the_tree(project, town):
+    layers = project["layers"]
+    assert [(key, each["error"]) for key, each in layers.items() if not each["valid"]] == []
+    assert project["in_tree"] == sorted(layers)
+    vectors = {f"citytwin_{info.id}" for info in town.layers if info.type.is_vector}
+    solids = {f"citytwin_{info.id}_3d" for info in town.layers if info.mesh_count}
+    files = {f"citytwin_{asset.layer}_{asset.id}" for asset in town.store.assets(town.scope)}
+    assert set(layers) == vectors | solids | files | {"citytwin_terrain"}
+
+
+def test_every_layer_has_the_stored_number_of_features(project, town):
+    stored = {f"citytwin_{info.id}": info.count for info in town.layers if info.type.is_vector}
+    assert {key: each["count"] for key, each in project["layers"].items() if each["count"] is not None} == stored
+
+
+def test_project_and_layers_are_in_the_city_crs_with_the_extents_of_the_data(project, footprints):
+    assert project["crs"] == "EPSG:4549"
+    building = project["layers"]["citytwin_building"]
+    assert building["crs"] == "EPSG:4549"
+    np.testing.assert_allclose(building["extent"], footprints.total_bounds, rtol=0, atol=1e-3)
+
+
+def test_layers_carry_the_titles_and_colours_of_the_catalogue(project, town):
+    info = town["building"].info
+    building = project["layers"]["citytwin_building"]
+    assert (building["name"], building["colour"]) == (info.type.title.en, info.type.style["color"].lower())
+
+
+def test_every_feature_is_read_in_4549_without_axis_flip(project, footprints):
+    assert project["north_first"]  # so that this test means something
+    assert set(project["features"]) == set(footprints.index)
+    read = np.array([project["features"][key] for key in footprints.index])
+    np.testing.assert_allclose(read, footprints.bounds.to_numpy(), rtol=0, atol=1e-3)
+
+
+def test_every_feature_is_read_in_4490_without_axis_flip(project, footprints):
+    assert project["degrees"]["crs"] == "EPSG:4490"
+    expected = footprints.to_crs("EPSG:4490").bounds
+    read = np.array([project["degrees"]["features"][key] for key in expected.index])
+    np.testing.assert_allclose(read, expected.to_numpy(), rtol=0, atol=1e-8)
+
+
+def test_a_filter_in_qgis_finds_what_the_file_holds(project, footprints):
+    assert project["filtered"] == int((footprints["height_m"] > 30).sum()) > 0
+
+
+def test_the_3d_tiles_are_drawn_where_the_buildings_are(project, footprints):
+    """Seen from above: what lies well inside a footprint is drawn, what lies well outside of all is not."""
+    drawn = project["drawn"]["citytwin_building_3d"]
+    assert drawn["errors"] == []
+    with Image.open(drawn["png"]) as image:
+        is_drawn = (np.asarray(image.convert("RGB")) != 255).any(axis=2)
+    west, _, east, north = drawn["extent"]
+    pixel = (east - west) / 600
+    x, y = np.meshgrid(west + (np.arange(600) + 0.5) * pixel, north - (np.arange(600) + 0.5) * pixel)
+    tall = footprints[footprints["height_m"].notna()].geometry.to_numpy()
+    inside = shapely.contains_xy(shapely.union_all(shapely.buffer(tall, -1.5 * pixel)), x, y)
+    outside = ~shapely.contains_xy(shapely.union_all(shapely.buffer(footprints.geometry.to_numpy(), 2 * pixel)), x, y)
+    assert inside.sum() > 2000
+    assert is_drawn[inside].mean() > 0.99
+    assert is_drawn[outside].mean() < 0.001
+    assert drawn["colours"] > 10
+
+
+def test_the_terrain_is_drawn(project):
+    drawn = project["drawn"]["citytwin_terrain"]
+    assert drawn["errors"] == []
+    assert drawn["drawn"] > 0.9 * 600 * 600
+    assert drawn["colours"] > 10
