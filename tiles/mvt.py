@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from layers import crs
 from layers.catalogue import LayerType
 from layers.crs import Bounds
-from layers.errors import LayerNotFound
+from layers.errors import InvalidInput, LayerNotFound
 from tiles import cache, mercator, mvt_writer
 from tiles.city import TileCity
 from tiles.properties import feature_columns
@@ -70,12 +70,24 @@ def _region(city_crs: str, layer_bounds: Bounds | None, tile_bounds: Bounds) -> 
     if layer_bounds is None:
         return None
     edge = (tile_bounds[2] - tile_bounds[0]) * BUFFER / mvt_writer.EXTENT
-    own = crs.transform_bounds(city_crs, mercator.CRS, _padded(layer_bounds, 1.0))
+    own = _layer_bounds(city_crs, mercator.CRS, layer_bounds)
     west, south = max(own[0], tile_bounds[0] - edge), max(own[1], tile_bounds[1] - edge)
     east, north = min(own[2], tile_bounds[2] + edge), min(own[3], tile_bounds[3] + edge)
     if west >= east or south >= north:
         return None
-    return crs.transform_box(mercator.CRS, city_crs, (west, south, east, north))
+    try:
+        return crs.transform_box(mercator.CRS, city_crs, (west, south, east, north))
+    except InvalidInput:
+        return shapely.box(*layer_bounds)
+
+
+def _layer_bounds(city_crs: str, target: str, layer_bounds: Bounds) -> Bounds:
+    """Bounds of a layer in mercator metres or degrees. One feature at a senseless place must not hide the others."""
+    try:
+        return crs.transform_bounds(city_crs, target, _padded(layer_bounds, 1.0))
+    except InvalidInput:
+        half = mercator.HALF_M
+        return (-half, -half, half, half) if target == mercator.CRS else (-180.0, -85.0, 180.0, 85.0)
 
 
 def _padded(bounds: Bounds, by: float) -> Bounds:
@@ -94,6 +106,8 @@ def _on_grid(geometry: Geometries, city_crs: str, bounds: Bounds) -> tuple[Geome
     # a member of a collection may be a collection itself
     parts, inner = shapely.get_parts(parts, return_index=True)
     placed = shapely.transform(parts, place)
+    known = np.isfinite(shapely.bounds(placed)).all(axis=1)  # not empty, and inside the projections
+    placed, inner = placed[known], inner[known]
     box = shapely.box(-BUFFER, -BUFFER, mvt_writer.EXTENT + BUFFER, mvt_writer.EXTENT + BUFFER)
     return _clipped(placed, np.asarray(rows[inner], np.int64), box)
 
@@ -217,7 +231,7 @@ def _min_zoom(city: TileCity, info: LayerInfo) -> int:
     """The first zoom at which a tile need not look at more than a few times MAX_FEATURES."""
     if info.bounds is None:
         return 0
-    west, south, east, north = crs.transform_bounds(city.frame.city_crs, mercator.CRS, _padded(info.bounds, 1.0))
+    west, south, east, north = _layer_bounds(city.frame.city_crs, mercator.CRS, info.bounds)
     zoom = 0
     while zoom < EXACT_ZOOM:
         side = 2 * mercator.HALF_M / 2**zoom
@@ -233,4 +247,4 @@ def _lonlat_bounds(city: TileCity, infos: Sequence[LayerInfo]) -> Bounds:
     if not boxes:
         return city.frame.lon_deg, city.frame.lat_deg, city.frame.lon_deg, city.frame.lat_deg
     whole = min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
-    return crs.transform_bounds(city.frame.city_crs, crs.CRS84, _padded(whole, 1.0))
+    return _layer_bounds(city.frame.city_crs, crs.CRS84, whole)

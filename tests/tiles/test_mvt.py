@@ -226,6 +226,16 @@ def test_the_whole_world_is_one_tile_that_asks_only_for_the_layer(tmp_path):
     assert made.store.queries[0].region.area < 1e11
 
 
+def test_one_feature_at_a_senseless_place_does_not_hide_the_others(tmp_path):
+    made = plane_city([shapely.box(EAST, NORTH, EAST + 50, NORTH + 50), shapely.Point(1e12, -1e12)], tmp_path)
+    for z in (0, 9, 16):
+        mvt.tile(made, ["building"], *address(z), EVERYTHING)
+    assert set(read(mvt.tile(made, ["building"], *address(16), EVERYTHING))) == {"B-0"}
+    west, south, east, north = mvt.tilejson(made, ["building"], "", EVERYTHING)["bounds"]
+    assert west < 121 < east
+    assert south < 28.1 < north
+
+
 def test_tiles_elsewhere_are_empty_and_ask_nothing(tmp_path):
     made = plane_city(blobs(10), tmp_path)
     assert mvt.tile(made, ["building"], *address(12, 10.0, 50.0), EVERYTHING) == b""
