@@ -7,6 +7,7 @@ Spec: OGC 12-128r18. A feature table a layer; closed versions, row facts and mes
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from layers.errors import CityTwinError, InvalidInput, NotFound
 from layers.mesh import StoredMesh
 from twin.scope import Scope
-from twin.store import gpkg_schema, read, registry
+from twin.store import gpkg_schema, query_plan, read, read_count, registry
 from twin.store.columns import quote
 from twin.store.connections import ReaderPool, connect
 from twin.store.interface import Asset, Features, LayerInfo, MeshTable, Query, SourceRecord
@@ -92,7 +93,7 @@ class GeoPackageStore:
     def count(self, layer_id: str, query: Query, scope: Scope) -> int:
         """Number of features, paging ignored; cheap when nothing but `at` None is asked."""
         with self._pool.reading() as db:
-            return read.count(db, read.plan(registry.record(db, layer_id, scope), query))
+            return read_count.count(db, query_plan.plan(registry.record(db, layer_id, scope), query))
 
     def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
         """Features in fid order, streamed; an empty answer yields nothing.
@@ -100,12 +101,12 @@ class GeoPackageStore:
         All batches are of the moment in which the first one was read. Errors come at once, not with the first batch.
         """
         with self._pool.reading() as db:
-            read.plan(registry.record(db, layer_id, scope), query)
+            query_plan.plan(registry.record(db, layer_id, scope), query)
         return self._stream(layer_id, query, scope, batch_size)
 
     def _stream(self, layer_id: str, query: Query, scope: Scope, batch_size: int) -> Iterator[Features]:
         with self._pool.reading() as db:
-            yield from read.stream(db, read.plan(registry.record(db, layer_id, scope), query), query, batch_size)
+            yield from read.stream(db, query_plan.plan(registry.record(db, layer_id, scope), query), query, batch_size)
 
     def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
         """Bounds of all meshes of current features, in fid order."""
@@ -114,10 +115,7 @@ class GeoPackageStore:
             cursor = db.execute(
                 f"SELECT fid, min_x, min_y, min_z, max_x, max_y, max_z, size FROM {quote(layer.mesh)} ORDER BY fid"
             )
-            parts = []
-            while rows := cursor.fetchmany(100_000):
-                parts.append(np.array(rows, np.float64))
-        table = np.concatenate(parts) if parts else np.zeros((0, 8))
+            table = np.fromiter(chain.from_iterable(cursor), np.float64).reshape(-1, 8)
         return MeshTable(table[:, 0].astype(np.int64), table[:, 1:7].copy(), table[:, 7].astype(np.int64))
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:

@@ -7,7 +7,6 @@ fetched chunk by chunk in that order: the sort never carries geometries, and a s
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,72 +15,20 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from layers.errors import InvalidInput, NotFound
-from twin.store import columns, geometry_blob, geometry_kind, registry, rtree_bulk
+from layers.errors import NotFound
+from twin.store import columns, geometry_blob, geometry_kind, rtree_bulk
 from twin.store.columns import quote
-from twin.store.filter_sql import Condition, translate
 from twin.store.interface import Features, Query
-from twin.store.layer_record import GEOMETRY, LayerRecord
+from twin.store.layer_record import LayerRecord
+from twin.store.query_plan import Plan, lookup, plan, scan, tables
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A query made ready: which tables, which columns, which conditions."""
-
-    layer: LayerRecord
-    attributes: tuple[str, ...]
-    with_extra: bool
-    with_geometry: bool
-    condition: Condition
-    regions: tuple[shapely.Geometry, ...]
-    at: str | None
-    after_fid: int
-    ids: tuple[str, ...] | None
-
-    @property
-    def fetches_geometry(self) -> bool:
-        return self.layer.has_geometry and (self.with_geometry or bool(self.regions))
-
-    @property
-    def restores_singles(self) -> bool:
-        return self.with_geometry and self.layer.has_geometry and self.layer.column_type.startswith("MULTI")
-
-
-def plan(layer: LayerRecord, query: Query) -> _Plan:
-    """Check a query against a layer. Raises InvalidInput where it asks for what the layer lacks."""
-    names = tuple(layer.columns) if query.properties is None else query.properties
-    unknown = [name for name in names if name not in layer.columns]
-    if unknown:
-        raise InvalidInput(f"Layer {layer.type.id!r} has no attribute {unknown[0]!r}.", _known(layer))
-    if (query.limit is not None and query.limit < 0) or query.offset < 0:
-        raise InvalidInput("limit and offset must not be negative.")
-    condition = translate(query.filter, layer) if query.filter is not None else Condition("", (), ())
-    regions = (*([] if query.region is None else [query.region]), *condition.regions)
-    for region in regions:
-        shapely.prepare(region)
-    return _Plan(
-        layer=layer,
-        attributes=names,
-        with_extra=query.properties is None,
-        with_geometry=query.with_geometry,
-        condition=condition,
-        regions=regions,
-        at=None if query.at is None else registry.timestamp(query.at),
-        after_fid=query.after_fid,
-        ids=query.ids,
-    )
-
-
-def _known(layer: LayerRecord) -> str:
-    return f"It has {', '.join(layer.columns) or 'none'}."
-
-
-def stream(connection: sqlite3.Connection, asked: _Plan, query: Query, batch_size: int) -> Iterator[Features]:
+def stream(connection: sqlite3.Connection, asked: Plan, query: Query, batch_size: int) -> Iterator[Features]:
     """Batches in fid order, at most `batch_size` features each."""
     skip, left = query.offset, query.limit
     if left == 0:
         return
-    for features in _matching(connection, asked, batch_size, left if not skip else None):
+    for features in matching(connection, asked, batch_size, left if not skip else None):
         n = len(features)
         if skip >= n:
             skip -= n
@@ -96,30 +43,28 @@ def stream(connection: sqlite3.Connection, asked: _Plan, query: Query, batch_siz
             return
 
 
-def count(connection: sqlite3.Connection, asked: _Plan) -> int:
-    """Number of features, paging ignored."""
-    if not asked.regions and asked.ids is None:
-        if asked.at is None and not asked.condition.sql:
-            return registry.count(connection, asked.layer)
-        sql, parameters = _scan(replace(asked, attributes=(), with_extra=False, with_geometry=False))
-        return int(connection.execute(f"SELECT count(*) FROM ({sql})", parameters).fetchone()[0])
-    return sum(len(features) for features in _matching(connection, asked, 10_000, None))
-
-
-def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, limit: int | None) -> Iterator[Features]:
+def matching(connection: sqlite3.Connection, asked: Plan, batch_size: int, limit: int | None) -> Iterator[Features]:
+    """Batches of features for which everything asked holds, in fid order; `limit` only bounds what is fetched."""
     candidates = _candidates(connection, asked)
     step = batch_size if limit is None else min(batch_size, max(limit + limit // 4, 16))
     if candidates is None:
-        sql, parameters = _scan(asked)
+        sql, parameters = scan(asked)
         cursor = connection.execute(sql, parameters)
         while rows := cursor.fetchmany(step):
             features = _keep_exact(_features(rows, asked), asked)
             if len(features):
                 yield features
         return
+    yield from at_fids(connection, asked, candidates, step)
+
+
+def at_fids(
+    connection: sqlite3.Connection, asked: Plan, candidates: NDArray[np.int64], step: int
+) -> Iterator[Features]:
+    """Those of some row numbers, ascending, for which everything asked holds."""
     for start in range(0, len(candidates), step):
         chunk = candidates[start : start + step]
-        sql, parameters = _lookup(asked, chunk)
+        sql, parameters = lookup(asked, chunk)
         rows = connection.execute(sql, parameters).fetchall()
         if rows:
             features = _keep_exact(_features(rows, asked), asked)
@@ -127,7 +72,7 @@ def _matching(connection: sqlite3.Connection, asked: _Plan, batch_size: int, lim
                 yield features
 
 
-def _keep_exact(features: Features, asked: _Plan) -> Features:
+def _keep_exact(features: Features, asked: Plan) -> Features:
     if not asked.regions:
         return features
     keep = np.ones(len(features), dtype=bool)
@@ -139,64 +84,12 @@ def _keep_exact(features: Features, asked: _Plan) -> Features:
     return Features(**{**vars(kept), "geometry": np.full(len(kept), None, dtype=object)})
 
 
-def _tables(asked: _Plan) -> list[tuple[str, str, str, list[Any]]]:
-    """Table, its R-tree, the time condition and its parameters: the current rows, and closed ones for `at`."""
-    layer = asked.layer
-    if asked.at is None:
-        return [(layer.table, layer.rtree, "", [])]
-    begun = "coalesce(t.valid_from, '') <= ?"
-    return [
-        (layer.table, layer.rtree, begun, [asked.at]),
-        (layer.history, layer.history_rtree, f"{begun} AND t.valid_to > ?", [asked.at, asked.at]),
-    ]
-
-
-def _select_list(asked: _Plan, table: str) -> str:
-    layer = asked.layer
-    geometry = f"t.{GEOMETRY}" if asked.fetches_geometry else "NULL"
-    attributes = [f"t.{quote(layer.columns[name])}" for name in asked.attributes]
-    extra = "t.extra" if asked.with_extra else "NULL"
-    single = "NULL"
-    if asked.restores_singles:
-        single = (
-            "t.citytwin_single"
-            if table == layer.history
-            else f"(SELECT r.single FROM {quote(layer.rows)} r WHERE r.fid = t.fid)"
-        )
-    own = ["t.fid", "coalesce(t.id, 'fid-' || t.fid)", geometry, extra, "coalesce(t.version, 1)"]
-    return ", ".join([*own, "coalesce(t.valid_from, '')", "t.valid_to", single, *attributes])
-
-
-def _scan(asked: _Plan) -> tuple[str, list[Any]]:
-    """Whole tables in fid order, conditions in SQL."""
-    parts, parameters = [], []
-    for table, _, time, values in _tables(asked):
-        conditions = ["t.fid > ?", *([time] if time else []), *([asked.condition.sql] if asked.condition.sql else [])]
-        parts.append(f"SELECT {_select_list(asked, table)} FROM {quote(table)} t WHERE {' AND '.join(conditions)}")
-        parameters += [asked.after_fid, *values, *asked.condition.parameters]
-    return " UNION ALL ".join(parts) + " ORDER BY 1", parameters
-
-
-def _lookup(asked: _Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
-    """The rows of some row numbers, in that order."""
-    text = orjson.dumps(fids, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    parts, parameters = [], []
-    for table, _, time, values in _tables(asked):
-        conditions = [each for each in (time, asked.condition.sql) if each]
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
-        parts.append(f"SELECT {_select_list(asked, table)} FROM {source}{where}")
-        parameters += [text, *values, *asked.condition.parameters]
-    order = " ORDER BY 1" if len(parts) > 1 else ""
-    return " UNION ALL ".join(parts) + order, parameters
-
-
-def _candidates(connection: sqlite3.Connection, asked: _Plan) -> NDArray[np.int64] | None:
+def _candidates(connection: sqlite3.Connection, asked: Plan) -> NDArray[np.int64] | None:
     """Sorted row numbers that may match, or None where every row may."""
     if asked.ids is None and all(_covers(connection, asked, region) for region in asked.regions):
         return None
     found: list[NDArray[np.int64]] = []
-    for table, rtree, _, _ in _tables(asked):
+    for table, rtree, _, _ in tables(asked):
         here: NDArray[np.int64] | None = None
         for region in asked.regions:
             boxed = _in_box(connection, asked, rtree, region)
@@ -210,19 +103,19 @@ def _candidates(connection: sqlite3.Connection, asked: _Plan) -> NDArray[np.int6
     return fids[fids > asked.after_fid]
 
 
-def _covers(connection: sqlite3.Connection, asked: _Plan, region: shapely.Geometry) -> bool:
+def _covers(connection: sqlite3.Connection, asked: Plan, region: shapely.Geometry) -> bool:
     """True if the region's box holds everything indexed: a scan in order then beats sorting all row numbers."""
     if not asked.layer.has_geometry or shapely.is_empty(region):
         return False
     west, south, east, north = (float(v) for v in shapely.bounds(region))
-    for _, rtree, _, _ in _tables(asked):
+    for _, rtree, _, _ in tables(asked):
         held = rtree_bulk.bounds(connection, rtree)
         if held is not None and not (west <= held[0] and south <= held[1] and held[2] <= east and held[3] <= north):
             return False
     return True
 
 
-def _in_box(connection: sqlite3.Connection, asked: _Plan, rtree: str, region: shapely.Geometry) -> NDArray[np.int64]:
+def _in_box(connection: sqlite3.Connection, asked: Plan, rtree: str, region: shapely.Geometry) -> NDArray[np.int64]:
     if not asked.layer.has_geometry or shapely.is_empty(region):
         return np.zeros(0, np.int64)
     west, south, east, north = (float(v) for v in shapely.bounds(region))
@@ -245,7 +138,7 @@ def _named(connection: sqlite3.Connection, table: str, ids: tuple[str, ...]) -> 
     return np.array([row[0] for row in cursor], np.int64)
 
 
-def _features(rows: list[tuple[Any, ...]], asked: _Plan) -> Features:
+def _features(rows: list[tuple[Any, ...]], asked: Plan) -> Features:
     layer = asked.layer
     fids, ids, blobs, extra, versions, valid_from, valid_to, single, *values = zip(*rows, strict=True)
     arrays, fields = [], []
@@ -300,7 +193,7 @@ def by_fid(connection: sqlite3.Connection, layer: LayerRecord, fids: NDArray[np.
     """Current features without geometry, in the order of `fids`; NotFound where one is missing."""
     asked = plan(layer, Query(with_geometry=False))
     wanted = np.asarray(fids, np.int64)
-    sql, parameters = _lookup(asked, np.unique(wanted))
+    sql, parameters = lookup(asked, np.unique(wanted))
     rows = connection.execute(sql, parameters).fetchall()
     place = {row[0]: at for at, row in enumerate(rows)}
     missing = [fid for fid in wanted.tolist() if fid not in place]

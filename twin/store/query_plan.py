@@ -1,0 +1,124 @@
+"""A query made ready: checked against its layer, and as SQL over the layer's tables."""
+
+# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import shapely
+from numpy.typing import NDArray
+
+from layers.errors import InvalidInput
+from twin.store import registry
+from twin.store.columns import quote
+from twin.store.filter_sql import Condition, translate
+from twin.store.interface import Query
+from twin.store.layer_record import GEOMETRY, LayerRecord
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tables, which columns, which conditions."""
+
+    layer: LayerRecord
+    attributes: tuple[str, ...]
+    with_extra: bool
+    with_geometry: bool
+    condition: Condition
+    regions: tuple[shapely.Geometry, ...]
+    at: str | None
+    after_fid: int
+    ids: tuple[str, ...] | None
+
+    @property
+    def fetches_geometry(self) -> bool:
+        """True if geometries are needed, for the answer or for the exact test."""
+        return self.layer.has_geometry and (self.with_geometry or bool(self.regions))
+
+    @property
+    def restores_singles(self) -> bool:
+        """True if stored multi geometries may be single ones that were promoted."""
+        return self.with_geometry and self.layer.has_geometry and self.layer.column_type.startswith("MULTI")
+
+
+def plan(layer: LayerRecord, query: Query) -> Plan:
+    """Check a query against a layer. Raises InvalidInput where it asks for what the layer lacks."""
+    names = tuple(layer.columns) if query.properties is None else query.properties
+    unknown = [name for name in names if name not in layer.columns]
+    if unknown:
+        raise InvalidInput(f"Layer {layer.type.id!r} has no attribute {unknown[0]!r}.", _known(layer))
+    if (query.limit is not None and query.limit < 0) or query.offset < 0:
+        raise InvalidInput("limit and offset must not be negative.")
+    condition = translate(query.filter, layer) if query.filter is not None else Condition("", (), ())
+    regions = (*([] if query.region is None else [query.region]), *condition.regions)
+    for region in regions:
+        shapely.prepare(region)
+    return Plan(
+        layer=layer,
+        attributes=names,
+        with_extra=query.properties is None,
+        with_geometry=query.with_geometry,
+        condition=condition,
+        regions=regions,
+        at=None if query.at is None else registry.timestamp(query.at),
+        after_fid=query.after_fid,
+        ids=query.ids,
+    )
+
+
+def _known(layer: LayerRecord) -> str:
+    return f"It has {', '.join(layer.columns) or 'none'}."
+
+
+def tables(asked: Plan) -> list[tuple[str, str, str, list[Any]]]:
+    """Table, its R-tree, the time condition and its parameters: the current rows, and closed ones for `at`."""
+    layer = asked.layer
+    if asked.at is None:
+        return [(layer.table, layer.rtree, "", [])]
+    begun = "coalesce(t.valid_from, '') <= ?"
+    return [
+        (layer.table, layer.rtree, begun, [asked.at]),
+        (layer.history, layer.history_rtree, f"{begun} AND t.valid_to > ?", [asked.at, asked.at]),
+    ]
+
+
+def _select_list(asked: Plan, table: str) -> str:
+    layer = asked.layer
+    geometry = f"t.{GEOMETRY}" if asked.fetches_geometry else "NULL"
+    attributes = [f"t.{quote(layer.columns[name])}" for name in asked.attributes]
+    extra = "t.extra" if asked.with_extra else "NULL"
+    single = "NULL"
+    if asked.restores_singles:
+        single = (
+            "t.citytwin_single"
+            if table == layer.history
+            else f"(SELECT r.single FROM {quote(layer.rows)} r WHERE r.fid = t.fid)"
+        )
+    own = ["t.fid", "coalesce(t.id, 'fid-' || t.fid)", geometry, extra, "coalesce(t.version, 1)"]
+    return ", ".join([*own, "coalesce(t.valid_from, '')", "t.valid_to", single, *attributes])
+
+
+def scan(asked: Plan) -> tuple[str, list[Any]]:
+    """Whole tables in fid order, conditions in SQL."""
+    parts, parameters = [], []
+    for table, _, time, values in tables(asked):
+        conditions = ["t.fid > ?", *([time] if time else []), *([asked.condition.sql] if asked.condition.sql else [])]
+        parts.append(f"SELECT {_select_list(asked, table)} FROM {quote(table)} t WHERE {' AND '.join(conditions)}")
+        parameters += [asked.after_fid, *values, *asked.condition.parameters]
+    return " UNION ALL ".join(parts) + " ORDER BY 1", parameters
+
+
+def lookup(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
+    """The rows of some row numbers, in that order."""
+    text = orjson.dumps(fids, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    parts, parameters = [], []
+    for table, _, time, values in tables(asked):
+        conditions = [each for each in (time, asked.condition.sql) if each]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
+        parts.append(f"SELECT {_select_list(asked, table)} FROM {source}{where}")
+        parameters += [text, *values, *asked.condition.parameters]
+    order = " ORDER BY 1" if len(parts) > 1 else ""
+    return " UNION ALL ".join(parts) + order, parameters
