@@ -17,6 +17,7 @@ from sample_data.maker import (
     pipe_conflicts,
     pipe_files,
     pointcloud,
+    projects,
     rasters,
     sensing,
     town,
@@ -91,7 +92,7 @@ def write_pipes(made: town.Town, out: Path) -> tuple[dict[str, list[Pipe]], list
 
 def write_land(made: town.Town, out: Path) -> dict[str, Any]:
     lines = land.control_lines(made)
-    projects, overlaps = land.projects(made, lines)
+    sites, overlaps = projects.projects(made, lines)
     files.write_gpkg(out / "地类图斑_2025.gpkg", {"DLTB": land.survey(made, 2025)})
     files.write_gpkg(out / "地类图斑_2019.gpkg", {"DLTB": land.survey(made, 2019)})
     files.write_gpkg(
@@ -110,7 +111,7 @@ def write_land(made: town.Town, out: Path) -> dict[str, Any]:
         {
             "parcel": land.parcels(made),
             "homestead": land.homesteads(made),
-            "project_land": projects,
+            "project_land": sites,
             "permit_building": building_files.permits(made),
         },
     )

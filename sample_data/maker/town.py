@@ -10,7 +10,8 @@ import shapely
 from numpy.typing import NDArray
 
 from sample_data.maker import terrain
-from sample_data.maker.buildings import Builder, Building, plant_illegal
+from sample_data.maker.buildings import Builder, Building
+from sample_data.maker.illegal import plant_illegal
 from sample_data.maker.layout import KERB_M, Layout
 
 SPECIES = ("香樟", "悬铃木", "榕树", "桂花", "水杉")
