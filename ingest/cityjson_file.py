@@ -131,8 +131,14 @@ def objects_of(file: CityFile) -> Iterator[CityObject]:
             if not isinstance(body, dict) or not isinstance(body.get("type"), str):
                 problem = f"{file.name}, {place_}/CityObjects/{key}/type is missing."
                 raise InvalidInput(problem, "Correct it, or export it again.", code="CJ_INVALID")
-            if not body.get("parents"):
+            if _is_first_level(objects, body):
                 yield CityObject(key, body, dict(_family(objects, body)), vertices, f"{place_}/CityObjects/{key}")
+
+
+def _is_first_level(objects: dict[str, Any], body: dict[str, Any]) -> bool:
+    """True without parents; a CityObjectGroup is no parent, it only lists its members."""
+    parents = [objects.get(key) for key in body.get("parents") or []]
+    return all(isinstance(each, dict) and each.get("type") == "CityObjectGroup" for each in parents)
 
 
 def _family(objects: dict[str, Any], body: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 
 import pyarrow as pa
@@ -23,6 +24,9 @@ from layers.source import Hints
 
 MIN_COLUMNS = 3
 """So many columns of its own must match before columns alone decide."""
+
+MIN_COLUMNS_WITH_FILE = 2
+"""So many must match when the file's name speaks for a type but the table's does not."""
 
 RESERVED = {"id", "fid", "version", "valid_from", "valid_to", "extra", "geom", "geometry", "rowid", "ogc_fid", "mesh"}
 """Names that the store uses itself."""
@@ -103,9 +107,11 @@ def _scores(
     fitting = [each for each in catalogue.load().values() if each.is_vector and _fits(each, geometry_type)]
     for words in (tables, files):
         named = [(max(_name_score(each, word) for word in words), each) for each in fitting]
-        named = [(score + 0.2 * _n_own(each, columns, cut=cut), each) for score, each in named if score > 0]
+        named = [(score, _n_own(each, columns, cut=cut), each) for score, each in named if score > 0]
+        if words != tables:  # the name of a file says little about one of its several tables: columns must agree
+            named = [row for row in named if row[1] >= MIN_COLUMNS_WITH_FILE]
         if named:
-            return sorted(named, key=lambda pair: -pair[0])
+            return sorted(((score + 0.2 * n, each) for score, n, each in named), key=lambda pair: -pair[0])
     by_columns = [(_n_own(each, columns, cut=cut), each) for each in fitting]
     enough = [(float(n), each) for n, each in by_columns if n >= max(MIN_COLUMNS, len(columns) / 3)]
     return sorted(enough, key=lambda pair: -pair[0])
@@ -116,15 +122,8 @@ def name_words(name: str) -> str:
     narrow = unicodedata.normalize("NFKC", name)
     narrow = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", narrow).lower()
     narrow = re.sub(r"(?<=[^\W_])(?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff])(?=[a-z0-9])", "_", narrow)
-    return (
-        "_"
-        + "_".join(
-            word
-            for word in re.split(r"[\W_]+", re.sub(r"(?<=[\u4e00-\u9fff])_(?=[\u4e00-\u9fff])", "", narrow))
-            if word
-        )
-        + "_"
-    )
+    joined = re.sub(r"(?<=[\u4e00-\u9fff])_(?=[\u4e00-\u9fff])", "", narrow)
+    return f"_{'_'.join(word for word in re.split(r'[\W_]+', joined) if word)}_"
 
 
 def _name_score(layer_type: LayerType, name: str) -> float:
@@ -147,6 +146,7 @@ def _n_own(layer_type: LayerType, columns: Sequence[str], *, cut: bool) -> int:
     return sum(name not in common_names() for name in matched)
 
 
+@lru_cache(maxsize=1)
 def common_names() -> frozenset[str]:
     """Attributes that every layer has."""
     nothing = catalogue.from_fields("none", "none", "none", {})

@@ -163,4 +163,8 @@ class IdMaker:
 
 def duplicates(seen: Seen, keys: Sequence[object]) -> NDArray[np.bool_]:
     """(n,) True where a key (anything hashable) came before."""
-    return seen.add(np.fromiter((hash(key) for key in keys), np.int64, len(keys)))
+    try:
+        hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
+    except TypeError:  # a column of lists
+        hashes = np.fromiter((hash(repr(key)) for key in keys), np.int64, len(keys))
+    return seen.add(hashes)

@@ -103,7 +103,7 @@ def _way_out(horizontal: str, bounds: Bounds) -> str:
         if 13 <= zone <= 45 and zone == int(east // 1_000_000):
             return f"The eastings seem to begin with the zone number {zone}: give the CRS that has it."
     if is_swapped:
-        return "Perhaps the axes are swapped (x must be east, y north), or the CRS or its unit is another. Correct the file."
+        return "Perhaps the axes are swapped (x must be east, y north), or the CRS or its unit is another."
     return "Give the true CRS in the file, or in city.toml where the file names none."
 
 

@@ -97,20 +97,21 @@ class FeatureStream:
         return FeatureBatch(own, geometry, attributes, extra, meshes)
 
     def _mark_duplicates(self, chunk: Chunk, ids: list[str], rejected: dict[int, tuple[str, str]]) -> None:
-        fine = [row for row in range(len(ids)) if row not in rejected]
+        if self.plan.column is None:  # with an id column, a feature that is there twice has its id twice
+            self._mark_repeats(chunk, rejected)
+        rest = [row for row in range(len(ids)) if row not in rejected]
+        for place in np.flatnonzero(duplicates(self._seen_ids, [ids[row] for row in rest])):
+            row = rest[place]
+            rejected[row] = ("DUPLICATE_ID", f"The id {ids[row]!r} came before.")
+
+    def _mark_repeats(self, chunk: Chunk, rejected: dict[int, tuple[str, str]]) -> None:
         columns = [chunk.table.column(name).to_pylist() for name in chunk.table.column_names]
-        rows = list(zip(*columns, strict=True)) if columns else [()] * len(ids)
-        keys = [(None if chunk.raw is None else chunk.raw[row], repr(rows[row])) for row in fine]
-        for row, twice in zip(fine, duplicates(self._seen_rows, keys), strict=True):
-            if twice:
-                rejected[row] = (
-                    "DUPLICATE_FEATURE",
-                    "The same feature, with the same geometry and attributes, came before.",
-                )
-        rest = [row for row in fine if row not in rejected]
-        for row, twice in zip(rest, duplicates(self._seen_ids, [ids[row] for row in rest]), strict=True):
-            if twice:
-                rejected[row] = ("DUPLICATE_ID", f"The id {ids[row]!r} came before, with other content.")
+        raw = chunk.raw if chunk.raw is not None else [None] * chunk.table.num_rows
+        keys = list(zip(raw, *columns, strict=True))
+        rest = [row for row in range(len(keys)) if row not in rejected]
+        for place in np.flatnonzero(duplicates(self._seen_rows, [keys[row] for row in rest])):
+            sentence = "The same feature, with the same geometry and attributes, came before."
+            rejected[rest[place]] = ("DUPLICATE_FEATURE", sentence)
 
     @staticmethod
     def _content(chunk: Chunk, row: int) -> bytes:

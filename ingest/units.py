@@ -50,7 +50,29 @@ TO_BASE = {unit: (base, factor) for base, units in _FACTORS.items() for unit, fa
 """Unit, lower-case and without blanks -> the unit of its kind, and how many of it."""
 
 EMPTY = frozenset(
-    {"", "-", "--", "—", "——", "–", "/", "\\", "无", "空", "未知", "null", "none", "n/a", "na", "nan", "<null>", "*"}
+    {
+        "",
+        "-",
+        "--",
+        "—",
+        "——",
+        "–",
+        "/",
+        "\\",
+        "无",
+        "空",
+        "未知",
+        "null",
+        "none",
+        "n/a",
+        "na",
+        "nan",
+        "<null>",
+        "*",
+        "－",
+        "／",
+        "＊",
+    }
 )
 """What stands in a table where there is no value."""
 
@@ -93,11 +115,6 @@ def split_unit(column: str) -> tuple[str, str | None]:
     if match and is_unit(match["unit"]):
         return match["name"], match["unit"]
     return column, None
-
-
-def is_empty(text: str) -> bool:
-    """True for text that stands for «no value»."""
-    return narrow(text).lower() in EMPTY
 
 
 def number(text: str, unit: str | None, default: str | None) -> float | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ingest import units
 from layers.catalogue import Attribute
 
+_EMPTY = pa.array(sorted(units.EMPTY), pa.string())
 TRUE = frozenset({"1", "true", "t", "yes", "y", "是", "有", "on"})
 FALSE = frozenset({"0", "false", "f", "no", "n", "否", "没有", "off"})
 _DATE = re.compile(r"^(\d{4})\D?(\d{1,2})\D?(\d{1,2})\D?(?:[T\s].*)?$")
@@ -65,9 +66,7 @@ def empty(array: pa.Array) -> pa.Array:
     """(n,) boolean: null, NaN, or text that stands for no value («—», «/», «无» …)."""
     missing = pc.is_null(array, nan_is_null=True)
     if pa.types.is_string(array.type):
-        coded = pc.dictionary_encode(array)
-        flags = pa.array([text is None or units.is_empty(text) for text in coded.dictionary.to_pylist()], pa.bool_())
-        return pc.or_(missing, pc.fill_null(pc.take(flags, coded.indices), fill_value=True))
+        return pc.or_(missing, pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(array)), value_set=_EMPTY))
     return missing
 
 

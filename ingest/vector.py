@@ -110,13 +110,8 @@ def _describe(path: Path, name: str, info: dict[str, Any], encoding: str | None,
 
     options = {"encoding": encoding} if encoding else {}
     source = open_arrow(path, layer=name, batch_size=1, use_pyarrow=True, datetime_as_string=True, **options)
-    with (
-        _hearing([]),
-        source as (
-            meta,
-            reader,
-        ),
-    ):
+    with _hearing([]), source as opened:
+        meta, reader = opened
         geometry_name = meta["geometry_name"] or "wkb_geometry"
         fields = [each for each in reader.schema if each.name != geometry_name]
         has_geometry = len(fields) < len(reader.schema)
@@ -296,8 +291,9 @@ def _chunks(table: _Table) -> Iterator[Chunk]:
 
 def _straight(table: _Table, raw: list[bytes | None], fids: list[int]) -> list[bytes | None]:
     """WKB with arcs replaced by GDAL's chords (4° steps); everything else as it is."""
-    curved = [row for row, wkb in enumerate(raw) if wkb and wkb_type(wkb) == "Curve"]
-    if curved:
+    heads = {wkb[:5] for wkb in raw if wkb}
+    if any(wkb_type(head) == "Curve" for head in heads):
+        curved = [row for row, wkb in enumerate(raw) if wkb and wkb_type(wkb) == "Curve"]
         from pyogrio.raw import read as read_rows
 
         rows = read_rows(

@@ -75,7 +75,9 @@ def test_refusals_for_want_of_a_crs_are_cured_by_the_lines_they_print(broken):
 
 
 BAD = realdata_folder() / "bad"
-REAL = sorted(path.name for path in BAD.glob("*") if suffix_of(path) and suffix_of(path) != ".ifc") if BAD.exists() else []
+REAL = (
+    sorted(path.name for path in BAD.glob("*") if suffix_of(path) and suffix_of(path) != ".ifc") if BAD.exists() else []
+)
 
 
 @pytest.mark.parametrize("name", REAL or ["none"])

@@ -76,7 +76,11 @@ def test_codes_are_found_by_code_or_title_in_any_width_and_case():
     ("kind", "given_values", "expected"),
     [
         ("boolean", ["是", "否", "Y", "0", "maybe"], [True, False, True, False, None]),
-        ("date", ["2021-3-5", "20210305", "2021年3月5日", "2021/03/05 10:00", "2021-02-30"], [date(2021, 3, 5)] * 4 + [None]),
+        (
+            "date",
+            ["2021-3-5", "20210305", "2021年3月5日", "2021/03/05 10:00", "2021-02-30"],
+            [date(2021, 3, 5)] * 4 + [None],
+        ),
         ("integer", ["3", "4.0", "4.5", "六", "１２"], [3, 4, None, None, 12]),
         ("string", ["a ", "—", None, "", "乙"], ["a", None, None, None, "乙"]),
     ],
@@ -103,7 +107,14 @@ PIPE = catalogue.layer_type("pipe_gas")
 
 @pytest.mark.parametrize(
     ("column", "name"),
-    [("管径", "dn_mm"), ("管径(mm)", "dn_mm"), ("gxbh", "pipe_code"), ("起点高程", "start_elev_m"), ("Outer diameter", "od_mm"), ("ＤＮ", "dn_mm")],
+    [
+        ("管径", "dn_mm"),
+        ("管径(mm)", "dn_mm"),
+        ("gxbh", "pipe_code"),
+        ("起点高程", "start_elev_m"),
+        ("Outer diameter", "od_mm"),
+        ("ＤＮ", "dn_mm"),
+    ],
 )
 def test_columns_are_found_under_any_of_their_names(column, name):
     assert columns.match(PIPE, [column], {}, cut=False) == {name: column}
@@ -135,7 +146,9 @@ def test_what_the_schema_does_not_know_is_kept_and_bad_originals_too():
 
 def test_hints_that_name_nothing_are_told():
     mapper = Mapper(PIPE, ["a"], Hints(columns={"dn": "a", "od_mm": "b"}, values={"colour": 1}), "x")
-    assert sorted(issue.code for issue in mapper.opening_issues()) == ["HINT_UNKNOWN_ATTRIBUTE"] * 2 + ["HINT_UNKNOWN_COLUMN"]
+    assert sorted(issue.code for issue in mapper.opening_issues()) == ["HINT_UNKNOWN_ATTRIBUTE"] * 2 + [
+        "HINT_UNKNOWN_COLUMN"
+    ]
 
 
 def test_hinted_units_and_values_are_used_where_the_file_is_silent():

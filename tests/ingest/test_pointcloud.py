@@ -176,7 +176,11 @@ def test_a_cut_laz_leaves_no_file_behind(tmp_path):
     assert not list(tmp_path.glob("*.copc.laz"))
 
 
-FACTS = {name: row["expected"] for name, row in manifest().items() if name.startswith("pointcloud/") and name.endswith((".las", ".laz"))}
+FACTS = {
+    name: row["expected"]
+    for name, row in manifest().items()
+    if name.startswith("pointcloud/") and name.endswith((".las", ".laz"))
+}
 
 
 @pytest.mark.parametrize("name", sorted(FACTS) or ["none"])

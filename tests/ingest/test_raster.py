@@ -15,8 +15,16 @@ from tests.ingest.conftest import manifest
 
 def write(path, array, crs="EPSG:4549", transform=None, **options):
     array = np.atleast_3d(array.T).T if array.ndim == 2 else array
-    profile = {"driver": "GTiff", "width": array.shape[2], "height": array.shape[1], "count": array.shape[0], "dtype": array.dtype}
-    with rasterio.open(path, "w", crs=crs, transform=transform or from_origin(597000, 3110000, 2, 2), **profile, **options) as out:
+    profile = {
+        "driver": "GTiff",
+        "width": array.shape[2],
+        "height": array.shape[1],
+        "count": array.shape[0],
+        "dtype": array.dtype,
+    }
+    with rasterio.open(
+        path, "w", crs=crs, transform=transform or from_origin(597000, 3110000, 2, 2), **profile, **options
+    ) as out:
         out.write(array)
     return path
 
@@ -48,7 +56,9 @@ def test_the_cog_has_every_pixel_the_nodata_and_overviews(tmp_path, dtype):
 
 def test_a_given_crs_is_written_into_the_cog(tmp_path):
     path = tmp_path / "dem.asc"
-    path.write_text("ncols 3\nnrows 2\nxllcorner 597000\nyllcorner 3109000\ncellsize 10\nNODATA_value -9999\n1 2 3\n4 -9999 6\n")
+    path.write_text(
+        "ncols 3\nnrows 2\nxllcorner 597000\nyllcorner 3109000\ncellsize 10\nNODATA_value -9999\n1 2 3\n4 -9999 6\n"
+    )
     with pytest.raises(CrsMissing, match=r"(?s)\[\[source\]\].*dem\.asc"):
         raster.read(path, Hints())
     reading, layer, target = made(path, tmp_path, Hints(crs="EPSG:4549"))
@@ -60,7 +70,9 @@ def test_a_given_crs_is_written_into_the_cog(tmp_path):
 
 def test_a_truncated_file_is_found_before_anything_is_kept(tmp_path):
     array = np.random.default_rng(0).normal(size=(600, 600)).astype("float32")
-    path = write(tmp_path / "dem.tif", array, compress="lzw", tiled=True, blockxsize=128, blockysize=128, COPY_SRC_OVERVIEWS="NO")
+    path = write(
+        tmp_path / "dem.tif", array, compress="lzw", tiled=True, blockxsize=128, blockysize=128, COPY_SRC_OVERVIEWS="NO"
+    )
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size * 2 // 3)
     with pytest.raises(InvalidInput) as caught:
@@ -98,7 +110,13 @@ def test_pixel_is_point_lands_half_a_cell_off_as_the_tag_says(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "bands", "dtype", "expected"),
-    [("dsm_a", 1, "float32", "dsm"), ("2024年影像", 3, "uint8", "dom"), ("x", 3, "uint8", "dom"), ("x", 1, "float32", "dem"), ("高程模型", 1, "int16", "dem")],
+    [
+        ("dsm_a", 1, "float32", "dsm"),
+        ("2024年影像", 3, "uint8", "dom"),
+        ("x", 3, "uint8", "dom"),
+        ("x", 1, "float32", "dem"),
+        ("高程模型", 1, "int16", "dem"),
+    ],
 )
 def test_what_a_raster_shows(tmp_path, name, bands, dtype, expected):
     path = write(tmp_path / f"{name}.tif", np.zeros((bands, 4, 4), dtype))
@@ -113,7 +131,9 @@ def test_a_raster_that_says_nothing_is_not_guessed(tmp_path):
         raster.read(path, Hints())
 
 
-FACTS = {name: row["expected"] for name, row in manifest().items() if name.startswith("raster/") and name.endswith(".tif")}
+FACTS = {
+    name: row["expected"] for name, row in manifest().items() if name.startswith("raster/") and name.endswith(".tif")
+}
 
 
 @pytest.mark.parametrize("name", sorted(FACTS) or ["none"])

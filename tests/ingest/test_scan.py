@@ -14,7 +14,18 @@ def touch(folder, *names):
 
 
 def test_side_files_belong_to_their_source_in_any_case(tmp_path):
-    touch(tmp_path, "a/Pipes.SHP", "a/Pipes.dbf", "a/Pipes.shx", "a/Pipes.shp.xml", "dem.tif", "dem.tfw", "dem.tif.aux.xml", "b.csv", "orphan.dbf")
+    touch(
+        tmp_path,
+        "a/Pipes.SHP",
+        "a/Pipes.dbf",
+        "a/Pipes.shx",
+        "a/Pipes.shp.xml",
+        "dem.tif",
+        "dem.tfw",
+        "dem.tif.aux.xml",
+        "b.csv",
+        "orphan.dbf",
+    )
     found = {each.name: {part.name for part in each.parts} for each in scan.sources(tmp_path)}
     assert found == {
         "a/Pipes.SHP": {"Pipes.SHP", "Pipes.dbf", "Pipes.shx", "Pipes.shp.xml"},
@@ -49,14 +60,27 @@ def test_the_hash_changes_with_any_part_and_only_then(tmp_path):
     assert changed.size == first.size - len("a.dbf") + len("other")
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("A.CITY.JSON", ".city.json"), ("a.json", ".json"), ("a.copc.laz", ".copc.laz"), ("b.LAZ", ".laz"), ("x.doc", None)])
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("A.CITY.JSON", ".city.json"),
+        ("a.json", ".json"),
+        ("a.copc.laz", ".copc.laz"),
+        ("b.LAZ", ".laz"),
+        ("x.doc", None),
+    ],
+)
 def test_the_longest_suffix_wins(tmp_path, name, suffix):
     assert suffix_of(tmp_path / name) == suffix
 
 
 @pytest.mark.parametrize(
     ("text", "module"),
-    [('{"type": "CityJSON", "version": "2.0"}', "ingest.cityjson"), ('{"features": [], "type":"FeatureCollection"}', "ingest.vector"), ('{"name": "' + "x" * 70000 + '", "type": "CityJSON"}', "ingest.cityjson")],
+    [
+        ('{"type": "CityJSON", "version": "2.0"}', "ingest.cityjson"),
+        ('{"features": [], "type":"FeatureCollection"}', "ingest.vector"),
+        ('{"name": "' + "x" * 70000 + '", "type": "CityJSON"}', "ingest.cityjson"),
+    ],
 )
 def test_json_is_told_by_its_content(tmp_path, text, module):
     (tmp_path / "a.json").write_text(text)
@@ -82,9 +106,21 @@ def test_every_word_of_city_toml_reaches_the_reader(tmp_path):
         '[[source]]\npath = "pipes/gas.shp"\nlayer = "pipe_gas"\nunits = {od_mm = "m"}\nid_column = "BH"\nencoding = "gbk"\nepoch = "2026-01-01"\nvalues = {z_ref = "crown"}\n'
         '[[source]]\npath = "*.inp"\nskip = true\n',
     )
-    assert (said.name, said.crs, said.origin, said.height_model, said.title["zh"]) == ("a", "EPSG:4549", (121.0, 28.1), {"constant_m": 10.0}, "甲")
+    assert (said.name, said.crs, said.origin, said.height_model, said.title["zh"]) == (
+        "a",
+        "EPSG:4549",
+        (121.0, 28.1),
+        {"constant_m": 10.0},
+        "甲",
+    )
     hints = said.hints_for(tmp_path / "pipes" / "gas.shp")
-    assert (hints.layer, hints.crs, hints.id_column, hints.encoding, hints.city_crs) == ("pipe_gas", "EPSG:4490", "BH", "gbk", "EPSG:4549")
+    assert (hints.layer, hints.crs, hints.id_column, hints.encoding, hints.city_crs) == (
+        "pipe_gas",
+        "EPSG:4490",
+        "BH",
+        "gbk",
+        "EPSG:4549",
+    )
     assert hints.units == {"dn_mm": "m", "od_mm": "m"}
     assert said.hints_for(tmp_path / "other.shp").crs is None
     assert said.skipped(tmp_path / "deep" / "net.inp")
@@ -93,18 +129,29 @@ def test_every_word_of_city_toml_reaches_the_reader(tmp_path):
 
 @pytest.mark.parametrize(
     ("pattern", "matched"),
-    [("a/*.csv", {"a/x.csv"}), ("*.csv", {"x.csv", "a/x.csv", "a/b/x.csv"}), ("a/**", {"a/x.csv", "a/b/x.csv"}), ("**/x.csv", {"x.csv", "a/x.csv", "a/b/x.csv"}), ("a/[x].csv", set()), ("?.csv", {"x.csv", "a/x.csv", "a/b/x.csv"})],
+    [
+        ("a/*.csv", {"a/x.csv"}),
+        ("*.csv", {"x.csv", "a/x.csv", "a/b/x.csv"}),
+        ("a/**", {"a/x.csv", "a/b/x.csv"}),
+        ("**/x.csv", {"x.csv", "a/x.csv", "a/b/x.csv"}),
+        ("a/[x].csv", set()),
+        ("?.csv", {"x.csv", "a/x.csv", "a/b/x.csv"}),
+    ],
 )
 def test_patterns(tmp_path, pattern, matched):
     files = ["x.csv", "a/x.csv", "a/b/x.csv", "a/x.csv.bak"]
     said = toml(tmp_path, f'[[source]]\npath = "{pattern}"\nskip = true\n')
-    assert {name for name in files if said.skipped(tmp_path / name)} == matched | ({"a/x.csv.bak"} if pattern == "a/**" else set())
+    assert {name for name in files if said.skipped(tmp_path / name)} == matched | (
+        {"a/x.csv.bak"} if pattern == "a/**" else set()
+    )
 
 
 def test_a_pattern_that_matches_nothing_is_told(tmp_path):
     touch(tmp_path, "a.csv")
     said = toml(tmp_path, '[[source]]\npath = "a.csv"\n[[source]]\npath = "b.csv"\n')
-    assert [(issue.code, issue.where) for issue in said.unmatched()] == [("PATTERN_MATCHES_NOTHING", "city.toml [[source]] 2")]
+    assert [(issue.code, issue.where) for issue in said.unmatched()] == [
+        ("PATTERN_MATCHES_NOTHING", "city.toml [[source]] 2")
+    ]
 
 
 @pytest.mark.parametrize(

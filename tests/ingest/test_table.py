@@ -22,10 +22,22 @@ def only(path, hints=None):
 
 @pytest.mark.parametrize(
     ("encoding", "delimiter", "code"),
-    [("utf-8", ",", None), ("utf-8-sig", ",", None), ("gb18030", ",", "ENCODING_DETECTED"), ("utf-16", ",", None), ("utf-8", ";", None), ("utf-8", "\t", None), ("utf-8", "，", None)],
+    [
+        ("utf-8", ",", None),
+        ("utf-8-sig", ",", None),
+        ("gb18030", ",", "ENCODING_DETECTED"),
+        ("utf-16", ",", None),
+        ("utf-8", ";", None),
+        ("utf-8", "\t", None),
+        ("utf-8", "，", None),
+    ],
 )
 def test_points_in_any_dress(tmp_path, encoding, delimiter, code):
-    lines = [["名称", "X", "Y", "高程"], ["一号站", "597000.5", "3109000", "12.5"], ["二号站", "５９７０１０", "3109001", "—"]]
+    lines = [
+        ["名称", "X", "Y", "高程"],
+        ["一号站", "597000.5", "3109000", "12.5"],
+        ["二号站", "５９７０１０", "3109001", "—"],
+    ]
     path = write(tmp_path / "气象站.csv", "\r\n".join(delimiter.join(line) for line in lines), encoding)
     reading = table.read(path, Hints(crs="EPSG:4549"))
     [layer] = reading.layers
@@ -90,7 +102,15 @@ def test_a_table_that_fits_nothing_names_its_columns_and_the_next_step(tmp_path)
     assert caught.value.code == "CSV_NOT_UNDERSTOOD"
 
 
-@pytest.mark.parametrize(("text", "code"), [("", "FILE_EMPTY"), ("name,x,y\n", "TABLE_EMPTY"), ("a\0b,c\n", "CSV_NOT_UNDERSTOOD"), ('name,x,y\n"a,1,2\n' + "x" * 1_100_000, "CSV_BROKEN")])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "FILE_EMPTY"),
+        ("name,x,y\n", "TABLE_EMPTY"),
+        ("a\0b,c\n", "CSV_NOT_UNDERSTOOD"),
+        ('name,x,y\n"a,1,2\n' + "x" * 1_100_000, "CSV_BROKEN"),
+    ],
+)
 def test_files_that_are_no_table(tmp_path, text, code):
     with pytest.raises(InvalidInput) as caught:
         table.read(write(tmp_path / "poi.csv", text), Hints(crs="EPSG:4549"))
@@ -116,7 +136,12 @@ def test_real_series_without_names_are_refused_in_words(realdata, name):
 
 def test_a_real_series_is_read_once_its_columns_are_named(realdata):
     path = realdata / "sensor" / "traffic_speed_7578.csv"
-    hints = Hints(layer="sensor_obs", columns={"time": "timestamp"}, units={"time": "-06:00"}, values={"device_id": "7578", "quantity": "speed"})
+    hints = Hints(
+        layer="sensor_obs",
+        columns={"time": "timestamp"},
+        units={"time": "-06:00"},
+        values={"device_id": "7578", "quantity": "speed"},
+    )
     layer, [batch] = only(path, hints)
     assert layer.n_read == 1127  # MANIFEST: rows_after_header
     assert batch.attributes.column("time").to_pylist()[0] == datetime(2015, 9, 8, 17, 39, tzinfo=UTC)

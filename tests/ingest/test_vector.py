@@ -80,13 +80,22 @@ def test_what_cannot_be_stored_is_rejected_with_its_content(tmp_path):
     point = shapely.Point(1, 1)
     shapes = [SQUARE, None, shapely.Polygon(), nan, bow_tie, point, shapely.GeometryCollection([SQUARE, point])]
     path = write(tmp_path / "parcels.gpkg", shapes, 宗地编号=list("abcdefg"))
-    layer, [batch] = only(path, Hints(layer="parcel"))
+    layer, [batch] = only(path, Hints(layer="parcel", id_column="宗地编号"))
     assert batch.ids == ["a"]
     assert len(layer.rejects) + len(batch) == layer.n_read == 7
     by_code = {reject.code: reject for reject in layer.rejects}
-    assert set(by_code) == {"GEOMETRY_NULL", "GEOMETRY_EMPTY", "COORDINATE_NOT_FINITE", "GEOMETRY_TYPE", "GEOMETRY_INVALID"}
+    assert set(by_code) == {
+        "GEOMETRY_NULL",
+        "GEOMETRY_EMPTY",
+        "COORDINATE_NOT_FINITE",
+        "GEOMETRY_TYPE",
+        "GEOMETRY_INVALID",
+    }
     wkt = by_code["GEOMETRY_INVALID"].content["geometry"]
-    assert shapely.get_coordinates(shapely.from_wkt(wkt)).tolist() == shapely.get_coordinates(moved(bow_tie, (597000, 3109000))).tolist()
+    assert (
+        shapely.get_coordinates(shapely.from_wkt(wkt)).tolist()
+        == shapely.get_coordinates(moved(bow_tie, (597000, 3109000))).tolist()
+    )
     assert {reject.content["宗地编号"] for reject in layer.rejects} == set("bcdefg")
 
 
@@ -120,13 +129,22 @@ def test_one_line_in_two_touching_parts_is_joined_and_two_apart_are_rejected(tmp
     assert codes(layer.rejects) == ["GEOMETRY_MULTIPART"]
 
 
-def test_duplicates_are_rejected_by_content_and_by_id(tmp_path):
+def test_a_feature_that_is_there_twice_is_stored_once_though_it_has_no_id(tmp_path):
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in (0, 1, 0, 0)]
+    path = write(tmp_path / "buildings.gpkg", shapes, floors=[1, 2, 1, 3])
+    layer, [batch] = only(path)
+    assert batch.attributes.column("floors").to_pylist() == [1, 2, 3]
+    assert [(reject.code, reject.content["floors"]) for reject in layer.rejects] == [("DUPLICATE_FEATURE", 1)]
+
+
+def test_duplicates_are_rejected_by_id(tmp_path):
     shapes = [shapely.box(i, 0, i + 1, 1) for i in range(20)] + [shapely.box(0, 0, 1, 1), shapely.box(90, 0, 91, 1)]
     names = [f"B{i}" for i in range(20)] + ["B0", "B1"]
     path = write(tmp_path / "buildings.gpkg", shapes, JZBH=names)
     layer, [batch] = only(path)
     assert len(batch) == 20
-    assert sorted(codes(layer.rejects)) == ["DUPLICATE_FEATURE", "DUPLICATE_ID"]
+    assert codes(layer.rejects) == ["DUPLICATE_ID", "DUPLICATE_ID"]
+    assert [reject.content["JZBH"] for reject in layer.rejects] == ["B0", "B1"]
     assert layer.n_read == 22
 
 
@@ -186,7 +204,9 @@ def test_several_tables_give_several_layers_and_one_bad_one_does_not_stop_the_re
         pyogrio.write_dataframe(frame, path, layer=name, append=path.exists())
     reading, layers = consumed(path)
     assert [layer.layer_type for layer, _ in layers] == ["building"]
-    assert [(issue.code, issue.where, issue.severity) for issue in reading.issues] == [("CRS_MISSING", "parcels", "error")]
+    assert [(issue.code, issue.where, issue.severity) for issue in reading.issues] == [
+        ("CRS_MISSING", "parcels", "error")
+    ]
 
 
 def test_an_unknown_table_keeps_its_columns_and_names_the_way_out(tmp_path):
@@ -204,7 +224,11 @@ def test_an_unknown_table_keeps_its_columns_and_names_the_way_out(tmp_path):
 @pytest.mark.parametrize("cpg", ["GBK", None, "UTF-8"])
 def test_chinese_text_in_a_shapefile_is_read_whatever_its_cpg_says(tmp_path, cpg):
     path = tmp_path / "buildings.shp"
-    frame = gpd.GeoDataFrame({"用途": ["居住", "商业"], "JZBH": ["a", "b"]}, geometry=[moved(each, (597000, 3109000)) for each in (SQUARE, shapely.box(20, 0, 30, 9))], crs="EPSG:4549")
+    frame = gpd.GeoDataFrame(
+        {"用途": ["居住", "商业"], "JZBH": ["a", "b"]},
+        geometry=[moved(each, (597000, 3109000)) for each in (SQUARE, shapely.box(20, 0, 30, 9))],
+        crs="EPSG:4549",
+    )
     pyogrio.write_dataframe(frame, path, encoding="GBK")
     path.with_suffix(".cpg").unlink(missing_ok=True)
     if cpg:
@@ -217,7 +241,9 @@ def test_chinese_text_in_a_shapefile_is_read_whatever_its_cpg_says(tmp_path, cpg
 
 @pytest.mark.parametrize("suffix", [".shp", ".dbf"])
 def test_a_cut_shapefile_names_the_byte(tmp_path, suffix):
-    path = write(tmp_path / "buildings.shp", [shapely.box(i, 0, i + 1, 1) for i in range(50)], JZBH=[str(i) for i in range(50)])
+    path = write(
+        tmp_path / "buildings.shp", [shapely.box(i, 0, i + 1, 1) for i in range(50)], JZBH=[str(i) for i in range(50)]
+    )
     part = path.with_suffix(suffix)
     size = part.stat().st_size // 2
     with part.open("r+b") as file:
@@ -229,7 +255,11 @@ def test_a_cut_shapefile_names_the_byte(tmp_path, suffix):
 
 def test_geojson_without_a_crs_is_wgs_84_unless_told_otherwise(tmp_path):
     path = tmp_path / "poi.geojson"
-    feature = {"type": "Feature", "properties": {"name": "a"}, "geometry": {"type": "Point", "coordinates": [597000, 3109000]}}
+    feature = {
+        "type": "Feature",
+        "properties": {"name": "a"},
+        "geometry": {"type": "Point", "coordinates": [597000, 3109000]},
+    }
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     with pytest.raises(InvalidInput, match="outside the area"):
         vector.read(path, Hints())

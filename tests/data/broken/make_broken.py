@@ -149,7 +149,9 @@ def _city_models(folder: Path) -> None:
         (folder / f"{name}.city.json").write_text(json.dumps(model))
     cut(folder / "truncated.city.json", 0.8)
     text = json.dumps(_city_model())
-    (folder / "duplicate_key.city.json").write_text(text.replace('"CityObjects": {', '"CityObjects": {"b1": {"type": "Building"}, '))
+    (folder / "duplicate_key.city.json").write_text(
+        text.replace('"CityObjects": {', '"CityObjects": {"b1": {"type": "Building"}, ')
+    )
     header = json.dumps(_city_model(CityObjects={}, vertices=[]))
     (folder / "not_features.city.jsonl").write_text(header + '\n{"type": "Feature"}\n')
 
@@ -167,7 +169,12 @@ def _cloud(path: Path, n: int, *, crs: bool = True) -> None:
 
 
 def _clouds(folder: Path) -> None:
-    for name, n, crs in (("header_lies", 50, True), ("truncated", 50, True), ("no_crs", 50, False), ("no_points", 0, True)):
+    for name, n, crs in (
+        ("header_lies", 50, True),
+        ("truncated", 50, True),
+        ("no_crs", 50, False),
+        ("no_points", 0, True),
+    ):
         _cloud(folder / f"{name}.las", n, crs=crs)
     data = bytearray((folder / "header_lies.las").read_bytes())
     data[100:104] = (1_000_000).to_bytes(4, "little")
