@@ -116,7 +116,7 @@ async function build(config: ViewerConfig): Promise<void> {
   });
   imagery.use(newest(config.imagery)?.id);
   const panel = new Panel(config, layers3d, layers2d, imagery, texts, {
-    home: () => scenery.setView(viewer, scenery.homeView(config)),
+    home: () => scenery.setView(viewer, scenery.homeView(config, panel.coveredPx())),
     language: () => switchLanguage(),
     ground: (on, alpha) => scenery.setUnderground(viewer, on, alpha),
     light: (shadows, hour) => scenery.setSun(viewer, config.origin.lon, hour, shadows),
@@ -147,7 +147,7 @@ async function build(config: ViewerConfig): Promise<void> {
   );
   prepareCanvas(viewer, select);
   const hasCamera = parseView(location.hash) !== undefined;
-  keepHash(viewer, config);
+  keepHash(viewer, scenery.homeView(config, panel.coveredPx()));
   scenery.setSun(viewer, config.origin.lon, START.hour, false);
 
   const terrain = config.terrain
@@ -215,8 +215,8 @@ function prepareCanvas(viewer: CesiumWidget, select: (x: number, y: number) => v
   addKeyboard(viewer, select);
 }
 
-function keepHash(viewer: CesiumWidget, config: ViewerConfig): void {
-  scenery.setView(viewer, parseView(location.hash) ?? scenery.homeView(config));
+function keepHash(viewer: CesiumWidget, home: scenery.View): void {
+  scenery.setView(viewer, parseView(location.hash) ?? home);
   viewer.camera.moveEnd.addEventListener(() => history.replaceState(null, "", formatView(scenery.viewOf(viewer))));
   window.addEventListener("hashchange", () => {
     const view = parseView(location.hash);

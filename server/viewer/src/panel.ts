@@ -41,6 +41,13 @@ export class Panel {
     for (const refresh of this.refreshers) refresh();
   }
 
+  /** How much of the window the open panel covers at the left; a panel across the top covers nothing there. */
+  coveredPx(): number {
+    const { right, width } = this.element.getBoundingClientRect();
+    const isFolded = this.element.querySelector<HTMLElement>(".panel-content")?.hidden ?? true;
+    return isFolded || width > window.innerWidth / 2 ? 0 : right;
+  }
+
   private header(title: Bilingual, content: HTMLElement, actions: Actions): HTMLElement {
     const name = h("h1");
     const home = this.button("home", "home", actions.home);

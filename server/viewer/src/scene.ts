@@ -28,9 +28,18 @@ export function hasWebgl2(): boolean {
   return document.createElement("canvas").getContext("webgl2") !== null;
 }
 
+/** True where the processor draws instead of a graphics card: remote desktops, virtual machines. */
+function drawsInSoftware(): boolean {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const info = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = String(info ? gl?.getParameter(info.UNMASKED_RENDERER_WEBGL) : "");
+  return /swiftshader|llvmpipe|softpipe|basic render/i.test(name);
+}
+
 /** Make the widget. It draws only when something changed (`requestRender`), so that an idle page costs nothing. */
 export function makeScene(container: HTMLElement, credits: HTMLElement): CesiumWidget {
   CreditDisplay.cesiumCredit = new Credit("CesiumJS", true); // plain text instead of a logo that links to a shop
+  const isSlow = drawsInSoftware(); // then leave out what only looks nice: a frame takes less than half the time
   const viewer = new CesiumWidget(container, {
     baseLayer: false,
     skyBox: false,
@@ -39,12 +48,17 @@ export function makeScene(container: HTMLElement, credits: HTMLElement): CesiumW
     maximumRenderTimeChange: Number.POSITIVE_INFINITY,
     showRenderLoopErrors: false,
     creditContainer: credits,
-    msaaSamples: 4,
+    msaaSamples: isSlow ? 1 : 4,
   });
   const { scene } = viewer;
+  if (isSlow) {
+    scene.fog.enabled = false;
+    scene.globe.showGroundAtmosphere = false;
+    if (scene.skyAtmosphere) scene.skyAtmosphere.show = false;
+  }
   scene.moon = undefined as never; // its texture is not shipped
   scene.backgroundColor = Color.fromCssColorString("#0b1118");
-  scene.globe.baseColor = Color.fromCssColorString("#3a4754");
+  scene.globe.baseColor = Color.fromCssColorString("#2f3b47");
   scene.globe.undergroundColor = Color.fromCssColorString("#4d5964");
   scene.globe.depthTestAgainstTerrain = true;
   scene.globe.translucency.frontFaceAlphaByDistance = undefined as never;
@@ -112,16 +126,19 @@ export function setView(viewer: CesiumWidget, view: View): void {
   viewer.scene.requestRender();
 }
 
-/** The whole extent from the south, looking down at 40 degrees. */
-export function homeView({ extent, origin }: ViewerConfig): View {
+/** The whole extent from the south, looking down at 40 degrees; `coveredPx` of the canvas lie under a panel at the left. */
+export function homeView({ extent, origin }: ViewerConfig, coveredPx: number): View {
   const [west, south, east, north] = extent;
   const box = Rectangle.fromDegrees(west, south, east, north);
   const metres = Math.max(box.height, box.width * Math.cos(CesiumMath.toRadians((south + north) / 2))) * 6_371_000;
   const range = Math.max(metres * 1.15, 300);
   const pitch = 40;
   const back = (range * Math.cos(CesiumMath.toRadians(pitch))) / 111_000;
+  const visible = Math.max(1 - coveredPx / window.innerWidth, 0.3);
+  // The field of view is 60 degrees across: `range` metres away the canvas is `2 range tan 30°` wide.
+  const aside = ((1 - visible) / 2) * 2 * range * Math.tan(CesiumMath.PI / 6);
   return {
-    lon: (west + east) / 2,
+    lon: (west + east) / 2 - aside / (111_320 * Math.cos(CesiumMath.toRadians((south + north) / 2))),
     lat: Math.max((south + north) / 2 - back, -89.9),
     height: (origin.height_m || 0) + range * Math.sin(CesiumMath.toRadians(pitch)),
     heading: 0,
