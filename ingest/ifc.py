@@ -33,6 +33,7 @@ def read(path: Path, hints: Hints) -> Reading:
     unpacked, issues = ifc_text.to_escapes(unpacked, path.name, hints.encoding)
     facts, log = _survey(unpacked.path, path.name)
     _check_whole(unpacked.path, path.name, facts, log)
+    issues += ifc_file.dangling(unpacked.path, path.name, log)
     placement = ifc_georef.place(facts, hints)
     model = Model(path, unpacked, facts, placement, hints)
     issues += [

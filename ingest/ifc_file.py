@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layers.errors import InvalidInput
+from layers.issue import Issue
 
 READ_SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
 MAX_UNPACKED = 8 << 30
@@ -24,6 +25,7 @@ _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
 _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
 _OFFSET = re.compile(r"at offset (\d+)")
 _COMMENTED_SIZE = 256 << 20
+_N_TOLD = 20
 
 
 class Scratch:
@@ -117,6 +119,21 @@ def first_error_line(path: Path, log: str) -> tuple[int, str] | None:
             words = line.split("] ", 2)[-1]
             return line_of(path, int(match[1])), words.split(" at offset")[0]
     return None
+
+
+def dangling(path: Path, name: str, log: str) -> list[Issue]:
+    """References to instances that do not exist, with their lines; at most 20 are told one by one."""
+    lines = [line for line in log.splitlines() if line.startswith("[error]") and "Instance reference" in line]
+    found = []
+    for line in lines[:_N_TOLD]:
+        match = _OFFSET.search(line)
+        where = f"line {line_of(path, int(match[1]))}" if match else name
+        words = line.split("] ", 2)[-1].split(" at offset")[0]
+        found.append(Issue("IFC_DANGLING_REFERENCE", where, f"{words}.", "Correct the line or export again.", "error"))
+    if len(lines) > _N_TOLD:
+        message = f"{len(lines) - _N_TOLD} more references lead nowhere."
+        found.append(Issue("IFC_DANGLING_REFERENCE", name, message, "Export the file again.", "error"))
+    return found
 
 
 def line_of(path: Path, offset: int) -> int:

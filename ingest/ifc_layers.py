@@ -21,6 +21,7 @@ from layers.mesh import Mesh
 from layers.source import FeatureBatch, Hints, VectorLayer
 
 _LEVEL_OF_SPACES = 5
+_MAX_WORKERS = 2
 _ASSEMBLY_NOTES = (
     (
         "own",
@@ -115,6 +116,10 @@ class Model:
                 kept.append(row)
         return kept
 
+    def _is_large(self, n_chunks: int) -> bool:
+        """A second process takes a third of a second to start and to parse a small file; below this it does not pay."""
+        return n_chunks >= 4 or (n_chunks > 1 and self.unpacked.path.stat().st_size > 1_000_000)
+
     def _element_batches(self) -> Iterator[FeatureBatch]:
         layer, tally, made = self.elements, Tally(), Counter[str]()
         _restart(layer)
@@ -122,7 +127,7 @@ class Model:
         held: list[Chunk] = []
         elements = self._chunks(self._element_products, 0)
         chunks = elements + self._chunks(self._assembly_products, len(elements))
-        n_workers = min(2, os.cpu_count() or 1, len(elements) or 1)
+        n_workers = min(_MAX_WORKERS, os.cpu_count() or 1) if self._is_large(len(elements)) else 1
         for chunk in Pool(self.unpacked.path, n_workers, tally).run(iter(chunks)):
             if chunk.number >= len(elements):
                 held.append(chunk)

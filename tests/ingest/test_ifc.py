@@ -312,6 +312,17 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path, index):
     assert refused.value.hint
 
 
+def test_a_reference_to_nothing_is_told_with_its_line(tmp_path):
+    text = box_model(names=("a", "b")).replace("'b',$,$,#30,#56,$,$)", "'b',$,$,#30,#5656,$,$)")
+    reading, layers = load(saved(tmp_path, text))
+    [issue] = reading.issues
+    line = text.count("\n", 0, text.index("#5656")) + 1
+    assert (issue.code, issue.where, issue.severity) == ("IFC_DANGLING_REFERENCE", f"line {line}", "error")
+    assert "#5656" in issue.message
+    assert [row["name"] for row in layers["bim_element"][1].values()] == ["a"]
+    assert [row["name"] for row in layers["bim_assembly"][1].values()] == ["b"]  # its attributes are not lost
+
+
 def test_comments_are_not_missing_instances(tmp_path):
     text = box_model().replace("#30=", "/* was:\n#30=IFCLOCALPLACEMENT($,$);\n#999=IFCXX(); */\n#30=")
     assert len(load(saved(tmp_path, text))[1]["bim_element"][1]) == 1
