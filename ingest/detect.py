@@ -106,8 +106,8 @@ def _scores(
     """Types that the name (or, failing that, the columns) speaks for, best first."""
     fitting = [each for each in catalogue.load().values() if each.is_vector and _fits(each, geometry_type)]
     for words in (tables, files):
-        named = [(max(_name_score(each, word) for word in words), each) for each in fitting]
-        named = [(score, _n_own(each, columns, cut=cut), each) for score, each in named if score > 0]
+        spoken = [(max(_name_score(each, word) for word in words), each) for each in fitting]
+        named = [(score, _n_own(each, columns, cut=cut), each) for score, each in spoken if score > 0]
         if words != tables:  # the name of a file says little about one of its several tables: columns must agree
             named = [row for row in named if row[1] >= MIN_COLUMNS_WITH_FILE]
         if named:

@@ -37,12 +37,21 @@ LINKS = {"PIPES": "pipe", "PUMPS": "pump", "VALVES": "valve"}
 SECTIONS = frozenset(
     {
         "TITLE", "JUNCTIONS", "RESERVOIRS", "TANKS", "PIPES", "PUMPS", "VALVES", "TAGS", "DEMANDS", "STATUS",
-        "PATTERNS", "CURVES", "CONTROLS", "RULES", "ENERGY", "EMITTERS", "QUALITY", "SOURCES", "REACTIONS", "MIXING", "TIMES",
-        "REPORT", "OPTIONS", "COORDINATES", "VERTICES", "LABELS", "BACKDROP", "END", "LEAKAGE", "ROUGHNESS",
+        "PATTERNS", "CURVES", "CONTROLS", "RULES", "ENERGY", "EMITTERS", "QUALITY", "SOURCES", "REACTIONS", "MIXING",
+        "TIMES", "REPORT", "OPTIONS", "COORDINATES", "VERTICES", "LABELS", "BACKDROP", "END", "LEAKAGE", "ROUGHNESS",
     }
 )  # fmt: skip
 SWMM_SECTIONS = frozenset(
-    ["SUBCATCHMENTS", "CONDUITS", "OUTFALLS", "RAINGAGES", "XSECTIONS", "EVAPORATION", "SUBAREAS", "INFILTRATION"]
+    [
+        "SUBCATCHMENTS",
+        "CONDUITS",
+        "OUTFALLS",
+        "RAINGAGES",
+        "XSECTIONS",
+        "EVAPORATION",
+        "SUBAREAS",
+        "INFILTRATION",
+    ]
 )
 
 _NODE_FIELDS = {"node_id": pa.string(), "kind": pa.string(), "elev_m": pa.float64()}

@@ -9,7 +9,7 @@ TOWN = ROOT / "sample_data" / "town"
 
 
 def realdata_folder():
-    """Real files with measured facts in MANIFEST.csv: named by CITYTWIN_REALDATA, else shared/realdata beside the checkout."""
+    """Real files with facts in MANIFEST.csv: CITYTWIN_REALDATA, else shared/realdata beside the checkout."""
     named = os.environ.get("CITYTWIN_REALDATA")
     return Path(named) if named else ROOT.parent / "shared" / "realdata"
 

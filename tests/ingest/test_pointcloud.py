@@ -17,8 +17,8 @@ from layers.source import Hints
 from tests.ingest.conftest import manifest
 
 
-def cloud(path, n=5000, format_id=3, crs=True, seed=0, scales=(0.01, 0.01, 0.01)):
-    rng = np.random.default_rng(seed)
+def cloud(path, n=5000, *, format_id=3, crs=True, scales=(0.01, 0.01, 0.01)):
+    rng = np.random.default_rng(0)
     header = laspy.LasHeader(point_format=format_id, version="1.4" if format_id >= 6 else "1.2")
     header.scales, header.offsets = np.array(scales), np.array([597000.0, 3109000.0, 0.0])
     if crs:

@@ -61,7 +61,7 @@ def test_a_given_crs_is_written_into_the_cog(tmp_path):
     )
     with pytest.raises(CrsMissing, match=r"(?s)\[\[source\]\].*dem\.asc"):
         raster.read(path, Hints())
-    reading, layer, target = made(path, tmp_path, Hints(crs="EPSG:4549"))
+    reading, _, target = made(path, tmp_path, Hints(crs="EPSG:4549"))
     assert reading.certificate.method == "given-crs"
     with rasterio.open(target) as cog:
         assert cog.crs.to_epsg() == 4549

@@ -1,8 +1,10 @@
 """What a folder holds, and what city.toml says about it."""
 
+import importlib
+
 import pytest
 
-from ingest import city_toml, reader_for, scan, suffix_of
+from ingest import READERS, city_toml, reader_for, scan, suffix_of
 from layers.errors import InvalidInput
 
 
@@ -87,6 +89,12 @@ def test_json_is_told_by_its_content(tmp_path, text, module):
     assert reader_for(tmp_path / "a.json").__name__ == module
 
 
+@pytest.mark.parametrize("module", ["vector", "table", "raster", "pointcloud", "cityjson", "epanet"])
+def test_every_reader_is_registered_with_its_suffixes(module):
+    reader = importlib.import_module(f"ingest.{module}")
+    assert {suffix for suffix, name in READERS.items() if name == module} == set(reader.SUFFIXES)
+
+
 def toml(folder, text):
     (folder / "city.toml").write_text(text, "utf8")
     return city_toml.load(folder)
@@ -101,9 +109,11 @@ def test_a_folder_without_city_toml_says_nothing(tmp_path):
 def test_every_word_of_city_toml_reaches_the_reader(tmp_path):
     said = toml(
         tmp_path,
-        'name = "a"\ntitle = {zh = "甲", en = "A"}\ncrs = "EPSG:4549"\nvertical_crs = "EPSG:5737"\norigin = [121.0, 28.1]\nheight_model = {constant_m = 10.0}\n'
+        'name = "a"\ntitle = {zh = "甲", en = "A"}\ncrs = "EPSG:4549"\nvertical_crs = "EPSG:5737"\n'
+        "origin = [121.0, 28.1]\nheight_model = {constant_m = 10.0}\n"
         '[[source]]\npath = "pipes/**"\ncrs = "EPSG:4490"\nunits = {dn_mm = "m"}\n'
-        '[[source]]\npath = "pipes/gas.shp"\nlayer = "pipe_gas"\nunits = {od_mm = "m"}\nid_column = "BH"\nencoding = "gbk"\nepoch = "2026-01-01"\nvalues = {z_ref = "crown"}\n'
+        '[[source]]\npath = "pipes/gas.shp"\nlayer = "pipe_gas"\nunits = {od_mm = "m"}\nid_column = "BH"\n'
+        'encoding = "gbk"\nepoch = "2026-01-01"\nvalues = {z_ref = "crown"}\n'
         '[[source]]\npath = "*.inp"\nskip = true\n',
     )
     assert (said.name, said.crs, said.origin, said.height_model, said.title["zh"]) == (

@@ -85,7 +85,8 @@ def test_rows_without_coordinates_or_too_wide_are_rejected_with_their_line(tmp_p
 
 
 def test_observations_become_rows_without_geometry_and_repeats_are_rejected(tmp_path):
-    text = "device_id,time,quantity,value,unit\nS1,2026-06-01T00:00:00+08:00,level,1.5,m\nS1,2026-06-01T00:00:00+08:00,level,1.5,m\nS1,2026-06-01 01:00:00,level,1.6,m\n"
+    row = "S1,2026-06-01T00:00:00+08:00,level,1.5,m\n"
+    text = f"device_id,time,quantity,value,unit\n{row}{row}S1,2026-06-01 01:00:00,level,1.6,m\n"
     layer, [batch] = only(write(tmp_path / "sensor_obs.csv", text))
     assert (layer.layer_type, layer.geometry_type, layer.crs) == ("sensor_obs", "none", None)
     assert batch.attributes.column("time").to_pylist() == [datetime(2026, 5, 31, 16, tzinfo=UTC), None]
@@ -120,7 +121,7 @@ def test_files_that_are_no_table(tmp_path, text, code):
 def test_many_rows_come_in_batches_and_all_of_them(tmp_path):
     rows = [f"S{i % 7},2026-06-01T00:00:{i % 60:02d}Z,level,{i},m" for i in range(25_000)]
     path = write(tmp_path / "sensor_obs.csv", "device_id,time,quantity,value,unit\n" + "\n".join(rows))
-    layer, batches = only(path)
+    _layer, batches = only(path)
     assert [len(batch) for batch in batches] == [10_000, 10_000, 5_000]
     assert sum(sum(batch.attributes.column("value").to_pylist()) for batch in batches) == sum(range(25_000))
     ids = [each for batch in batches for each in batch.ids]

@@ -1,4 +1,4 @@
-"""The whole sample town through the readers: layer types as the makers meant them, counts as other tools counted them."""
+"""The sample town through the readers: layer types as its makers meant them, counts as other tools counted them."""
 
 import json
 
@@ -13,7 +13,7 @@ from layers.source import Hints, VectorLayer
 def readings(town):
     toml = city_toml.load(town)
     assert toml.unmatched() == []
-    files = [each for each in scan.sources(town) if not toml.skipped(each.path) and each.path.suffix not in {".ifc"}]
+    files = [each for each in scan.sources(town) if not toml.skipped(each.path) and each.path.suffix != ".ifc"]
     files = [each for each in files if each.name != "bim/bim_truths.json"]  # truths for tests, not data
     return {each.name: reader_for(each.path).read(each.path, toml.hints_for(each.path)) for each in files}
 

@@ -233,7 +233,7 @@ def test_chinese_text_in_a_shapefile_is_read_whatever_its_cpg_says(tmp_path, cpg
     path.with_suffix(".cpg").unlink(missing_ok=True)
     if cpg:
         path.with_suffix(".cpg").write_text(cpg)
-    reading, [(layer, [batch])] = consumed(path)
+    reading, [(_, [batch])] = consumed(path)
     assert batch.attributes.column("use").to_pylist() == ["居住", "商业"]
     expected = {"GBK": [], None: ["ENCODING_DETECTED"], "UTF-8": ["ENCODING_WRONG", "ENCODING_DETECTED"]}[cpg]
     assert codes(reading.issues) == expected
@@ -269,7 +269,7 @@ def test_geojson_without_a_crs_is_wgs_84_unless_told_otherwise(tmp_path):
 def test_curves_become_chords(realdata):
     layer, [batch] = only(realdata / "vector" / "curve.gpkg")
     assert layer.n_read == len(batch) == 1
-    meta, _, wkb, _ = pyogrio.raw.read(realdata / "vector" / "curve.gpkg")
+    _, _, wkb, _ = pyogrio.raw.read(realdata / "vector" / "curve.gpkg")
     assert shapely.get_num_coordinates(batch.geometry)[0] == shapely.get_num_coordinates(shapely.from_wkb(wkb[0]))
 
 
@@ -277,7 +277,7 @@ NOWHERE = "+proj=tmerc +lat_0=0 +lon_0=0 +k=1 +x_0=0 +y_0=0 +ellps=GRS80 +units=
 
 FACTS = {
     name: row for name, row in manifest().items()
-    if name.startswith("vector/") and name.endswith((".gpkg", ".shp", ".geojson", ".fgb", ".json")) and "n:" in row["expected"]
+    if re.fullmatch(r"vector/.*\.(gpkg|shp|geojson|fgb|json)", name) and "n:" in row["expected"]
 }  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def test_real_files_have_the_measured_counts_and_bounds(realdata, name):
         return
     # these files name no CRS and are made up near 0, 0: a CRS without area of use stands in
     hints = Hints(root=realdata, crs=NOWHERE if "crs:None" in facts else None)
-    reading, layers = consumed(realdata / name, hints)
+    _, layers = consumed(realdata / name, hints)
     counts = [int(n) for n in re.findall(r" n:(\d+)", facts)]
     assert [layer.n_read for layer, _ in layers] == counts
     for layer, batches in layers:

@@ -1,4 +1,4 @@
-"""Writes the small broken files of this folder, each wrong in one way, and `expected.json` with what must be said of it.
+"""Writes small broken files, each wrong in one way, and `expected.json` with what must be said of each.
 
 Run `python tests/data/broken/make_broken.py FOLDER`. The tests write them to a temporary folder; nothing here is kept
 in the repository but this script. All content is invented.
