@@ -174,9 +174,9 @@ def test_opening_what_is_no_store(tmp_path, store):
         store.layers(EVERYTHING)
 
 
-def test_a_store_that_may_not_be_written_can_still_be_read(filled, tmp_path):
+def test_a_closed_store_is_one_file_that_can_be_copied(filled, tmp_path):
     filled.close()
-    folder = tmp_path / "frozen"
+    folder = tmp_path / "elsewhere"
     folder.mkdir()
     copy = folder / "city.gpkg"
     copy.write_bytes((tmp_path / "city.gpkg").read_bytes())
