@@ -11,6 +11,7 @@ height_model = "egm96"
 [[source]]
 path = "pipes/*.shp"         # below the folder; `**/` is any folder; without `/` a name in any folder.
                              # Every table that matches a file counts; what a later one says goes before
+table = "zones"              # only this table of files with several; without it, every table
 layer = "pipe_water"
 crs = "EPSG:4549"
 encoding = "gb18030"
@@ -26,7 +27,7 @@ skip = false
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,28 @@ _TOP: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 _SOURCE: dict[str, tuple[type, ...]] = {
     "path": (str,), "layer": (str,), "crs": (str,), "vertical_crs": (str,), "encoding": (str,), "columns": (dict,),
-    "units": (dict,), "values": (dict,), "id_column": (str,), "epoch": (str,), "skip": (bool,),
+    "units": (dict,), "values": (dict,), "table": (str,), "id_column": (str,), "epoch": (str,), "skip": (bool,),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileHints(Hints):
+    """Hints of a file, and what is said about single tables of it (GeoPackage holds several).
+
+    Attributes
+    ----------
+    tables : table -> fields of Hints that hold for it, the file's own included
+    """
+
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def for_table(self, table: str) -> Hints:
+        """The hints of one table; the file's own where nothing more is said."""
+        return replace(self, tables={}, **self.tables.get(table, {}))
+
+
+def _without_keys(said: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key not in {"path", "table", "skip"}}
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,8 @@ class CityToml:
     def hints_for(self, path: Path) -> Hints:
         """What is said about one file: all blocks whose pattern matches, later ones before earlier ones."""
         said = self._said(path)
-        return Hints(
+        tables = {row["table"] for row in self.sources if "table" in row and self._matches(row["path"], path)}
+        return FileHints(
             root=self.folder,
             layer=said.get("layer"),
             crs=said.get("crs"),
@@ -84,6 +106,7 @@ class CityToml:
             id_column=said.get("id_column"),
             epoch=said.get("epoch"),
             city_crs=self.crs,
+            tables={table: _without_keys(self._said(path, table)) for table in sorted(tables)},
         )
 
     def skipped(self, path: Path) -> bool:
@@ -104,10 +127,10 @@ class CityToml:
             if not any(self._matches(row["path"], path) for path in paths)
         ]
 
-    def _said(self, path: Path) -> dict[str, Any]:
+    def _said(self, path: Path, table: str | None = None) -> dict[str, Any]:
         said: dict[str, Any] = {}
         for row in self.sources:
-            if self._matches(row["path"], path):
+            if self._matches(row["path"], path) and row.get("table") in {None, table}:
                 for key, value in row.items():
                     said[key] = {**said.get(key, {}), **value} if isinstance(value, dict) else value
         return said
@@ -171,6 +194,8 @@ def _check(table: dict[str, Any], allowed: dict[str, tuple[type, ...]], where: s
 
 
 def _check_source(row: dict[str, Any], where: str) -> None:
+    if row.get("skip") and "table" in row:
+        raise _wrong("skip", where, "is for whole files", "Remove table, or skip.")
     if "path" not in row:
         raise _wrong("path", where, "is missing", "Every [[source]] names the files it speaks of.")
     for table in ("columns", "units"):

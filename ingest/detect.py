@@ -57,7 +57,14 @@ class Detection:
 
 
 def detect(
-    file_name: str, table_name: str, schema: pa.Schema, geometry_type: str, hints: Hints, *, cut: bool = False
+    file_name: str,
+    table_name: str,
+    schema: pa.Schema,
+    geometry_type: str,
+    hints: Hints,
+    *,
+    cut: bool = False,
+    is_only: bool = True,
 ) -> Detection:
     """The type of one table.
 
@@ -68,6 +75,7 @@ def detect(
     schema : attribute columns
     geometry_type : simple-features name, `Unknown` for mixed ones, `none` without geometry
     cut : names were cut at 10 bytes
+    is_only : the file has no other table
     """
     if hints.layer is not None:
         return _hinted(hints.layer, geometry_type, table_name)
@@ -78,7 +86,8 @@ def detect(
     candidates = [layer_type.id for score, layer_type in scores[:4] if score > 0] or _near(
         schema.names, geometry_type, cut=cut
     )
-    return _own(file_name, table_name, schema, geometry_type, candidates)
+    told = {"path": file_name} if is_only else {"path": file_name, "table": table_name}
+    return _own(told, table_name, schema, geometry_type, candidates)
 
 
 def _hinted(layer_id: str, geometry_type: str, table_name: str) -> Detection:
@@ -171,7 +180,9 @@ def slug(name: str) -> str:
     return f"own_{made[:36]}" if made in catalogue.load() else made
 
 
-def _own(file_name: str, table_name: str, schema: pa.Schema, geometry_type: str, candidates: list[str]) -> Detection:
+def _own(
+    told: dict[str, str], table_name: str, schema: pa.Schema, geometry_type: str, candidates: list[str]
+) -> Detection:
     layer_id = slug(table_name)
     empty = catalogue.from_fields(layer_id, table_name, _stored_geometry(geometry_type), {})
     common = names.match(empty, schema.names, {}, cut=False)
@@ -191,7 +202,7 @@ def _own(file_name: str, table_name: str, schema: pa.Schema, geometry_type: str,
         layer_id, table_name, empty.geometry, {name: _plain(type_) for name, type_ in fields.items()}
     )
     maybe = f" It could be {', '.join(candidates)}." if candidates else ""
-    lines = toml_lines(file_name, layer=candidates[0] if candidates else "building")
+    lines = toml_lines(**told, layer=candidates[0] if candidates else "building")
     sentence = f"{table_name!r} is no layer of the catalogue by name or columns; it is kept as {layer_id!r}.{maybe}"
     issue = Issue(
         "LAYER_TYPE_UNKNOWN", table_name, sentence,

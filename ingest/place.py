@@ -23,9 +23,9 @@ def missing(name: str, what: str = "") -> CrsMissing:
     return CrsMissing(problem, hint, code="CRS_MISSING")
 
 
-def toml_lines(name: str, **keys: str) -> str:
+def toml_lines(path: str, **keys: str) -> str:
     """The `[[source]]` table to add to city.toml, ready to copy."""
-    rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in {"path": name, **keys}.items()]
+    rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in {"path": path, **keys}.items()]
     return "\n".join(["[[source]]", *rows])
 
 

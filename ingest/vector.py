@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ingest import detect, ids, place, shapefile
 from ingest import geometry as shapes
+from ingest.city_toml import FileHints
 from ingest.mapping import Mapper
 from ingest.stream import BATCH_ROWS, Chunk, FeatureStream
 from layers.certificate import Certificate
@@ -77,7 +78,7 @@ def read(path: Path, hints: Hints) -> Reading:
     refusals: list[InvalidInput] = []
     for table in described:
         try:
-            layers.append(_layer(table, hints))
+            layers.append(_layer(table, hints.for_table(table.name) if isinstance(hints, FileHints) else hints))
         except InvalidInput as error:
             refusals.append(error)
             issues.append(Issue(error.code, table.name, error.problem, error.hint, "error"))
@@ -136,7 +137,9 @@ def _layer(table: _Table, hints: Hints) -> VectorLayer:
         default = table.info["driver"] == "GeoJSON" and not states_crs(table.path)
         certificate, issues = place.certificate(table.info["crs"], hints, name, bounds, overridable=default)
     geometry_type = _resolved_type(table)
-    found = detect.detect(name, table.name, table.schema, geometry_type, hints, cut=_cuts_names(table))
+    found = detect.detect(
+        name, table.name, table.schema, geometry_type, hints, cut=_cuts_names(table), is_only=table.only
+    )
     told = replace(hints, columns={**found.columns, **hints.columns})
     mapper = Mapper(found.layer_type, table.schema.names, told, name, cut_names=_cuts_names(table))
     candidates = ids.candidates(found.layer_type, table.schema.names, mapper.matched, hints)

@@ -9,7 +9,7 @@ import pyogrio
 import pytest
 import shapely
 
-from ingest import vector
+from ingest import city_toml, vector
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest
@@ -207,6 +207,20 @@ def test_several_tables_give_several_layers_and_one_bad_one_does_not_stop_the_re
     assert [(issue.code, issue.where, issue.severity) for issue in reading.issues] == [
         ("CRS_MISSING", "parcels", "error")
     ]
+
+
+def test_one_table_of_several_is_named_in_city_toml(tmp_path):
+    path = tmp_path / "a.gpkg"
+    for name in ("buildings", "zzz"):
+        frame = gpd.GeoDataFrame({"code": ["a"]}, geometry=[moved(SQUARE, (597000, 3109000))], crs="EPSG:4549")
+        pyogrio.write_dataframe(frame, path, layer=name, append=path.exists())
+    reading = vector.read(path, city_toml.load(tmp_path).hints_for(path))
+    [issue] = [each for layer in reading.layers for each in layer.issues if each.code == "LAYER_TYPE_UNKNOWN"]
+    assert 'table = "zzz"' in issue.hint
+    printed = issue.hint.partition("\n")[2]
+    (tmp_path / "city.toml").write_text(re.sub(r'layer = ".*"', 'layer = "parcel"', printed))
+    reading = vector.read(path, city_toml.load(tmp_path).hints_for(path))
+    assert [layer.layer_type for layer in reading.layers] == ["building", "parcel"]
 
 
 def test_an_unknown_table_keeps_its_columns_and_names_the_way_out(tmp_path):
