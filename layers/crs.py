@@ -6,6 +6,7 @@ north-first. See EPSG registry and OGC 18-058r1 (Features part 2) for the URIs.
 """
 
 import re
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,9 @@ Bounds = tuple[float, float, float, float]
 CRS84 = "OGC:CRS84"
 CRS84_URI = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CGCS2000 = "EPSG:4490"
+WGS84 = "EPSG:4326"
+"""What 3D Tiles, terrain and viewers are in. From CGCS2000 the step is zero (PROJ: no shift known, decimetres at most);
+from an older datum it is a real one, which a step to CGCS2000 would often lack."""
 CGCS2000_GEOD = Geod(a=6378137.0, rf=298.257222101)
 """Ellipsoid of CGCS2000; survey areas are taken on it."""
 
@@ -186,13 +190,24 @@ def _step(box: Bounds, points_per_edge: int) -> float:
 
 def accuracy_m(source: str, target: str) -> float | None:
     """What PROJ states as the accuracy of the best transformation, in metres; None where it states none."""
-    stated = transformer(source, target).accuracy
+    stated = _best(horizontal(source), horizontal(target)).accuracy
     return float(stated) if stated is not None and stated >= 0 else None
 
 
 def description(source: str, target: str) -> str:
     """PROJ's words for the transformation used, for the placement certificate."""
-    return str(transformer(source, target).description)
+    return str(_best(horizontal(source), horizontal(target)).description)
+
+
+@lru_cache(maxsize=256)
+def _best(source: str, target: str) -> Transformer:
+    """The first candidate; where there are several, a plain transformer only decides (and tells) point by point."""
+    from pyproj.transformer import TransformerGroup
+
+    with warnings.catch_warnings():  # that grids are missing shows in the accuracy
+        warnings.simplefilter("ignore", UserWarning)
+        group = TransformerGroup(parse(source), parse(target), always_xy=True)
+    return group.transformers[0] if group.transformers else transformer(source, target)
 
 
 def area_of_use(text: str) -> Bounds | None:

@@ -77,7 +77,7 @@ class CityFrame:
 
     def ellipsoidal(self, enh: FloatArray) -> FloatArray:
         """(n, 3) east, north, normal height in the city's CRS -> (n, 3) longitude, latitude, ellipsoidal height."""
-        lon, lat = crs.transform(self.city_crs, crs.CGCS2000, enh[:, 0], enh[:, 1])
+        lon, lat = crs.transform(self.city_crs, crs.WGS84, enh[:, 0], enh[:, 1])
         return np.stack([lon, lat, enh[:, 2] + self.height_model.undulation_m(lon, lat)], axis=1)
 
     def to_enu(self, enh: FloatArray) -> FloatArray:

@@ -74,9 +74,9 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
         title=dict(toml.title),
     )
     crs.metres_per_unit(config.crs)  # a city in degrees is refused here
-    if "ballpark" in crs.description(config.crs, crs.CGCS2000).lower() and not is_modern(config.crs):
+    if "ballpark" in crs.description(config.crs, crs.WGS84).lower() and not is_modern(config.crs):
         message = (
-            f"No datum shift leads from {crs.parse(config.crs).name} to CGCS2000: maps are right, but 3D tiles and "
+            f"No datum shift leads from {crs.parse(config.crs).name} to WGS 84: maps are right, but 3D tiles and "
             "terrain may lie some hundred metres beside them."
         )
         hint = "Choose a CRS on CGCS2000 or WGS 84 for the city."
@@ -163,7 +163,7 @@ def _look(reading: Reading, survey: _Survey) -> None:
         bounds = layer.bounds if isinstance(layer, AssetLayer) else _first_bounds(layer)
         if bounds is not None and np.isfinite(bounds).all():
             x, y = np.array([(bounds[0] + bounds[2]) / 2]), np.array([(bounds[1] + bounds[3]) / 2])
-            lon, lat = crs.transform(flat, crs.CGCS2000, x, y)
+            lon, lat = crs.transform(flat, crs.WGS84, x, y)
             if np.isfinite([lon[0], lat[0]]).all():
                 survey.lonlat.append((float(lon[0]), float(lat[0])))
     survey.crs.update(named)

@@ -62,12 +62,12 @@ class Terrain:
 
     def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
         """Like `height`, for points in degrees (EPSG:4490, east first)."""
-        return self._height(crs.CGCS2000, np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
+        return self._height(crs.WGS84, np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
 
     @cached_property
     def lonlat_bounds(self) -> crs.Bounds | None:
         """West, south, east, north in degrees around all rasters; None when there is none."""
-        boxes = [crs.transform_bounds(grid.crs, crs.CGCS2000, grid.bounds) for grid in self._grids]
+        boxes = [crs.transform_bounds(grid.crs, crs.WGS84, grid.bounds) for grid in self._grids]
         if not boxes:
             return None
         west, south, east, north = zip(*boxes, strict=True)

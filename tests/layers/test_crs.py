@@ -112,3 +112,14 @@ def test_a_hole_is_taken_off_the_area_whichever_way_it_turns():
     for ring in (hole.exterior.coords, list(hole.exterior.coords)[::-1]):
         holed = shapely.Polygon(outer.exterior.coords, [ring])
         assert crs.ellipsoidal_area_m2(holed) == pytest.approx(whole - gap, abs=1e-3)
+
+
+def test_an_old_datum_reaches_wgs84_by_a_real_shift_that_is_named():
+    """Amersfoort: the RD origin 155000, 463000 is published as 52.15517440 N, 5.38720621 E on Bessel, and lies at
+    52.155172 N, 5.387204 E in ETRS89 (RDNAPTRANS), 100 m away from the same numbers on Bessel."""
+    lon, lat = crs.transform("EPSG:28992", crs.WGS84, np.array([85_000.0]), np.array([446_700.0]))
+    bessel_lon, bessel_lat = crs.transform("EPSG:28992", "EPSG:4289", np.array([85_000.0]), np.array([446_700.0]))
+    shift = crs.CGCS2000_GEOD.inv(lon[0], lat[0], bessel_lon[0], bessel_lat[0])[2]
+    assert 90 < shift < 130
+    assert "allpark" not in crs.description("EPSG:28992", crs.WGS84)
+    assert crs.accuracy_m("EPSG:28992", crs.WGS84) == pytest.approx(1.0, abs=1.0)

@@ -52,7 +52,7 @@ class Placement:
         west, south, east, north = area
         wider = (west - BEYOND_AREA_DEG, max(south - 1, -89.0), east + BEYOND_AREA_DEG, min(north + 1, 89.0))
         try:
-            return crs.transform_bounds(crs.CGCS2000, self.frame.city_crs, wider)
+            return crs.transform_bounds(crs.WGS84, self.frame.city_crs, wider)
         except InvalidInput:  # a projection that cannot show its own area: only finiteness is checked then
             return None
 
@@ -65,7 +65,7 @@ class Placement:
         out[:, 0], out[:, 1] = crs.transform(self.source_crs, self.frame.city_crs, x, y)
         if out.shape[1] == 3 and not self.vertical.is_identity:
             known = np.isfinite(out[:, :2]).all(axis=1)
-            lon, lat = crs.transform(self.source_crs, crs.CGCS2000, x[known], y[known])
+            lon, lat = crs.transform(self.source_crs, crs.WGS84, x[known], y[known])
             out[known, 2] = self.vertical.normal_m(lon, lat, out[known, 2])
         return out
 
