@@ -10,7 +10,9 @@ from urllib.parse import urljoin
 
 import httpx
 import numpy as np
+import pyogrio
 import pytest
+from pyproj import Transformer
 
 pytestmark = pytest.mark.client
 
@@ -35,40 +37,48 @@ def contents(http, url):
                 yield address
 
 
-def property_table(glb):
-    """Class name, columns `id` and `layer`, and the feature ids that vertices really use."""
-    magic, version, length = struct.unpack_from("<4sII", glb)
-    assert (magic, version, length) == (b"glTF", 2, len(glb))
-    size, kind = struct.unpack_from("<I4s", glb, 12)
-    assert kind == b"JSON"
-    gltf = json.loads(glb[20 : 20 + size])
-    binary = glb[20 + size + 8 :]
+class Glb:
+    """A binary glTF taken apart."""
 
-    def view(index, dtype):
-        buffer_view = gltf["bufferViews"][index]
-        start = buffer_view.get("byteOffset", 0)
-        return np.frombuffer(binary[start : start + buffer_view["byteLength"]], dtype)
+    def __init__(self, body):
+        magic, version, length = struct.unpack_from("<4sII", body)
+        assert (magic, version, length) == (b"glTF", 2, len(body))
+        size, kind = struct.unpack_from("<I4s", body, 12)
+        assert kind == b"JSON"
+        self.json = json.loads(body[20 : 20 + size])
+        self.binary = body[20 + size + 8 :]
+        self.table = self.json["extensions"]["EXT_structural_metadata"]["propertyTables"][0]
 
-    extension = gltf["extensions"]["EXT_structural_metadata"]
-    table = extension["propertyTables"][0]
+    def view(self, index, dtype):
+        view = self.json["bufferViews"][index]
+        start = view.get("byteOffset", 0)
+        return np.frombuffer(self.binary[start : start + view["byteLength"]], dtype)
 
-    def strings(name):
-        entry = table["properties"][name]
-        offsets = view(entry["stringOffsets"], "<u4")
-        body = view(entry["values"], "u1").tobytes()
+    def accessor(self, index, width):
+        accessor = self.json["accessors"][index]
+        dtype = {5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[accessor["componentType"]]
+        view = self.json["bufferViews"][accessor["bufferView"]]
+        step = view.get("byteStride", np.dtype(dtype).itemsize * width)
+        start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+        rows = [np.frombuffer(self.binary, dtype, width, start + i * step) for i in range(accessor["count"])]
+        return np.array(rows)
+
+    def ids(self):
+        entry = self.table["properties"]["id"]
+        offsets = self.view(entry["stringOffsets"], "<u4")
+        body = self.view(entry["values"], "u1").tobytes()
         return [body[a:b].decode() for a, b in pairwise(offsets)]
 
-    used = set()
-    for mesh in gltf["meshes"]:
-        for primitive in mesh["primitives"]:
-            feature_ids = primitive["extensions"]["EXT_mesh_features"]["featureIds"][0]
-            accessor = gltf["accessors"][primitive["attributes"][f"_FEATURE_ID_{feature_ids['attribute']}"]]
-            dtype = {5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[accessor["componentType"]]
-            buffer_view = gltf["bufferViews"][accessor["bufferView"]]
-            step = buffer_view.get("byteStride", np.dtype(dtype).itemsize)
-            start = buffer_view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
-            used |= {int(np.frombuffer(binary, dtype, 1, start + i * step)[0]) for i in range(accessor["count"])}
-    return table["count"], strings("id"), used
+    def vertices(self):
+        """(n,) feature ids and (n, 3) positions, z up, with the node's translation."""
+        node = self.json["nodes"][0]
+        features, positions = [], []
+        for primitive in self.json["meshes"][node["mesh"]]["primitives"]:
+            used = primitive["extensions"]["EXT_mesh_features"]["featureIds"][0]
+            features.append(self.accessor(primitive["attributes"][f"_FEATURE_ID_{used['attribute']}"], 1)[:, 0])
+            positions.append(self.accessor(primitive["attributes"]["POSITION"], 3).astype(float))
+        x, y, z = (np.concatenate(positions) + node.get("translation", [0, 0, 0])).T
+        return np.concatenate(features).astype(int), np.stack([x, -z, y], axis=1)
 
 
 def all_ids(http, url):
@@ -86,14 +96,33 @@ def test_every_mesh_is_in_exactly_one_tile_and_its_id_is_a_feature(http, town, t
     for info in solid:
         in_tiles = []
         for address in contents(http, f"{town_url}collections/{info.id}/3dtiles/explicit/tileset.json"):
-            count, ids, used = property_table(http.get(address).raise_for_status().content)
-            assert count == len(ids)
-            assert used == set(range(count)), address
+            glb = Glb(http.get(address).raise_for_status().content)
+            ids = glb.ids()
+            assert glb.table["count"] == len(ids)
+            assert set(glb.vertices()[0]) == set(range(len(ids))), address
             in_tiles += ids
         in_pages = all_ids(http, f"{town_url}collections/{info.id}/items?limit=300&properties=name")
         assert len(in_pages) == len(set(in_pages)) == info.count
         assert len(in_tiles) == len(set(in_tiles)) == info.mesh_count
         assert set(in_tiles) <= set(in_pages)
+
+
+def test_buildings_in_the_tiles_stand_on_their_footprints(http, town_url, town_twin):
+    """glTF -> root transform -> PROJ to EPSG:4549, against the store's file as GDAL reads it; to 1 cm."""
+    url = f"{town_url}collections/building/3dtiles/explicit/tileset.json"
+    transform = np.array(http.get(url).json()["root"]["transform"]).reshape(4, 4).T
+    to_degrees = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
+    to_city = Transformer.from_crs("EPSG:4490", "EPSG:4549", always_xy=True)
+    footprints = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id").geometry
+    for address in contents(http, url):
+        glb = Glb(http.get(address).raise_for_status().content)
+        features, enu = glb.vertices()
+        lon, lat, _ = to_degrees.transform(*(enu @ transform[:3, :3].T + transform[:3, 3]).T)
+        east_north = np.stack(to_city.transform(lon, lat), axis=1)
+        for number, feature_id in enumerate(glb.ids()):
+            own = east_north[features == number]
+            bounds = [*own.min(axis=0), *own.max(axis=0)]
+            np.testing.assert_allclose(bounds, footprints[feature_id].bounds, rtol=0, atol=0.01, err_msg=feature_id)
 
 
 def test_bim_elements_and_pipes_are_all_in_the_tiles(town):
