@@ -2,6 +2,9 @@
 
 Clamp rule: a footprint that brings no base stands on the lowest ground under its corners and its centroid, so that no
 part of it floats. A surveyed base is kept; if it lies more than 0.5 m off the ground there, that is noted.
+
+Where no height is known none is guessed: the building is drawn as its plot, a plate from the base to just over the
+highest ground under it, so that it can be seen and picked in 3D; `height_m` stays empty.
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,9 @@ from twin.terrain import Terrain
 
 STOREY_M = 3.0
 """Height of a storey where only their number is known; such a height is listed in the attribute `estimated`."""
+
+PLATE_M = 0.1
+"""How far the plate of a building without a known height rises over its ground."""
 
 HIGHEST_M, MOST_FLOORS = 1000.0, 250
 OFF_TERRAIN_M = 0.5
@@ -73,11 +79,12 @@ def stand(
         base = np.where(np.isfinite(base), base, box[:, 2])
         height = np.where(np.isfinite(height), height, box[:, 5] - box[:, 2])
     height, is_estimated = _height(names, height, numbers(attributes, "floors"), has_mesh, notes)
-    base, is_flat = _base(names, geometry, base, terrain, notes)
+    base, ground, is_flat = _base(names, geometry, base, terrain, notes)
 
-    can = np.isfinite(base) & np.isfinite(height) & (height > 0) & (height <= HIGHEST_M) & ~has_mesh
-    can &= ~shapely.is_missing(geometry)
-    solids = extrude(only(geometry, can), np.nan_to_num(base), np.nan_to_num(base + height))
+    is_known = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
+    top = np.where(is_known, base + height, np.fmax(base, ground) + PLATE_M)
+    can = np.isfinite(base) & ~has_mesh & ~shapely.is_missing(geometry)
+    solids = extrude(only(geometry, can), np.nan_to_num(base), np.nan_to_num(top))
     failed = names[can & (solids.n_triangles == 0)]
     notes.add("MESH_FAILED", failed, ["The footprint could not be cut into triangles: no solid."] * len(failed),
               "Check its outline for edges that touch or cross.", "warning")  # fmt: skip
@@ -99,24 +106,27 @@ def _height(
     usable = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
     from_floors = np.isnan(height) & (floors >= 1) & (floors <= MOST_FLOORS)
     odd = np.isfinite(height) & ~usable & ~has_mesh
-    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {value:g} m: no solid is made." for value in height[odd]],
+    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {value:g} m: drawn as its plot." for value in height[odd]],
               f"Correct it; it lies above 0 and up to {HIGHEST_M:.0f} m.", "warning")  # fmt: skip
     none = np.isnan(height) & ~from_floors & ~has_mesh
-    notes.add("HEIGHT_MISSING", names[none], ["Neither height nor number of storeys: stored without a solid."]
+    notes.add("HEIGHT_MISSING", names[none], ["Neither height nor number of storeys: drawn as its plot."]
               * int(none.sum()), "Give height_m or floors, or name their columns in city.toml.", "warning")  # fmt: skip
     return np.where(from_floors, floors * STOREY_M, height), from_floors
 
 
 def _base(
     names: NDArray[np.object_], geometry: NDArray[np.object_], base: FloatArray, terrain: Terrain, notes: Notes
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Bases by the clamp rule, and where the ground had to be taken as 0 m because the city has no terrain at all."""
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Bases by the clamp rule, the highest ground under each, and where the ground had to be taken as 0 m because the
+    city has no terrain at all.
+    """
     missing = np.isnan(base)
     if terrain.is_empty:
         if missing.any():
             notes.add("NO_TERRAIN", names[missing], ["No elevation raster in the city: it stands at 0 m."]
                       * int(missing.sum()), "Add a DEM; the next build puts them on it.", "warning")  # fmt: skip
-        return np.where(missing, 0.0, base), missing
+        base = np.where(missing, 0.0, base)
+        return base, base, missing
     low, high = ground_under(geometry, terrain)
     off = np.where(base < low, base - low, np.where(base > high, base - high, 0.0))
     far = ~missing & (np.abs(off) > OFF_TERRAIN_M)
@@ -128,7 +138,7 @@ def _base(
     nowhere = np.isnan(base)
     notes.add("BASE_MISSING", names[nowhere], ["There is no ground under it in any elevation raster: no solid is made."]
               * int(nowhere.sum()), "Add a DEM that covers it, or base_elev_m.", "warning")  # fmt: skip
-    return base, np.zeros(len(base), bool)
+    return base, high, np.zeros(len(base), bool)
 
 
 def _enu(solids: Solids, frame: CityFrame) -> Solids:
