@@ -106,7 +106,7 @@ def _height(
     usable = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
     from_floors = np.isnan(height) & (floors >= 1) & (floors <= MOST_FLOORS)
     odd = np.isfinite(height) & ~usable & ~has_mesh
-    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {value:g} m: drawn as its plot." for value in height[odd]],
+    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {h:g} m: drawn as its plot." for h in height[odd]],
               f"Correct it; it lies above 0 and up to {HIGHEST_M:.0f} m.", "warning")  # fmt: skip
     none = np.isnan(height) & ~from_floors & ~has_mesh
     notes.add("HEIGHT_MISSING", names[none], ["Neither height nor number of storeys: drawn as its plot."]

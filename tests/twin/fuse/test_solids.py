@@ -34,7 +34,7 @@ def star(seed, corners=12, holes=0, angle=None):
     draw = np.random.default_rng(seed)
     turn = np.sort(draw.uniform(0, 2 * np.pi, corners))
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) * draw.uniform(8, 20, (corners, 1)) + draw.uniform(0, 300, 2)
-    shell = shapely.Polygon(ring)
+    shell = shapely.make_valid(shapely.Polygon(ring))  # a gap of half a turn makes it cross itself
     centre = ring.mean(axis=0)
     for k in range(holes):
         place = centre + 3 * np.array([np.cos(k * 2.1), np.sin(k * 2.1)])
