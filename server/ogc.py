@@ -152,7 +152,7 @@ class Documents:
 
 def geometry_schema(layer_type: LayerType) -> dict[str, Any]:
     """The geometry property. QGIS pushes spatial filters only for a `$ref` to geojson.org."""
-    name = GEOMETRY_SCHEMAS.get(layer_type.geometry.lower().removesuffix("z"), "Geometry")
+    name = GEOMETRY_SCHEMAS.get(layer_type.geometry.lower().removesuffix("z").strip(), "Geometry")
     kind = name.lower() if name != "Geometry" else "any"
     return {
         "$ref": f"https://geojson.org/schema/{name}.json",

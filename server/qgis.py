@@ -112,12 +112,13 @@ class _Writer:
             f"srsname='{srs}' typename='{info.id}' url='{self.address}/' version='OGC_API_FEATURES'"
         )
         kind = _simple(info.type.geometry)
-        bounds = info.bounds or (self.city.city_bounds if kind else None)
+        bounds = info.bounds or (self.city.city_bounds if info.type.geometry != "none" else None)
         shown = info.id in {"building", "road", "river"}
         layer = self._layer(
             group, _Source(info.id, "vector", "OAPIF", source), self._title(info.type), srs, bounds, shown=shown
         )
-        layer.set("geometry", GEOMETRY_NAMES.get(kind, "No geometry"))
+        unknown = "No geometry" if info.type.geometry == "none" else "Unknown geometry"
+        layer.set("geometry", GEOMETRY_NAMES.get(kind, unknown))
         if kind:
             _renderer(layer, kind, str(info.type.style.get("color", "#888888")))
 
@@ -186,7 +187,7 @@ def _drawing_order(info: LayerInfo) -> int:
 
 def _simple(geometry: str) -> str:
     """`point`, `linestring`, `polygon`, or nothing."""
-    name = geometry.lower().removesuffix("z").removeprefix("multi")
+    name = geometry.lower().removesuffix("z").strip().removeprefix("multi")
     return name if name in SYMBOLS else ""
 
 

@@ -28,17 +28,22 @@ def town_twin(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def town_url(town_twin, tmp_path_factory):
+def town_log(tmp_path_factory) -> Path:
+    """Where the server writes its access log."""
+    return tmp_path_factory.mktemp("served") / "stderr.txt"
+
+
+@pytest.fixture(scope="session")
+def town_url(town_twin, town_log):
     """Address of the served town, with a slash at the end."""
-    errors = tmp_path_factory.mktemp("served") / "stderr.txt"
     command = [sys.executable, "-u", "-m", "server.cli", "serve", str(town_twin), "--port", "0"]
     with (
-        errors.open("w") as stderr,
+        town_log.open("w") as stderr,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
     ):
         line = server.stdout.readline()
         try:
-            assert line.startswith("Listening on http://"), errors.read_text()[-3000:]
+            assert line.startswith("Listening on http://"), town_log.read_text()[-3000:]
             yield line.split()[-1]
         finally:
             server.terminate()

@@ -83,8 +83,9 @@ def test_every_feature_is_read_in_4490_without_axis_flip(project, footprints):
     np.testing.assert_allclose(read, expected.to_numpy(), rtol=0, atol=1e-8)
 
 
-def test_a_filter_in_qgis_finds_what_the_file_holds(project, footprints):
+def test_a_filter_in_qgis_is_answered_by_the_server_with_what_the_file_holds(project, footprints, town_log):
     assert project["filtered"] == int((footprints["height_m"] > 30).sum()) > 0
+    assert "filter=(%22height_m%22%20%3E%2030)&filter-lang=cql2-text" in town_log.read_text()
 
 
 def test_the_3d_tiles_are_drawn_where_the_buildings_are(project, footprints):
