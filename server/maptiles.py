@@ -33,13 +33,11 @@ def layer_tile(request: Request) -> Response:
     city = snapshot(request)
     layer_id = request.path_params["layer"]
     position = _position(request)
-    if city.type_of(layer_id).geometry == "points":
-        raise NotFound(f"{layer_id} is a point cloud and has no 2D tiles.", "Read points.copc.laz.")
     if layer_id in city.files:
         given = parameters.once(request.query_params, ("epoch", "asset", "v"))
-        return _image(request, city, chosen(city, layer_id, given.get("asset"), given.get("epoch")), position)
+        return _image(request, city, _raster(city, layer_id, given), position)
     parameters.once(request.query_params, ("v",))
-    return _vector(request, city, [layer_id], position)
+    return _vector(request, city, [city.vector(layer_id).id], position)
 
 
 def city_tile(request: Request) -> Response:
@@ -80,13 +78,20 @@ def _image(request: Request, city: Snapshot, asset: Asset, position: tuple[int, 
     return answer.conditional(request, body, media_type, tag, immutable=immutable)
 
 
+def _raster(city: Snapshot, layer_id: str, given: dict[str, str]) -> Asset:
+    asset = chosen(city, layer_id, given.get("asset"), given.get("epoch"))
+    if asset.kind != "raster":
+        raise NotFound(f"{layer_id} is a point cloud and has no 2D tiles.", "Read points.copc.laz.")
+    return asset
+
+
 def layer_tilejson(request: Request) -> Response:
     """TileJSON 3.0 of one collection, with absolute addresses."""
     city = snapshot(request)
     layer_id = request.path_params["layer"]
     given = parameters.once(request.query_params, ("epoch", "asset"))
     if layer_id in city.files:
-        document = image_tilejson(city, chosen(city, layer_id, given.get("asset"), given.get("epoch")), base(request))
+        document = image_tilejson(city, _raster(city, layer_id, given), base(request))
     else:
         document = _vector_tilejson(city, [city.vector(layer_id).id], f"{base(request)}/collections/{layer_id}/tiles")
     return _json(request, city, document)

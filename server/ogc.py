@@ -66,7 +66,8 @@ class Documents:
     def page(self, kind: str, layer_id: str | None, language: str, *, html: bool) -> tuple[bytes, str]:
         """Body (with the placeholder base) and media type of one document; LayerNotFound for an unknown layer."""
         if layer_id is not None:
-            self.snapshot.type_of(layer_id)
+            found = self.snapshot.vector if kind in {"schema", "queryables"} else self.snapshot.type_of
+            found(layer_id)
         return self.snapshot.make(
             ("page", kind, layer_id, language, html), lambda: self._page(kind, layer_id, language, html)
         )

@@ -222,11 +222,11 @@ def _instant(text: str) -> datetime | None:
         if len(text) == 10:
             return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
         read = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(
             f"{text[:60]!r} is not an RFC 3339 date or time.", "Example: 2026-01-01T00:00:00Z"
         ) from error
-    return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def equals(attribute: Attribute, text: str) -> dict[str, Any]:

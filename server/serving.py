@@ -11,7 +11,7 @@ from starlette.requests import Request
 from layers import catalogue, crs
 from layers.catalogue import LayerType, Title
 from layers.crs import Bounds
-from layers.errors import InvalidInput, LayerNotFound
+from layers.errors import InvalidInput, LayerNotFound, NotFound
 from server.address import base_url
 from server.settings import Settings
 from twin.city import City
@@ -60,6 +60,9 @@ class Snapshot:
 
     def vector(self, layer_id: str) -> LayerInfo:
         """A feature layer; LayerNotFound names the nearest one."""
+        if layer_id in self.files:
+            kind = "point cloud" if self.files[layer_id].assets[0].kind == "points" else "raster"
+            raise NotFound(f"{layer_id} is a {kind}: it has no features.", f"See /collections/{layer_id}.")
         if layer_id not in self.vectors:
             raise LayerNotFound(layer_id, [*self.vectors, *self.files])
         return self.vectors[layer_id]

@@ -226,6 +226,7 @@ def test_only_the_attributes_asked_for(get):
         ("heated=perhaps", "not true or false"),
         ("built=yesterday", "not of type date"),
         ("datetime=never", "RFC 3339"),
+        ("datetime=0001-01-01T00:00:00%2B14:00", "RFC 3339"),
         ("datetime=2026-02-01/2026-01-01", "ends before it starts"),
         ("properties=nothing", "no attribute"),
         ("filter-lang=cql2-text", "without filter"),
