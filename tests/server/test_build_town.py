@@ -115,12 +115,17 @@ def test_extruded_buildings_stand_on_their_base_and_reach_their_height(city):
     made = meshes(city, "building")
     table = city["building"].query()
     table = table[table["source"] == "vector/buildings.gpkg"]
-    without = table.index[~table.index.isin(made)]
-    assert table.loc[without, ["height_m"]].isna().to_numpy().all()
-    for name, row in table[table.index.isin(made)].iterrows():
+    assert set(table.index) <= set(made)
+    assert table["height_m"].isna().any(), "the town has buildings of unknown height"
+    for name, row in table.iterrows():
         heights = to_city(city, made[name].vertices)
         assert heights[:, 2].min() == pytest.approx(row["base_elev_m"], abs=2e-3)
-        assert heights[:, 2].max() == pytest.approx(row["base_elev_m"] + row["height_m"], abs=2e-3)
+        if np.isnan(row["height_m"]):  # drawn as its plot: a tenth of a metre over the highest corner of the ground
+            corners = shapely.get_coordinates(row.geometry)
+            highest = np.nanmax(city.height(corners[:, 0], corners[:, 1]))
+            assert heights[:, 2].max() == pytest.approx(highest + 0.1, abs=0.05)
+        else:
+            assert heights[:, 2].max() == pytest.approx(row["base_elev_m"] + row["height_m"], abs=2e-3)
         outline = shapely.multipoints(heights[:, :2])
         assert shapely.hausdorff_distance(shapely.convex_hull(outline), row.geometry.convex_hull) < 2e-3
 
