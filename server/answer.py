@@ -29,9 +29,15 @@ def is_fresh(request: Request, tag: str) -> bool:
     return "*" in known or tag.removeprefix("W/") in known
 
 
-def headers_for(tag: str, more: Mapping[str, str] | None = None, *, immutable: bool = False) -> dict[str, str]:
-    """Validator and cache headers, and more; `immutable` only for addresses that carry a version."""
-    cache = "public, max-age=31536000, immutable" if immutable else "no-cache"
+def headers_for(
+    tag: str, more: Mapping[str, str] | None = None, *, immutable: bool = False, fresh_s: int = 0
+) -> dict[str, str]:
+    """Validator and cache headers, and more.
+
+    `immutable` only for addresses that carry a version; `fresh_s` seconds a copy may be used without asking again.
+    """
+    cache = f"public, max-age={fresh_s}" if fresh_s else "no-cache"
+    cache = "public, max-age=31536000, immutable" if immutable else cache
     return {"ETag": tag, "Cache-Control": cache, "Vary": VARY, **(more or {})}
 
 

@@ -21,6 +21,7 @@ from server import (
     tilesets,
     viewer,
     viewer_config,
+    warming,
 )
 from server.serving import Serving, snapshot
 from server.settings import Settings
@@ -56,6 +57,8 @@ def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
         *documents.routes(),
     ]
     gzip = Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4, exclude_content_types=NOT_COMPRESSED)
-    app = Starlette(routes=routes, middleware=[gzip], exception_handlers=dict(problems.HANDLERS))
+    app = Starlette(
+        routes=routes, middleware=[gzip], exception_handlers=dict(problems.HANDLERS), lifespan=warming.lifespan
+    )
     app.state.serving = Serving(city, settings)
     return guard.Guard(app, settings)

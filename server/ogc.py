@@ -1,9 +1,9 @@
-"""pygeoapi, contained: landing page, conformance, OpenAPI, collections, schemas and queryables.
+"""pygeoapi, contained: landing page, collections, schemas and queryables; beside it conformance and OpenAPI.
 
 Its configuration is a dict made from the catalogue for each state of the store; no files, no environment variables.
 Documents are made once for a placeholder base address and get the reader's own base on the way out, since
-`pygeoapi.api.API` fixes its base when it is built. What pygeoapi states wrongly for us (conformance, parameters,
-JSON-LD links, geometry queryables) is corrected on the finished document, in `server.openapi` and here.
+`pygeoapi.api.API` fixes its base when it is built. What pygeoapi states wrongly for us (JSON-LD links, geometry
+queryables) is corrected here on the finished document; conformance and OpenAPI are ours.
 """
 
 import logging
@@ -51,7 +51,6 @@ class Documents:
 
     def __init__(self, snapshot: Snapshot) -> None:
         from pygeoapi.api import API
-        from pygeoapi.openapi import get_oas_30
 
         if not logging.getLogger().handlers:
             # pygeoapi would send the root logger to stdout, where our results go
@@ -59,9 +58,7 @@ class Documents:
         # it takes every dict of the configuration for a translation and warns about each
         logging.getLogger("pygeoapi").setLevel(logging.ERROR)
         self.snapshot = snapshot
-        config = _config(snapshot)
-        self.openapi = openapi.corrected(get_oas_30(config), snapshot)
-        self.api = API(config, self.openapi)
+        self.api = API(_config(snapshot), {})
 
     def page(self, kind: str, layer_id: str | None, language: str, *, html: bool) -> tuple[bytes, str]:
         """Body (with the placeholder base) and media type of one document; LayerNotFound for an unknown layer."""
@@ -80,6 +77,8 @@ class Documents:
                 if html
                 else (answer.json_bytes(document), answer.JSON)
             )
+        if kind == "openapi":
+            return answer.json_bytes(openapi.document(self.snapshot, BASE)), answer.OPENAPI_JSON
         headers, status, content = self._ask(kind, layer_id, language, html)
         if status != 200:
             raise LayerNotFound(f"{layer_id}/{kind}", list(self.snapshot.vectors))
@@ -95,8 +94,6 @@ class Documents:
         request = APIRequest(_Asked(language, html=html), self.api.locales)
         if kind == "landing":
             return functions.landing_page(self.api, request)
-        if kind == "openapi":
-            return functions.openapi_(self.api, request)
         if kind == "schema":
             return functions.get_collection_schema(self.api, request, layer_id)
         if kind == "queryables":

@@ -1,41 +1,71 @@
-"""The OpenAPI 3.0 document: pygeoapi's, corrected to what the routes really take.
+"""The OpenAPI 3.0 document, the same size whatever the number of layers: paths are templates over the layers' ids.
 
-QGIS reads the page size only from `components.parameters.limit.schema`, and property filters only from parameters
-with `in: query`, `style: form` and `explode: false`.
+QGIS fetches and parses it anew for every layer of a project, and reads one thing from it: the page size, in
+`components.parameters.limit.schema`. What can be filtered by stands in each layer's queryables.
 """
 
 from typing import Any
 
 from layers import crs
-from layers.catalogue import LayerType
-from server.providers import json_schema
 from server.serving import Snapshot
 
 ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", "filter",
                     "filter-lang", "filter-crs", "ids", "properties")  # fmt: skip
 ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
+PAGE_PARAMETERS = ("f", "lang")
+FEATURES, COLLECTION = "/collections/{featuresId}", "/collections/{collectionId}"
+GEOJSON, JSON, TILES3D = "application/geo+json", "application/json", "application/json+3dtiles"
+
+PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("/", "Landing page", JSON, PAGE_PARAMETERS),
+    ("/conformance", "Conformance classes", JSON, PAGE_PARAMETERS),
+    ("/api", "This document", "application/vnd.oai.openapi+json;version=3.0", ()),
+    ("/collections", "All layers", JSON, PAGE_PARAMETERS),
+    (COLLECTION, "One layer", JSON, PAGE_PARAMETERS),
+    (f"{FEATURES}/schema", "JSON Schema of the features", "application/schema+json", PAGE_PARAMETERS),
+    (f"{FEATURES}/queryables", "What can be filtered by", "application/schema+json", PAGE_PARAMETERS),
+    (f"{FEATURES}/items", "Features", GEOJSON, (*ITEMS_PARAMETERS, "queryables")),
+    (f"{FEATURES}/items/{{featureId}}", "One feature", GEOJSON, ITEM_PARAMETERS),
+    (f"{FEATURES}/3dtiles/tileset.json", "3D Tiles 1.1 of a layer", TILES3D, ()),
+    (f"{FEATURES}/3dtiles/explicit/tileset.json", "3D Tiles 1.1, explicit, float32 positions", TILES3D, ()),
+    ("/3dtiles/tileset.json", "3D Tiles 1.1 of the whole city", TILES3D, ()),
+    ("/terrain/layer.json", "Terrain description (quantized-mesh 1.0)", JSON, ()),
+    ("/terrain/{z}/{x}/{y}.terrain", "Terrain tile; y counts from south", "application/vnd.quantized-mesh", ()),
+    (f"{COLLECTION}/tilejson.json", "TileJSON 3.0 of a layer", JSON, ()),
+    (f"{COLLECTION}/tiles/WebMercatorQuad/{{z}}/{{row}}/{{col}}", "MVT or image tile of a layer",
+     "application/vnd.mapbox-vector-tile", ()),
+    ("/tiles/tilejson.json", "TileJSON 3.0 of the whole city", JSON, ()),
+    ("/tiles/WebMercatorQuad/{z}/{row}/{col}", "MVT tile of the whole city", "application/vnd.mapbox-vector-tile", ()),
+    (f"{COLLECTION}/points.copc.laz", "Point cloud (COPC), byte ranges", "application/vnd.laszip+copc", ()),
+    (f"{COLLECTION}/raster.tif", "Raster (COG), byte ranges", "image/tiff", ()),
+    ("/processes", "Analyses", JSON, ("lang",)),
+    ("/processes/{processId}", "Inputs and outputs of an analysis", JSON, ("lang",)),
+    ("/qgis/city.qgs", "QGIS project with every layer", "application/x-qgis-project", ("lang",)),
+    ("/health", "Is the server up", JSON, ()),
+)  # fmt: skip
+"""Path, summary, media type, named parameters."""
 
 
-def corrected(document: dict[str, Any], snapshot: Snapshot) -> dict[str, Any]:
-    """Pygeoapi's document with our parameters and paths."""
-    paths: dict[str, Any] = {}
-    for path, operations in document["paths"].items():
-        kept = {method: each for method, each in operations.items() if method == "get"}
-        paths["/api" if path == "/openapi" else path] = kept
-    for layer_id, info in snapshot.vectors.items():
-        items = paths[f"/collections/{layer_id}/items"]["get"]
-        items["parameters"] = _refs(ITEMS_PARAMETERS) + _property_filters(info.type)
-        item = paths[f"/collections/{layer_id}/items/{{featureId}}"]["get"]
-        item["parameters"] = [
-            _parameter("featureId", "Public id.", {"type": "string"}, where="path"),
-            *_refs(ITEM_PARAMETERS),
-        ]
-        for name in ("schema", "queryables"):
-            paths[f"/collections/{layer_id}/{name}"]["get"]["parameters"] = _refs(("f", "lang"))
-    document["paths"] = {path: operations for path, operations in paths.items() if operations} | _own_paths()
-    document["components"]["parameters"] = parameters(snapshot)
-    document["info"]["contact"].pop("x-ogc-serviceContact", None)
-    return document
+def document(snapshot: Snapshot, address: str) -> dict[str, Any]:
+    """The whole document for a server at `address`."""
+    title = snapshot.city.config
+    paths = {path: {"get": _operation(path, text, kind, names)} for path, text, kind, names in PATHS}
+    paths["/processes/{processId}/execution"] = {"post": _execution()}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": title.title_in("en"), "description": title.title_in("zh"), "version": str(snapshot.version)},
+        "servers": [{"url": address}],
+        "paths": paths,
+        "components": {
+            "parameters": parameters(snapshot) | _path_parameters(snapshot),
+            "responses": {
+                "problem": {
+                    "description": "RFC 9457: what is wrong, and what to do",
+                    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+                }
+            },
+        },
+    }
 
 
 def _refs(names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -53,16 +83,8 @@ def _parameter(name: str, description: str, schema: dict[str, Any], where: str =
     } | style
 
 
-def _property_filters(layer_type: LayerType) -> list[dict[str, Any]]:
-    return [
-        _parameter(each.name, f"{each.title.zh} / {each.title.en}: equal to this value.", json_schema(each))
-        for each in layer_type.attributes
-        if each.name not in ITEMS_PARAMETERS
-    ]
-
-
 def parameters(snapshot: Snapshot) -> dict[str, Any]:
-    """All named parameters, as `components.parameters`."""
+    """All named query parameters, as `components.parameters`."""
     settings = snapshot.settings
     uris = [crs.uri(name) for name in snapshot.crs_names]
     uri_schema = {"type": "string", "format": "uri", "enum": uris, "default": crs.CRS84_URI}
@@ -79,39 +101,47 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
         ("bbox-crs", "CRS of bbox.", uri_schema),
         ("crs", "CRS of the answer, in its own axis order.", uri_schema),
         ("datetime", "State at that moment; of an interval, the state at its end.", {"type": "string"}),
-        ("filter", "CQL2 expression.", {"type": "string"}),
+        ("filter", "CQL2 expression over the queryables.", {"type": "string"}),
         ("filter-lang", "Language of filter.", {"type": "string", "enum": ["cql2-text", "cql2-json"]}),
         ("filter-crs", "CRS of geometries in filter.", uri_schema),
         ("ids", "Only features with these public ids.", names),
         ("properties", "Only these attributes.", names),
     )
-    return {name: _parameter(name, text, schema) for name, text, schema in described}
+    # each queryable is a parameter of its own name (part 3, 7.4): an exploded object says so for all of them at once
+    any_of_them = {"type": "object", "additionalProperties": {"type": "string"}}
+    queryables = _parameter("queryables", "attribute=value for each queryable.", any_of_them) | {"explode": True}
+    return {name: _parameter(name, text, schema) for name, text, schema in described} | {"queryables": queryables}
 
 
-def _own_paths() -> dict[str, Any]:
-    described = {
-        "/collections/{collectionId}/3dtiles/tileset.json": "3D Tiles 1.1 of a layer",
-        "/collections/{collectionId}/3dtiles/explicit/tileset.json": "3D Tiles 1.1, explicit tiles, float32 positions",
-        "/3dtiles/tileset.json": "3D Tiles 1.1 of the whole city",
-        "/terrain/layer.json": "Terrain description (quantized-mesh 1.0)",
-        "/terrain/{z}/{x}/{y}.terrain": "Terrain tile; y counts from south",
-        "/collections/{collectionId}/tilejson.json": "TileJSON 3.0 of a layer",
-        "/collections/{collectionId}/tiles/WebMercatorQuad/{z}/{row}/{col}": "MVT or image tile of a layer",
-        "/tiles/WebMercatorQuad/{z}/{row}/{col}": "MVT tile of the whole city",
-        "/collections/{collectionId}/points.copc.laz": "Point cloud (COPC), byte ranges",
-        "/qgis/city.qgs": "QGIS project",
-        "/health": "Is the server up",
-    }
-    return {path: {"get": _operation(path, text)} for path, text in described.items()}
+def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
+    vectors, files = list(snapshot.vectors), list(snapshot.files)
+    schemas: dict[str, dict[str, Any]] = {
+        "featuresId": {"type": "string"} | ({"enum": vectors} if vectors else {}),
+        "collectionId": {"type": "string"} | ({"enum": vectors + files} if vectors or files else {}),
+        "featureId": {"type": "string"},
+        "processId": {"type": "string"},
+    } | {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col")}
+    return {name: _parameter(name, name, schema, where="path") for name, schema in schemas.items()}
 
 
-def _operation(path: str, text: str) -> dict[str, Any]:
-    names = [part.split("}")[0] for part in path.split("{")[1:]]
-    integers = {"z", "x", "y", "row", "col"}
-    schemas = {name: {"type": "integer" if name in integers else "string"} for name in names}
+def _operation(path: str, text: str, media_type: str, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "summary": text,
         "operationId": "get" + "".join(part.capitalize() for part in path.replace("{", "").replace("}", "").split("/")),
-        "parameters": [_parameter(name, name, schema, where="path") for name, schema in schemas.items()],
-        "responses": {"200": {"description": text}, "404": {"description": "No such thing"}},
+        "parameters": _refs((*_placeholders(path), *names)),
+        "responses": {
+            "200": {"description": text, "content": {media_type: {}}},
+            "default": {"$ref": "#/components/responses/problem"},
+        },
     }
+
+
+def _execution() -> dict[str, Any]:
+    body = {"type": "object", "properties": {"inputs": {"type": "object"}}}
+    operation = _operation("/processes/{processId}/execution", "Run an analysis", JSON, ())
+    operation["operationId"] = "execute"
+    return operation | {"requestBody": {"content": {JSON: {"schema": body}}}}
+
+
+def _placeholders(path: str) -> tuple[str, ...]:
+    return tuple(part.split("}")[0] for part in path.split("{")[1:])

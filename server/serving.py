@@ -44,6 +44,7 @@ class Snapshot:
     vectors: dict[str, LayerInfo]
     files: dict[str, AssetLayer]
     made: dict[Any, Any] = field(default_factory=dict)
+    making: threading.RLock = field(default_factory=threading.RLock)
 
     @cached_property
     def crs_names(self) -> tuple[str, ...]:
@@ -85,9 +86,14 @@ class Snapshot:
         return self.vector(layer_id).bounds
 
     def make(self, key: Any, build: Callable[[], Made]) -> Made:
-        """Something derived from this snapshot, built once. `key` must not come from a stranger unchecked."""
+        """Something derived from this snapshot, built once. `key` must not come from a stranger unchecked.
+
+        Builds wait for one another: twenty readers of a fresh server need one import of pygeoapi, not twenty.
+        """
         if key not in self.made:
-            self.made[key] = build()
+            with self.making:
+                if key not in self.made:
+                    self.made[key] = build()
         return cast(Made, self.made[key])
 
 

@@ -13,21 +13,23 @@ class Settings:
     ----------
     scope : what the anonymous reader may see
     public_url : base of all links, when the server cannot see it from the request (`https://city.example/twin`)
-    trust_forwarded : honour `X-Forwarded-Proto`, `-Host` and `-Prefix`. They change nothing but the links of the
-        answer they came with, and every such answer must be revalidated by caches
+    trust_forwarded : take the address in links from `X-Forwarded-Proto`, `-Host` and `-Prefix`. Only for a server that
+        none but a proxy of one's own can reach: anyone else may send these headers too. `public_url` needs no trust
     default_limit, max_limit : features of a page when `limit` is absent, and at most
     max_url_bytes, max_body_bytes : longer requests get 414 and 413
     max_filter_chars, max_filter_depth : of a CQL2 expression
+    warm_up : after start, import and prepare in the background what the first reader would wait for
     access_log : one line a request in the logger `citytwin.access`
     """
 
     scope: Scope = EVERYTHING
     public_url: str | None = None
-    trust_forwarded: bool = True
+    trust_forwarded: bool = False
     default_limit: int = 1000
     max_limit: int = 10_000
     max_url_bytes: int = 16_384
     max_body_bytes: int = 2_000_000
     max_filter_chars: int = 8_000
     max_filter_depth: int = 100
+    warm_up: bool = True
     access_log: bool = True

@@ -39,7 +39,7 @@ def running(tmp_path):
     config.save(config.TwinConfig("t", "EPSG:4549", 121.0, 28.0), tmp_path)
     writer = GeoPackageStore(tmp_path / "city.gpkg", create=True, city_crs="EPSG:4549")
     write(writer, LAMP, {"a": "one", "b": "two"})
-    with twin.open(tmp_path) as city, TestClient(create_app(city, Settings(access_log=False))) as client:
+    with twin.open(tmp_path) as city, TestClient(create_app(city, Settings(access_log=False, warm_up=False))) as client:
         yield writer, client
     writer.close()
 
@@ -81,7 +81,7 @@ def test_a_change_keeps_the_old_state_readable(running):
 def test_an_empty_city_has_documents_too(tmp_path):
     config.save(config.TwinConfig("empty", "EPSG:4549", 121.0, 28.0), tmp_path)
     GeoPackageStore(tmp_path / "city.gpkg", create=True, city_crs="EPSG:4549").close()
-    with twin.open(tmp_path) as city, TestClient(create_app(city, Settings(access_log=False))) as client:
+    with twin.open(tmp_path) as city, TestClient(create_app(city, Settings(access_log=False, warm_up=False))) as client:
         for path in ("/", "/collections", "/api", "/conformance", "/qgis/city.qgs", "/viewer/config.json", "/health"):
             assert client.get(path).status_code == 200, path
         assert client.get("/3dtiles/tileset.json").status_code == 404

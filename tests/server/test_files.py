@@ -33,7 +33,7 @@ def client(tmp_path_factory):
             batch.put_asset(Asset(name, "point_cloud", "points", path, "EPSG:4549", BOX, BOX, "a.laz", name, epoch))
         batch.finish_source(record, Report("a.laz", "test", "0" * 64, "stored"))
     store.close()
-    with twin.open(folder) as city, TestClient(create_app(city, Settings(access_log=False))) as session:
+    with twin.open(folder) as city, TestClient(create_app(city, Settings(access_log=False, warm_up=False))) as session:
         yield session
 
 

@@ -76,7 +76,7 @@ def test_a_failure_of_ours_is_a_problem_without_the_trace(city, monkeypatch, cap
     def fail(*_):
         raise ZeroDivisionError("secret detail")
 
-    with TestClient(create_app(city, Settings(access_log=False)), raise_server_exceptions=False) as client:
+    with TestClient(create_app(city, Settings(access_log=False, warm_up=False)), raise_server_exceptions=False) as client:
         monkeypatch.setattr(type(city.store), "count", fail)
         response = client.get("/collections/building/items")
     assert response.status_code == 500

@@ -1,0 +1,58 @@
+"""What the first reader would wait for (imports of pygeoapi, rasterio and rio-tiler; the first pages), done beforehand."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+
+from server.ogc import Documents
+from server.serving import LANGUAGES, Serving, Snapshot
+
+LOG = logging.getLogger("citytwin.server")
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Starts warming up in a thread when the server starts; requests are served meanwhile."""
+    serving: Serving = app.state.serving
+    if serving.settings.warm_up:
+        threading.Thread(target=warm, args=(serving,), name="warming up", daemon=True).start()
+    yield
+
+
+def warm(serving: Serving) -> None:
+    """Every preparation in turn. A failure is logged: whoever needs the thing will be told what is wrong with it."""
+    steps: tuple[Callable[[Snapshot], None], ...] = (_pages, _terrain, _images)
+    for step in steps:
+        try:
+            step(serving.snapshot())
+        except Exception:
+            LOG.warning("warming up: %s failed", step.__name__.strip("_"), exc_info=True)
+
+
+def _pages(city: Snapshot) -> None:
+    documents = city.make("documents", lambda: Documents(city))
+    for code in LANGUAGES:
+        for html in (True, False):
+            for kind in ("landing", "collections"):
+                documents.page(kind, None, code, html=html)
+        documents.page("openapi", None, code, html=False)
+
+
+def _terrain(city: Snapshot) -> None:
+    from tiles.terrain import TerrainTiles
+
+    if "dem" in city.files:
+        terrain = TerrainTiles(city.city, city.settings.scope)
+        for x in (0, 1):
+            terrain.tile(0, x, 0, normals=True)
+
+
+def _images(city: Snapshot) -> None:
+    from tiles import imagery
+
+    rasters = [asset for layer in city.files.values() for asset in layer.assets if asset.kind == "raster"]
+    if rasters:
+        imagery.tile(city.city, rasters[0], 0, 0, 0)
