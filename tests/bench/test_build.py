@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_building_100_000_buildings_takes_no_more_memory_than_10_000(tmp_path):
             f"\n{n:,} buildings: {seconds:.1f} s, {n / seconds:,.0f} buildings/s, peak {peak_mib:.0f} MiB, "
             f"store {size:.0f} MiB, unchanged rebuild {again:.2f} s, {os.cpu_count()} cores"
         )
-        with sqlite3.connect(twin / "city.gpkg") as store:
+        with closing(sqlite3.connect(twin / "city.gpkg")) as store:
             assert store.execute("SELECT count(*) FROM building").fetchone() == (n,)
             meshes = store.execute("SELECT mesh_count FROM gpkg_citytwin_layer WHERE id = 'building'")
             assert meshes.fetchone() == (n,)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import geopandas
@@ -405,7 +406,7 @@ def state(twin_dir):
         counts = {layer.id: city[layer.id].count() for layer in city.layers}
         heights = city["building"].query()["height_m"].sum() if counts.get("building") else 0
         ground = city.height(E0 + 100, N0 + 100)
-    with sqlite3.connect(twin_dir / "city.gpkg") as database:
+    with closing(sqlite3.connect(twin_dir / "city.gpkg")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     return counts, round(float(heights), 3), round(float(ground), 3)
 

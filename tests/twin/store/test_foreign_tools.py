@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_gdal_reads_every_layer_with_crs_types_and_counts(filled):
 
 
 def test_the_file_keeps_the_rules_of_the_format(filled):
-    with sqlite3.connect(filled.path) as db:
+    with closing(sqlite3.connect(filled.path)) as db:
         assert db.execute("PRAGMA application_id").fetchone()[0] == int.from_bytes(b"GPKG", "big")
         assert db.execute("PRAGMA user_version").fetchone()[0] == 10300
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Thread
 
 import pytest
@@ -59,10 +60,9 @@ def test_a_killed_writer_leaves_the_old_state(filled, tmp_path):
     again = GeoPackageStore(tmp_path / "city.gpkg")
     assert [len(b) for b in again.query("house", Query(), EVERYTHING)] == [1000]
     again.close()
-    with sqlite3.connect(tmp_path / "city.gpkg") as db:
+    with closing(sqlite3.connect(tmp_path / "city.gpkg")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("SELECT rtreecheck('rtree_house_geom')").fetchone() == ("ok",)
-    db.close()
 
 
 def test_an_exception_rolls_everything_back(filled, make):
