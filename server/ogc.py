@@ -17,6 +17,7 @@ from layers import crs
 from layers.catalogue import LayerType, Title
 from layers.errors import LayerNotFound
 from server import answer, conformance, openapi
+from server.categories import CATEGORIES
 from server.providers import OWN_FIELDS
 from server.serving import AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
@@ -25,16 +26,15 @@ BASE = "http://base.citytwin.invalid"
 TEMPLATES = Path(__file__).parent / "templates"
 NOT_SERVED = {"application/ld+json", "text/csv; charset=utf-8"}
 """Formats that pygeoapi links to and these routes do not give."""
+OWN_PAGES = {"landing": "landing_page.html", "collections": "collections/index.html"}
+"""Pages that show more than pygeoapi knows: counts, categories, what is 3D."""
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 GEOMETRY_SCHEMAS = {
     "point": "Point", "linestring": "LineString", "polygon": "Polygon",
     "multipoint": "MultiPoint", "multilinestring": "MultiLineString", "multipolygon": "MultiPolygon",
 }  # fmt: skip
-HEIGHTS = Title(
-    "坐标中的Z为1985国家高程基准的正常高（米），不是椭球高。",
-    "Z in coordinates is the normal height in metres (1985 datum), not the ellipsoidal height.",
-)
+CHINA_1985 = "EPSG:5737"
 
 
 class _Asked:
@@ -79,6 +79,8 @@ class Documents:
             )
         if kind == "openapi":
             return answer.json_bytes(openapi.document(self.snapshot, BASE)), answer.OPENAPI_JSON
+        if html and kind in OWN_PAGES:
+            return self.render(OWN_PAGES[kind], self._overview(kind, language), language)
         headers, status, content = self._ask(kind, layer_id, language, html)
         if status != 200:
             raise LayerNotFound(f"{layer_id}/{kind}", list(self.snapshot.vectors))
@@ -99,6 +101,33 @@ class Documents:
         if kind == "queryables":
             return itemtypes.get_collection_queryables(self.api, request, layer_id)
         return functions.describe_collections(self.api, request, layer_id)
+
+    def _overview(self, kind: str, language: str) -> dict[str, Any]:
+        """What the landing page and the list of layers show: the JSON document, and the layers by category."""
+        content, _ = self.page(kind, None, language, html=False)
+        city = self.snapshot
+        rows = [(info.type, info.count, info.mesh_count) for info in city.vectors.values()]
+        rows += [(layer.type, len(layer.assets), 0) for layer in city.files.values()]
+        groups = [
+            {
+                "title": getattr(title, language),
+                "layers": [
+                    {"id": each.id, "title": getattr(each.title, language), "geometry": each.geometry,
+                     "count": count, "is_3d": meshes > 0, "is_file": each.id in city.files}
+                    for each, count, meshes in rows
+                    if each.category == category or (each.category not in CATEGORIES and category == "public")
+                ],
+            }
+            for category, title in CATEGORIES.items()
+        ]  # fmt: skip
+        features = sum(info.count for info in city.vectors.values())
+        return orjson.loads(content) | {
+            "groups": [group for group in groups if group["layers"]],
+            "features": features,
+            "layers": len(rows),
+            "crs": city.city.config.crs,
+            "has_terrain": "dem" in city.files,
+        }
 
     def render(self, template: str, data: dict[str, Any], language: str) -> tuple[bytes, str]:
         """One of the HTML templates with our own data."""
@@ -159,6 +188,16 @@ def geometry_schema(layer_type: LayerType) -> dict[str, Any]:
     }
 
 
+def heights_note(vertical_crs: str) -> Title:
+    """What Z in coordinates means; clients take it for ellipsoidal otherwise."""
+    is_1985 = vertical_crs == CHINA_1985
+    zh = "1985国家高程基准的正常高" if is_1985 else f"{vertical_crs} 高程"
+    en = "normal height (1985 datum)" if is_1985 else f"height above {vertical_crs}"
+    return Title(
+        f"坐标中的Z为{zh}（米），不是椭球高。", f"Z in coordinates is the {en} in metres, not the ellipsoidal height."
+    )
+
+
 def landing_links(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Pygeoapi's links without what we do not serve, and ours."""
     dropped = {RELATION + "tiling-schemes", "service-doc", "about"}
@@ -213,8 +252,10 @@ def _config(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _resource(layer_type: LayerType, snapshot: Snapshot, provider: dict[str, Any], links: list[Any]) -> dict[str, Any]:
-    description = layer_type.description or layer_type.title
-    both = {"zh": f"{description.zh} {HEIGHTS.zh}", "en": f"{description.en} {HEIGHTS.en}"}
+    both = (layer_type.description or layer_type.title).to_dict()
+    if layer_type.geometry not in {"none", "raster", "pointcloud", "points"}:
+        note = heights_note(snapshot.city.config.vertical_crs)
+        both = {"zh": f"{both['zh'].rstrip('。')}。{note.zh}", "en": f"{both['en'].rstrip('.')}. {note.en}"}
     return {
         "type": "collection",
         "title": layer_type.title.to_dict(),

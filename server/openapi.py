@@ -115,12 +115,15 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
 
 def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
     vectors, files = list(snapshot.vectors), list(snapshot.files)
+    text: dict[str, Any] = {"type": "string"}
     schemas: dict[str, dict[str, Any]] = {
-        "featuresId": {"type": "string"} | ({"enum": vectors} if vectors else {}),
-        "collectionId": {"type": "string"} | ({"enum": vectors + files} if vectors or files else {}),
-        "featureId": {"type": "string"},
-        "processId": {"type": "string"},
-    } | {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col")}
+        # an enum may not be empty
+        "featuresId": text | ({"enum": vectors} if vectors else {}),
+        "collectionId": text | ({"enum": vectors + files} if vectors or files else {}),
+        "featureId": text,
+        "processId": text,
+    }
+    schemas |= {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col")}
     return {name: _parameter(name, name, schema, where="path") for name, schema in schemas.items()}
 
 

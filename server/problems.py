@@ -1,6 +1,7 @@
 """One table from errors to statuses; every error leaves as an RFC 9457 problem."""
 
 import logging
+import sqlite3
 from http import HTTPStatus
 
 import orjson
@@ -47,9 +48,22 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, headers=dict(error.headers or {}))
 
 
+async def on_sql_error(request: Request, error: Exception) -> Response:
+    """A filter whose SQL nests deeper than SQLite's parser goes (100 levels, several for one of CQL2) is too deep."""
+    if any(words in str(error) for words in ("parser stack overflow", "Expression tree is too large")):
+        return problem(400, "The filter is nested too deep. Split it, or write it flatter.", code="INVALID_INPUT")
+    LOG.error("%s", error, exc_info=error)
+    return await on_bug(request, error)
+
+
 async def on_bug(_: Request, __: Exception) -> Response:
     """Anything else is our fault; the log has the trace."""
     return problem(500, "The server failed on this request; its log says why.")
 
 
-HANDLERS = {CityTwinError: on_city_error, HTTPException: on_http_error, Exception: on_bug}
+HANDLERS = {
+    CityTwinError: on_city_error,
+    HTTPException: on_http_error,
+    sqlite3.OperationalError: on_sql_error,
+    Exception: on_bug,
+}

@@ -14,26 +14,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers import crs
-from layers.catalogue import LayerType
+from layers.catalogue import LayerType, Title
 from layers.crs import Bounds
 from server import answer, parameters
+from server.categories import CATEGORIES
 from server.maptiles import image_path, zooms
 from server.ogc import FILES
 from server.serving import Snapshot, base, language, not_flat, snapshot
 from twin.store.interface import Asset, LayerInfo
 
 QGS = "application/x-qgis-project"
-GROUPS = {
-    "base": ("时空基础数据", "Base"),
-    "survey": ("资源调查数据", "Resource survey"),
-    "plan": ("规划管控数据", "Planning control"),
-    "project": ("工程建设项目数据", "Construction projects"),
-    "public": ("公共专题数据", "Public themes"),
-    "iot": ("物联感知数据", "Sensing"),
-    "cim_product": ("CIM成果数据", "CIM products"),
-}
 SCENE_CRS = "EPSG:4979"
-THREE_D = ("三维模型", "3D models")
+THREE_D = Title("三维模型", "3D models")
+TERRAIN = Title("地形（quantized mesh）", "Terrain (quantized mesh)")
 SYMBOLS = {"polygon": ("fill", "SimpleFill"), "linestring": ("line", "SimpleLine"), "point": ("marker", "SimpleMarker")}
 GEOMETRY_NAMES = {"polygon": "Polygon", "linestring": "Line", "point": "Point"}
 
@@ -81,23 +74,23 @@ class _Writer:
         for info in self.city.vectors.values():
             if info.mesh_count:
                 self._tiles(three_d, info)
-        for key, names in GROUPS.items():
-            members = [info for info in self.city.vectors.values() if info.type.category == key]
+        for key, title in CATEGORIES.items():
+            members = [info for info in self.city.vectors.values() if _category(info.type)[0] == key]
             members.sort(key=_drawing_order)
             for info in members:
-                self._features(self._group(key, names), info)
+                self._features(self._group(key, title), info)
         for layer in self.city.files.values():
-            group = self._group(layer.type.category, GROUPS.get(layer.type.category, GROUPS["public"]))
+            group = self._group(*_category(layer.type))
             for position, asset in enumerate(layer.assets):
                 self._asset(group, layer.type, asset, first=position == 0)
         if "dem" in self.city.files:
             source = f"url={self.address}/terrain/layer.json"
-            title = ("地形（quantized mesh）", "Terrain (quantized mesh)")[self.code == "en"]
-            self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), title, "EPSG:4326")
+            name = getattr(TERRAIN, self.code)
+            self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), name, "EPSG:4326")
 
-    def _group(self, key: str, names: tuple[str, str]) -> ET.Element:
+    def _group(self, key: str, title: Title) -> ET.Element:
         if key not in self.groups:
-            name = names[self.code == "en"]
+            name = getattr(title, self.code)
             group = ET.SubElement(self.tree, "layer-tree-group", name=name, checked="Qt::Checked", expanded="1")
             self.groups[key] = group
         return self.groups[key]
@@ -178,6 +171,11 @@ class _Source:
     kind: str
     provider: str
     address: str
+
+
+def _category(layer_type: LayerType) -> tuple[str, Title]:
+    key = layer_type.category if layer_type.category in CATEGORIES else "public"
+    return key, CATEGORIES[key]
 
 
 def _drawing_order(info: LayerInfo) -> int:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from layers.errors import InvalidInput
 from server import answer
 from server.maptiles import image_path, zooms
 from server.serving import Snapshot, snapshot
@@ -25,13 +27,30 @@ def document(city: Snapshot) -> dict[str, Any]:
     return {
         "title": {"zh": settings.title_in("zh"), "en": settings.title_in("en")},
         "crs": settings.crs,
-        "origin": {"lon": settings.origin_lon_deg, "lat": settings.origin_lat_deg, "height_m": settings.origin_h_m},
+        "vertical_crs": settings.vertical_crs,
+        "origin": {
+            "lon": settings.origin_lon_deg,
+            "lat": settings.origin_lat_deg,
+            "height_m": settings.origin_h_m,
+            "undulation_m": _undulation_m(city),
+        },
         "extent": list(city.lonlat(city.city_bounds)),
         "terrain": "/terrain/" if "dem" in city.files else None,
         "imagery": [_imagery(city, asset) for asset in (city.files["dom"].assets if "dom" in city.files else ())],
         "layers3d": [_layer3d(info) for info in city.vectors.values() if info.mesh_count],
         "layers2d": [_layer2d(info) for info in city.vectors.values() if info.count and info.type.geometry != "none"],
     }
+
+
+def _undulation_m(city: Snapshot) -> float | None:
+    """Ellipsoidal minus normal height at the origin; None where the height model does not reach it."""
+    settings = city.city.config
+    lon, lat = np.array([settings.origin_lon_deg]), np.array([settings.origin_lat_deg])
+    try:
+        (undulation_m,) = city.city.frame.height_model.undulation_m(lon, lat)
+    except InvalidInput:
+        return None
+    return round(float(undulation_m), 3) if np.isfinite(undulation_m) else None
 
 
 def _imagery(city: Snapshot, asset: Asset) -> dict[str, Any]:
@@ -49,30 +68,24 @@ def _imagery(city: Snapshot, asset: Asset) -> dict[str, Any]:
     }
 
 
-def _layer3d(info: LayerInfo) -> dict[str, Any]:
+def _layer(info: LayerInfo) -> dict[str, Any]:
     return {
         "id": info.id,
         "title": info.type.title.to_dict(),
-        "tileset": f"/collections/{info.id}/3dtiles/explicit/tileset.json",
         "items": f"/collections/{info.id}/items",
-        "count": info.mesh_count,
         "color": info.type.style.get("color", "#888888"),
         "category": info.type.category,
-        "on": True,
     }
+
+
+def _layer3d(info: LayerInfo) -> dict[str, Any]:
+    tileset = f"/collections/{info.id}/3dtiles/explicit/tileset.json"
+    return _layer(info) | {"tileset": tileset, "count": info.mesh_count, "on": True}
 
 
 def _layer2d(info: LayerInfo) -> dict[str, Any]:
-    return {
-        "id": info.id,
-        "title": info.type.title.to_dict(),
-        "tilejson": f"/collections/{info.id}/tilejson.json",
-        "items": f"/collections/{info.id}/items",
-        "geometry": info.type.geometry,
-        "color": info.type.style.get("color", "#888888"),
-        "category": info.type.category,
-        "count": info.count,
-    }
+    tilejson = f"/collections/{info.id}/tilejson.json"
+    return _layer(info) | {"tilejson": tilejson, "count": info.count, "geometry": info.type.geometry}
 
 
 def routes() -> list[Route]:

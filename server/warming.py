@@ -1,4 +1,4 @@
-"""What the first reader would wait for (imports of pygeoapi, rasterio and rio-tiler; the first pages), done beforehand."""
+"""What the first reader would wait for, done beforehand: imports of pygeoapi and rio-tiler, first pages and tiles."""
 
 import contextlib
 import logging

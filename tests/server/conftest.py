@@ -139,7 +139,9 @@ def city(folder):
 
 @pytest.fixture(scope="session")
 def client(city):
-    with TestClient(create_app(city, Settings(access_log=False, warm_up=False)), base_url="http://city.test") as session:
+    with TestClient(
+        create_app(city, Settings(access_log=False, warm_up=False)), base_url="http://city.test"
+    ) as session:
         yield session
 
 

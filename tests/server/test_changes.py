@@ -51,7 +51,7 @@ def test_a_new_layer_appears_everywhere(running):
     write(writer, TREE, {"t": "oak"})
     after = client.get("/collections", headers={"If-None-Match": tag})
     assert [each["id"] for each in after.json()["collections"]] == ["lamp", "tree"]
-    assert "/collections/tree/items" in client.get("/api").json()["paths"]
+    assert "tree" in client.get("/api").json()["components"]["parameters"]["featuresId"]["schema"]["enum"]
     assert client.get("/collections/tree/items").json()["numberMatched"] == 1
     assert "tree" in client.get("/qgis/city.qgs").text
 

@@ -76,7 +76,9 @@ def test_a_failure_of_ours_is_a_problem_without_the_trace(city, monkeypatch, cap
     def fail(*_):
         raise ZeroDivisionError("secret detail")
 
-    with TestClient(create_app(city, Settings(access_log=False, warm_up=False)), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(city, Settings(access_log=False, warm_up=False)), raise_server_exceptions=False
+    ) as client:
         monkeypatch.setattr(type(city.store), "count", fail)
         response = client.get("/collections/building/items")
     assert response.status_code == 500
@@ -87,7 +89,10 @@ def test_a_failure_of_ours_is_a_problem_without_the_trace(city, monkeypatch, cap
 
 
 def test_the_access_log_has_one_line_a_request_and_no_line_breaks_from_outside(city, caplog):
-    with TestClient(create_app(city, Settings())) as client, caplog.at_level(logging.INFO, "citytwin.access"):
+    with (
+        TestClient(create_app(city, Settings(warm_up=False))) as client,
+        caplog.at_level(logging.INFO, "citytwin.access"),
+    ):
         logging.getLogger("citytwin.access").addHandler(caplog.handler)
         client.get("/collections/x%0Aforged%20line")
         client.get("/health")
@@ -105,7 +110,7 @@ def test_health(get):
 def test_a_scope_hides_a_layer_on_every_path(city):
     from twin.scope import Scope
 
-    hidden = Settings(scope=Scope("public", frozenset({"well", "pipe_water"})), access_log=False)
+    hidden = Settings(scope=Scope("public", frozenset({"well", "pipe_water"})), access_log=False, warm_up=False)
     with TestClient(create_app(city, hidden), base_url="http://city.test") as client:
         for path in (
             "/collections/building", "/collections/building/items", "/collections/building/items/b01",
@@ -124,3 +129,33 @@ def test_a_scope_hides_a_layer_on_every_path(city):
             }
         }
         assert client.post("/processes/buffer-query/execution", json=body).status_code == 404
+
+
+@pytest.mark.parametrize("levels", [12, 25, 30, 60, 99, 400])
+@pytest.mark.parametrize(
+    ("opening", "middle", "closing"),
+    [("NOT ", "height_m=1", ""), ("not%09", "height_m=1", ""), ("(", "height_m=1", ")"),
+     ("CASEI(", "name", ")"), ("", "height_m=1", "^1"), ("height_m=", "1", "-1"), ("- ", "1=1", ""),
+     ("NOT (", "height_m=1", ")"), ("height_m=1 AND (", "height_m=2", ")")],
+)  # fmt: skip
+def test_a_nested_filter_is_answered_or_refused_but_never_breaks(client, opening, middle, closing, levels):
+    text = opening * levels + middle + closing * levels + ("='x'" if "CASEI" in opening else "")
+    response = client.get(f"/collections/building/items?filter={text}")
+    assert response.status_code in {200, 400}, response.text
+    assert response.status_code == 200 or response.json()["detail"]
+
+
+NOT_THERE = """
+/nowhere /collections/nope /collections/nope/items /collections/building/items/nope /terrain/99/0/0.terrain
+/collections/building/tiles/WebMercatorQuad/30/0/0 /collections/../../etc/passwd
+/collections/%2e%2e/%2e%2e/etc/passwd /viewer/..%2fogc.py /collections/building/3dtiles/%2e%2e/%2e%2e/city.gpkg
+/collections/building/points.copc.laz
+""".split()
+
+
+@pytest.mark.parametrize("path", NOT_THERE)
+def test_what_is_not_there_is_a_404_problem(client, path):
+    response = client.get(path)
+    assert response.status_code in {404, 503} if path.startswith("/viewer") else response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == response.status_code

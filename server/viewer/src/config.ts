@@ -41,7 +41,9 @@ export interface ViewerConfig {
   title: Bilingual;
   crs: string;
   /** `undulation_m`, if given, turns the ellipsoidal heights of the terrain into heights above the geoid. */
-  origin: { lon: number; lat: number; height_m: number; undulation_m?: number };
+  origin: { lon: number; lat: number; height_m: number; undulation_m?: number | null };
+  /** Datum of the heights that the city keeps. */
+  vertical_crs?: string;
   /** West, south, east, north in degrees. */
   extent: [number, number, number, number];
   terrain?: string;

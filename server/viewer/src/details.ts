@@ -109,17 +109,44 @@ export class Details {
   private table(properties: Record<string, unknown>, columns: Map<string, Column>): HTMLElement {
     const rows = Object.entries(properties).map(([name, value]) => {
       const { title, unit } = columns.get(name) ?? { title: undefined, unit: undefined };
-      const cell = h("td", {}, this.text(value), unit && value !== null ? ` ${unit}` : "");
+      const cell = h("td", {}, this.content(value), unit && value !== null ? ` ${symbol(unit)}` : "");
       if (value === null || value === "") cell.className = "muted";
       return h("tr", {}, h("th", { scope: "row", title: name }, title ?? name), cell);
     });
     return h("table", {}, h("tbody", {}, ...rows));
   }
 
+  /** A value as text; an object, also one written as JSON text (property sets of IFC), as a list of names and values. */
+  private content(value: unknown): Node {
+    const inner = typeof value === "string" && /^[[{]/.test(value) ? parsed(value) : value;
+    if (typeof inner !== "object" || inner === null) return document.createTextNode(this.text(value));
+    const entries = Object.entries(inner);
+    if (!entries.length) return document.createTextNode(this.texts.word("noValue"));
+    if (Array.isArray(inner) && inner.every((each) => typeof each !== "object")) {
+      return document.createTextNode(inner.map((each) => this.text(each)).join(", "));
+    }
+    return h("dl", {}, ...entries.map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, this.content(each)))));
+  }
+
   private text(value: unknown): string {
     if (value === null || value === undefined || value === "") return this.texts.word("noValue");
     if (typeof value === "number") return value.toLocaleString(this.texts.language, { maximumFractionDigits: 3, useGrouping: false });
-    return typeof value === "object" ? JSON.stringify(value) : `${value as string | boolean}`;
+    if (typeof value === "boolean") return this.texts.word(value ? "yes" : "no");
+    return `${value as string}`;
+  }
+}
+
+/** UCUM units of the catalogue as people write them. */
+function symbol(unit: string): string {
+  const known: Record<string, string> = { pct: "%", deg: "°", person: "" };
+  return known[unit] ?? unit.replace(/(\d+)e(\d)\b/, "$1×10^$2").replace(/m2$/, "m²").replace(/m3$/, "m³").replace("10^4", "10⁴");
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
   }
 }
 

@@ -12,6 +12,7 @@ export class Status {
   private readonly notice = h("span", { className: "notice", attrs: { role: "status" } });
   private readonly bar = h("progress", { className: "progress" });
   private readonly undulation: number | undefined;
+  private readonly datum: string | undefined;
   private pointer: Cartesian2 | undefined;
   private queued = false;
   private most = 0;
@@ -20,7 +21,8 @@ export class Status {
     config: ViewerConfig,
     private readonly texts: Texts,
   ) {
-    this.undulation = config.origin.undulation_m;
+    this.undulation = config.origin.undulation_m ?? undefined;
+    this.datum = config.vertical_crs;
     this.element = h("footer", { className: "panel status" }, this.bar, this.position, this.eye, this.notice, this.credits);
   }
 
@@ -71,8 +73,13 @@ export class Status {
     const lat = CesiumMath.toDegrees(at.latitude);
     const words = [`${Math.abs(lon).toFixed(6)}° ${lon < 0 ? "W" : "E"}`, `${Math.abs(lat).toFixed(6)}° ${lat < 0 ? "S" : "N"}`];
     const heights = [`${at.height.toFixed(1)} m (${this.texts.word("ellipsoidal")})`];
-    if (this.undulation !== undefined) heights.unshift(`${(at.height - this.undulation).toFixed(1)} m (${this.texts.word("normal")})`);
+    if (this.undulation !== undefined) heights.unshift(`${(at.height - this.undulation).toFixed(1)} m (${this.normal()})`);
     this.position.textContent = `${words.join("  ")}  ·  ${this.texts.word("groundHeight")} ${heights.join(" · ")}`;
+  }
+
+  /** What the heights count from: by name where it is the 1985 datum, else by its code. */
+  private normal(): string {
+    return this.datum && this.datum !== "EPSG:5737" ? this.datum : this.texts.word("normal");
   }
 
   private readEye(viewer: CesiumWidget): void {
