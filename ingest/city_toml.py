@@ -24,6 +24,7 @@ skip = false
 ```
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -110,7 +111,11 @@ class CityToml:
         )
 
     def skipped(self, path: Path) -> bool:
-        """True if the file is to be passed over."""
+        """True if the file is to be passed over: by `skip`, or because it is the height grid and no layer."""
+        if isinstance(self.height_model, dict) and "grid" in self.height_model:
+            grid = os.path.realpath(self.folder / str(self.height_model["grid"]))
+            if grid == os.path.realpath(path):
+                return True
         return bool(self._said(path).get("skip", False))
 
     def unmatched(self) -> list[Issue]:

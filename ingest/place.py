@@ -55,7 +55,8 @@ def certificate(
     horizontal = crs.horizontal(chosen)
     if bounds is not None:
         _check_bounds(horizontal, bounds, name)
-    vertical = crs.vertical(chosen) or hints.vertical_crs
+    ellipsoidal = chosen if crs.is_ellipsoidal(chosen) else None  # its third axis says what z is
+    vertical = crs.vertical(chosen) or ellipsoidal or hints.vertical_crs
     made = Certificate(method, source_crs=horizontal, source_vertical_crs=vertical, contradictions=contradictions)
     return made, issues
 

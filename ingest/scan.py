@@ -1,12 +1,15 @@
 """What lies in a folder: one entry a source, side files joined to it, and a reason for what is passed over."""
 
 import hashlib
+import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ingest import suffix_of
+from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
 IGNORED_SUFFIXES = {".md": "a document", ".txt": "a document", ".pdf": "a document"}
@@ -32,6 +35,11 @@ SIDE_FILES: dict[str, tuple[str, ...]] = {
 VOLATILE = (".gpkg-shm",)
 """Side files whose bytes change without the data changing; they are not hashed."""
 
+WHOLE_FOLDERS = (".gdb",)
+"""Folders that are one data set."""
+
+LINK_OUT, LINK_TO_FOLDER = "a link to a place outside the folder", "a link to a folder"
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -39,10 +47,12 @@ class SourceFile:
 
     Attributes
     ----------
-    path : the file that a reader is given
-    name : path below the scanned folder, with `/`
+    path : the file that a reader is given; a folder where it is one data set or cannot be listed
+    name : path below the scanned folder, with `/`; bytes that are no UTF-8 are escaped
     parts : all files of the source, `path` first
     ignored : reason why it is passed over; empty for a source
+
+    What cannot be opened has size and time 0 and an empty hash.
     """
 
     path: Path
@@ -53,25 +63,65 @@ class SourceFile:
     @cached_property
     def size(self) -> int:
         """Bytes of all parts."""
-        return sum(part.stat().st_size for part in self.parts)
+        return sum(stat.st_size for stat in self._stats)
 
     @cached_property
     def mtime_ns(self) -> int:
         """When the youngest part was changed."""
-        return max(part.stat().st_mtime_ns for part in self.parts)
+        return max((stat.st_mtime_ns for stat in self._stats), default=0)
+
+    @cached_property
+    def _stats(self) -> list[os.stat_result]:
+        try:
+            return [part.stat() for part in self.parts]
+        except OSError:
+            return []
 
     @cached_property
     def sha256(self) -> str:
         """Hash over the names and bytes of all parts, in a stable order; read in blocks."""
+        try:
+            return self._hashed()
+        except OSError:
+            return ""
+
+    def _hashed(self) -> str:
         digest = hashlib.sha256()
         for part in self.parts:
             if part.name.lower().endswith(VOLATILE):
                 continue
-            digest.update(part.name.encode() + b"\0" + str(part.stat().st_size).encode() + b"\0")
+            digest.update(os.fsencode(part.name) + b"\0" + str(part.stat().st_size).encode() + b"\0")
             with part.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
+
+    def check(self) -> None:
+        """Raises InvalidInput where a part cannot be opened, has a name nobody could write, or all parts are empty."""
+        if not _is_utf8(self.path.name):
+            raise _unreadable(self.name, "its name is not UTF-8", "Rename it.")
+        for part in self.parts:
+            try:
+                with os.scandir(part) if part.is_dir() else part.open("rb"):
+                    pass
+            except OSError as error:
+                name = self.name if part == self.path else part.name
+                way = "Mend or remove the link." if part.is_symlink() else "Check its permissions."
+                raise _unreadable(name, f"{error.strerror}", way) from error
+        if self.size == 0 and not self.path.is_dir():
+            raise InvalidInput(f"{self.name} is empty (0 bytes).", "Copy or export it again.", code="FILE_EMPTY")
+
+
+def _unreadable(name: str, why: str, way: str) -> InvalidInput:
+    return InvalidInput(f"{name} cannot be opened: {why}.", way, code="FILE_UNREADABLE")
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def _name(path: Path, folder: Path) -> str:
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf8", "backslashreplace")
 
 
 def sources(folder: Path) -> list[SourceFile]:
@@ -80,29 +130,46 @@ def sources(folder: Path) -> list[SourceFile]:
 
 
 def everything(folder: Path) -> list[SourceFile]:
-    """Sources and ignored files (with the reason), in the order of their names. Links out of the folder are ignored."""
+    """Sources and ignored files (with the reason), in the order of their names.
+
+    Links out of the folder and links to folders are ignored. A folder that cannot be listed is a source, so that it
+    is named.
+    """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     found: list[SourceFile] = []
     root = folder.resolve()
-    for path in sorted(folder.rglob("*"), key=lambda each: each.relative_to(folder).as_posix()):
-        if path.is_dir():
-            continue
+    for path in _walk(folder):
         reason = _reason(path, folder, root)
-        if reason:
-            found.append(SourceFile(path, path.relative_to(folder).as_posix(), (path,), reason))
+        if reason or path.is_dir():
+            found.append(SourceFile(path, _name(path, folder), (path,), reason))
         else:
             by_folder[path.parent].append(path)
     for paths in by_folder.values():
-        found += _grouped(paths, folder)
+        found += _grouped(sorted(paths), folder)
     return sorted(found, key=lambda each: each.name)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files, links to folders, folders that are one data set, folders that cannot be listed."""
+    blocked: list[Path] = []
+    for top, folders, names in os.walk(folder, onerror=lambda error: blocked.append(Path(error.filename))):
+        here = Path(top)
+        whole = {name for name in folders if name.lower().endswith(WHOLE_FOLDERS) or (here / name).is_symlink()}
+        folders[:] = [name for name in folders if name not in whole]
+        yield from (here / name for name in (*names, *whole))
+    yield from blocked
 
 
 def _reason(path: Path, folder: Path, root: Path) -> str:
     inside = path.relative_to(folder)
     if any(part.startswith(".") for part in inside.parts):
         return "hidden"
-    if not path.resolve().is_relative_to(root):
-        return "a link to a place outside the folder"
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))  # pathlib's own falls over links that lead in a circle
+        if not target.is_relative_to(root):
+            return LINK_OUT
+        if target.is_dir():
+            return LINK_TO_FOLDER
     name = path.name.lower()
     if name in IGNORED_NAMES or name.startswith(("readme", "licence", "license")):
         return "not data"
@@ -124,8 +191,4 @@ def _grouped(paths: list[Path], folder: Path) -> list[SourceFile]:
         parts = [by_name[stem + side] for side in SIDE_FILES[suffix] if stem + side in by_name]
         owner[path] = [part for part in parts if part != path]
         taken |= set(owner[path])
-    return [
-        SourceFile(path, path.relative_to(folder).as_posix(), (path, *owner.get(path, ())))
-        for path in paths
-        if path not in taken
-    ]
+    return [SourceFile(path, _name(path, folder), (path, *owner.get(path, ()))) for path in paths if path not in taken]

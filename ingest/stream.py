@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from layers.mesh import Mesh
 from layers.source import FeatureBatch, VectorLayer
 
 BATCH_ROWS = 10_000
+SINGLY = 100
+"""Repaired polygons that are named one by one."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ class FeatureStream:
         layer = self.layer
         layer.n_read, layer.rejects, layer.issues = 0, [], list(self._opening)
         self._ids, self._seen_ids, self._seen_rows = IdMaker(self.plan), Seen(), Seen()
-        self._n_flat, self._repaired = 0, dict[str, float]()
+        self._n_flat, self._n_repaired, self._repaired = 0, 0, dict[str, float]()
         for chunk in self._chunks():
             layer.n_read += chunk.table.num_rows
             batch = self._batch(chunk)
@@ -76,7 +79,9 @@ class FeatureStream:
             conformed = shapes.conform(chunk.shapes, self.layer.geometry_type)
             rejected |= conformed.rejected
             self._n_flat += len(conformed.flattened)
-            self._repaired |= {ids[row]: change for row, change in conformed.repaired.items()}
+            self._n_repaired += len(conformed.repaired)
+            for row, change in islice(conformed.repaired.items(), max(0, SINGLY - len(self._repaired))):
+                self._repaired[ids[row]] = change
         rejected |= chunk.bad or {}  # the format's own reason says more than «no geometry»
         self._mark_duplicates(chunk, ids, rejected)
         for row, (code, sentence) in sorted(rejected.items()):
@@ -138,13 +143,13 @@ class FeatureStream:
             why = "heights that are all 0 or -9999, or not numbers"
             message = f"{self._n_flat} features have {why}; they are kept without heights."
             issues.append(Issue("Z_EMPTY", self.layer.name, message, "", "info"))
-        for feature_id, change in list(self._repaired.items())[:100]:
+        for feature_id, change in self._repaired.items():
             message = f"The polygon was not valid and was repaired; its area changed by {change:.2g} of it."
             issues.append(
                 Issue("GEOMETRY_REPAIRED", f"id {feature_id}", message, "Correct it in the source.", "warning")
             )
-        if len(self._repaired) > 100:
-            message = f"{len(self._repaired) - 100} more polygons were repaired in the same way."
+        if self._n_repaired > SINGLY:
+            message = f"{self._n_repaired - SINGLY} more polygons were repaired in the same way."
             issues.append(
                 Issue("GEOMETRY_REPAIRED", self.layer.name, message, "Correct them in the source.", "warning")
             )

@@ -98,10 +98,7 @@ def _note(out: Converted, code: str, flags: pa.Array) -> None:
 def _domain(out: Converted, attribute: Attribute) -> None:
     values = out.values
     if attribute.codes and attribute.type == "string":
-        known = {code.lower(): code for code in attribute.codes}
-        for code, title in attribute.codes.items():
-            known.setdefault(title.zh.lower(), code)
-            known.setdefault(title.en.lower(), code)
+        known = _code_words(attribute)
         out.values = _distinct(values, lambda text: known.get(units.narrow(text).lower()), pa.string())
         wrong = pc.and_(pc.is_valid(values), pc.is_null(out.values))
         rows = np.flatnonzero(wrong.to_numpy(zero_copy_only=False))
@@ -112,6 +109,15 @@ def _domain(out: Converted, attribute: Attribute) -> None:
             _note(out, "VALUE_OUT_OF_DOMAIN", pc.less(values, attribute.minimum))
         if attribute.maximum is not None:
             _note(out, "VALUE_OUT_OF_DOMAIN", pc.greater(out.values, attribute.maximum))
+
+
+def _code_words(attribute: Attribute) -> dict[str, str]:
+    """Code, Chinese and English title in lower case -> code."""
+    known = {code.lower(): code for code in attribute.codes}
+    for code, title in attribute.codes.items():
+        known.setdefault(title.zh.lower(), code)
+        known.setdefault(title.en.lower(), code)
+    return known
 
 
 def _distinct(array: pa.Array, parse: Callable[[str], Any], kind: pa.DataType) -> pa.Array:
@@ -140,6 +146,13 @@ def _numbers(array: pa.Array, attribute: Attribute, unit: str | None) -> pa.Arra
 def _integers(array: pa.Array, attribute: Attribute, unit: str | None) -> pa.Array:
     if pa.types.is_integer(array.type) and unit is None:
         return pc.cast(array, pa.int64())
+    if attribute.codes and pa.types.is_string(array.type):  # «县», «县级» or county for 3
+        known = _code_words(attribute)
+
+        def code(text: str) -> str:
+            return known.get(units.narrow(text).lower().removesuffix("级"), text)
+
+        array = _distinct(array, code, pa.string())
     floats = _numbers(array, attribute, unit)
     whole = pc.and_(pc.equal(floats, pc.round(floats)), pc.less(pc.abs(floats), 2.0**62))
     return pc.cast(pc.if_else(whole, floats, pa.scalar(None, pa.float64())), pa.int64())

@@ -86,6 +86,12 @@ def vertical(text: str) -> str | None:
     return name(crs.sub_crs_list[1].to_wkt()) if crs.is_compound and len(crs.sub_crs_list) > 1 else None
 
 
+def is_ellipsoidal(text: str) -> bool:
+    """True for a CRS with a third axis of its own, such as EPSG:4979: its heights are above the ellipsoid."""
+    crs = parse(text)
+    return not crs.is_compound and not crs.is_vertical and not crs.is_geocentric and len(crs.axis_info) == 3
+
+
 def uri(text: str) -> str:
     """The OGC URI that goes into `crs`, `storageCrs` and `Content-Crs`."""
     short = name(text)

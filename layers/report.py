@@ -1,5 +1,6 @@
 """The ingest report of one source: counts in, counts stored, every issue, the placement certificate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +12,10 @@ Status = Literal["stored", "partly", "parked", "removed"]
 
 @dataclass
 class LayerCount:
-    """`n_read == n_stored + n_rejected` always holds. `n_stored` counts what this source has in the layer now."""
+    """`n_read == n_stored + n_rejected` always holds. `n_stored` counts what this source has in the layer now.
+
+    `certificate` is this layer's own placement: a file may hold layers in several systems.
+    """
 
     layer: str
     name: str
@@ -22,11 +26,20 @@ class LayerCount:
     n_updated: int = 0
     n_unchanged: int = 0
     n_closed: int = 0
+    certificate: Certificate | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**vars(self), "certificate": self.certificate.to_dict() if self.certificate else None}
 
 
 @dataclass
 class Report:
-    """What happened to one source. `stored`: all of it; `partly`: some rejected; `parked`: nothing, see `issues`."""
+    """What happened to one source. `stored`: all of it; `partly`: some rejected; `parked`: nothing, see `issues`.
+
+    `rejects` are the first rejected features, all of them where `rejects_file` is empty; else that file, beside the
+    report, holds the others, one JSON object a line.
+    """
 
     source: str
     format: str
@@ -37,6 +50,16 @@ class Report:
     rejects: list[Reject] = field(default_factory=list)
     certificate: Certificate | None = None
     seconds: float = 0.0
+    rejects_file: str = ""
+
+    def note_closed(self, closed: Mapping[str, int]) -> None:
+        """Count the features that were closed, by layer id."""
+        for layer_id, n in closed.items():
+            counts = [count for count in self.layers if count.layer == layer_id]
+            if not counts:
+                counts = [LayerCount(layer_id, layer_id)]
+                self.layers += counts
+            counts[0].n_closed = n
 
     def to_dict(self) -> dict[str, Any]:
         """As the JSON object that `reports/*.json` holds."""
@@ -45,9 +68,10 @@ class Report:
             "format": self.format,
             "sha256": self.sha256,
             "status": self.status,
-            "layers": [vars(count) for count in self.layers],
+            "layers": [count.to_dict() for count in self.layers],
             "issues": [issue.to_dict() for issue in self.issues],
             "rejects": [reject.to_dict() for reject in self.rejects],
+            "rejects_file": self.rejects_file,
             "certificate": self.certificate.to_dict() if self.certificate else None,
             "seconds": round(self.seconds, 3),
         }

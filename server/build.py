@@ -72,10 +72,11 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
     build_folder.check_target(source_dir, twin_dir)
     source_dir = source_dir.resolve()
     toml = city_toml.load(source_dir)
-    files = [file for file in scan.sources(source_dir) if not toml.skipped(file.path)]
+    everything = scan.everything(source_dir)
+    files = [file for file in everything if not file.ignored and not toml.skipped(file.path)]
     if not files:
         raise InvalidInput(f"{source_dir} holds no source files.", "Put GeoTIFF, GPKG, IFC or other files there.")
-    result = BuildResult(twin_dir, issues=toml.unmatched())
+    result = BuildResult(twin_dir, issues=[*toml.unmatched(), *_links(everything)])
     with build_folder.locked(twin_dir):
         config = _config(toml, files, twin_dir, result)
         with _opened(twin_dir, config) as store:
@@ -86,11 +87,16 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
                 )
                 for file in files
             ]
-            present = {item.name for item in items}
-            gone = [name for name in known if name not in present and not name.startswith(ADDED)]
+            gone = build_plan.gone(known, items)
             _Run(twin_dir, config, store, progress or Silent(), result).run(items, gone)
     result.seconds = time.perf_counter() - start
     return result
+
+
+def _links(everything: Sequence[SourceFile]) -> list[Issue]:
+    hint = "Put the files themselves there, or build from the folder that the link leads to."
+    links = [file for file in everything if file.ignored in {scan.LINK_OUT, scan.LINK_TO_FOLDER}]
+    return [Issue("LINK_NOT_FOLLOWED", file.name, f"It is {file.ignored}: passed over.", hint) for file in links]
 
 
 def _config(toml: CityToml, files: Sequence[SourceFile], twin_dir: Path, result: BuildResult) -> TwinConfig:
@@ -194,10 +200,11 @@ class _Run:
         read_now = {report.source for report in self._result.reports}
         names = {item.name for item in items}
         self._result.unchanged = sorted(names - read_now)
-        self._result.standing = [each for each in self._store.reports() if each["source"] in names - read_now]
-        if changed or gone or not (self._dir / "reports").is_dir():
-            sources = [record.path for record in self._store.sources()]
-            build_folder.write_reports(self._dir, self._result.reports, [*sources, *read_now])
+        kept = {each["source"]: each for each in self._store.reports()}
+        self._result.standing = [each for name, each in kept.items() if name in names - read_now]
+        fresh = {report.source: report.to_dict() for report in self._result.reports}
+        build_folder.write_reports(self._dir, (kept | fresh).values())
+        if changed or gone:
             build_folder.sweep(self._dir, self._store.assets(EVERYTHING))
 
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:

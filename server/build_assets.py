@@ -10,7 +10,7 @@ from pathlib import Path
 
 from layers import crs
 from layers.certificate import Certificate
-from layers.errors import CityTwinError, Unplaceable
+from layers.errors import CityTwinError, InvalidInput, Unplaceable
 from layers.frame import CityFrame
 from layers.issue import Issue
 from layers.report import LayerCount, Report
@@ -92,7 +92,11 @@ class AssetWriter:
                 assets.append(asset)
                 report.certificate = certificate
                 report.issues += issues
-                report.layers.append(LayerCount(layer.layer_type, layer.name, n_read=1, n_stored=1, n_inserted=1))
+                report.layers.append(
+                    LayerCount(
+                        layer.layer_type, layer.name, n_read=1, n_stored=1, n_inserted=1, certificate=certificate
+                    )
+                )
         if any(issue.severity == "error" for issue in report.issues):
             report.status = "partly"
         report.seconds = time.perf_counter() - start
@@ -123,7 +127,10 @@ class AssetWriter:
     def _city_bounds(self, item: Item, layer: AssetLayer, way: Placement) -> crs.Bounds:
         import numpy as np
 
-        bounds = crs.transform_bounds(layer.crs, self._config.crs, layer.bounds)
+        try:
+            bounds = crs.transform_bounds(layer.crs, self._config.crs, layer.bounds)
+        except InvalidInput:  # a part of it cannot be shown in the city's projection at all
+            bounds = (np.inf, np.inf, np.inf, np.inf)
         if way.is_outside(np.array([bounds]))[0]:
             raise Unplaceable(
                 f"{item.name} would lie outside the area where {self._config.crs} holds.",
@@ -146,7 +153,7 @@ class AssetWriter:
 
 def _opened(item: Item) -> tuple[Reading | None, CityTwinError | None]:
     try:
-        return read(item.file.path, item.hints), None
+        return read(item.file, item.hints), None
     except CityTwinError as error:
         return None, error
 

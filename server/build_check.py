@@ -9,15 +9,16 @@ from ingest.scan import SourceFile
 from layers.errors import CityTwinError
 from layers.issue import Issue
 from layers.report import LayerCount, Report
-from layers.source import AssetLayer, Hints, Reading
+from layers.source import AssetLayer, Hints, Reading, VectorLayer
 from server.build_features import batches, layer_type_of, read
+from server.build_rejects import KEPT
 
 
 def check_file(file: SourceFile, hints: Hints) -> Report:
     """A report as the build would write it, but for what only a city can tell (placement, the ground)."""
     start = time.perf_counter()
     try:
-        reading = read(file.path, replace(hints, root=file.path.parent))
+        reading = read(file, replace(hints, root=file.path.parent))
         report = _read_all(file, reading)
     except CityTwinError as error:
         issue = Issue(error.code, file.path.name, error.problem, error.hint, "error")
@@ -35,11 +36,21 @@ def _read_all(file: SourceFile, reading: Reading) -> Report:
             with tempfile.TemporaryDirectory(prefix="citytwin-check-") as folder:
                 report.issues += layer.write(Path(folder) / f"checked{layer.suffix}")
             continue
-        n_good = sum(len(batch) for batch in batches(file.path, layer))
-        count = LayerCount(layer_type_of(layer).id, layer.name, layer.n_read, n_good, len(layer.rejects))
+        count = LayerCount(layer_type_of(layer).id, layer.name)
         report.layers.append(count)
+        for batch in batches(file.path, layer):
+            count.n_stored += len(batch)
+            _keep(report, count, layer)
+        _keep(report, count, layer)
+        count.n_read = layer.n_read
         report.issues += layer.issues
-        report.rejects += layer.rejects
     if report.rejects or any(issue.severity == "error" for issue in report.issues):
         report.status = "partly"
     return report
+
+
+def _keep(report: Report, count: LayerCount, layer: VectorLayer) -> None:
+    """Count what was rejected; the first ones are told."""
+    count.n_rejected += len(layer.rejects)
+    report.rejects += layer.rejects[: max(0, KEPT - len(report.rejects))]
+    layer.rejects.clear()

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import IO
 
 from ingest import reader_for
+from ingest.scan import SourceFile
 from layers import catalogue
 from layers.catalogue import LayerType
 from layers.certificate import Certificate
-from layers.errors import CityTwinError, InvalidInput
+from layers.errors import CityTwinError
 from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.report import LayerCount, Report
 from layers.source import FeatureBatch, Hints, Reading, VectorLayer
 from server.build_plan import FAILED, Item
 from server.build_progress import Progress
+from server.build_rejects import RejectKeeper
 from twin.config import TwinConfig
 from twin.fuse.columns import with_constant
 from twin.fuse.layer import Fused, LayerFuser, content
@@ -51,8 +53,10 @@ class Place:
     ground: str
 
 
-def read(path: Path, hints: Hints) -> Reading:
+def read(file: SourceFile, hints: Hints) -> Reading:
     """The reader's Reading; anything unexpected becomes ReaderFailed."""
+    path = file.path
+    file.check()
     try:
         return reader_for(path).read(path, hints)
     except CityTwinError:
@@ -90,26 +94,15 @@ def store_source(batch: WriteBatch, item: Item, place: Place, progress: Progress
     become unreadable does not take its good features away.
     """
     start = time.perf_counter()
-    reading = read(item.file.path, item.hints)
-    vectors = [layer for layer in reading.layers if isinstance(layer, VectorLayer)]
-    fusers = [
-        LayerFuser(
-            layer,
-            layer_type_of(layer),
-            frame=place.frame,
-            city_vertical=place.config.vertical_crs,
-            terrain=place.terrain,
-            read=reading.certificate,
-        )
-        for layer in vectors
-    ]
-    report = Report(item.name, reading.format, item.file.sha256, "stored", certificate=_certificate(reading, fusers))
-    source = _Source(batch, item, progress, report)
-    with tempfile.TemporaryFile(dir=scratch) as spool:
+    reading = read(item.file, item.hints)
+    placed, issues = _placed(reading, place)
+    report = Report(item.name, reading.format, item.file.sha256, "stored", certificate=_certificate(reading, placed))
+    with RejectKeeper(report, scratch / "reports") as keeper, tempfile.TemporaryFile(dir=scratch) as spool:
+        source = _Source(batch, item, progress, report, keeper)
         try:
             if item.known is None:
                 source.begin()
-            for layer, fuser in zip(vectors, fusers, strict=True):
+            for layer, fuser in placed:
                 source.layer(layer, fuser, None if item.known is None else spool)
         except CityTwinError:
             if item.known is None:
@@ -118,18 +111,47 @@ def store_source(batch: WriteBatch, item: Item, place: Place, progress: Progress
         if item.known is not None:
             source.begin()
             source.unspool(spool)
-    report.issues = [*reading.issues, *source.issues]
+    report.issues = [*reading.issues, *issues, *source.issues]
     report.seconds = time.perf_counter() - start
-    used = any(fuser.used_terrain for fuser in fusers)
+    used = any(fuser.used_terrain for _, fuser in placed)
     source.finish(place.ground if used else None)
     return report
+
+
+def _placed(reading: Reading, place: Place) -> tuple[list[tuple[VectorLayer, LayerFuser]], list[Issue]]:
+    """Every layer that can be placed, and an issue for each other; the refusal itself where there is no layer left."""
+    placed: list[tuple[VectorLayer, LayerFuser]] = []
+    refusals: list[tuple[VectorLayer, CityTwinError]] = []
+    for layer in reading.layers:
+        if not isinstance(layer, VectorLayer):
+            continue
+        try:
+            fuser = LayerFuser(
+                layer,
+                layer_type_of(layer),
+                frame=place.frame,
+                city_vertical=place.config.vertical_crs,
+                terrain=place.terrain,
+                read=reading.certificate,
+            )
+        except CityTwinError as error:
+            refusals.append((layer, error))
+        else:
+            placed.append((layer, fuser))
+    if refusals and not placed:
+        raise refusals[0][1]
+    return placed, [
+        Issue(error.code, layer.name, f"This layer is parked: {error.problem}", error.hint or "Correct it.", "error")
+        for layer, error in refusals
+    ]
 
 
 class _Source:
     """The counting side of one source."""
 
-    def __init__(self, batch: WriteBatch, item: Item, progress: Progress, report: Report) -> None:
+    def __init__(self, batch: WriteBatch, item: Item, progress: Progress, report: Report, keeper: RejectKeeper) -> None:
         self._batch, self._item, self._progress, self._report = batch, item, progress, report
+        self._keeper = keeper
         self._counts: dict[tuple[str, str], LayerCount] = {}
         self.issues: list[Issue] = []
 
@@ -139,24 +161,21 @@ class _Source:
     def layer(self, layer: VectorLayer, fuser: LayerFuser, spool: IO[bytes] | None) -> None:
         """Put all batches of a layer, or write them to `spool` to be put later."""
         kind = layer_type_of(layer)
-        count = LayerCount(kind.id, layer.name)
+        count = LayerCount(kind.id, layer.name, certificate=fuser.certificate)
         self._counts[kind.id, layer.name] = count
         self._report.layers.append(count)
         if spool is None:
             self._batch.ensure_layer(kind)
-        rejects: list[Reject] = []
         for features in batches(self._item.file.path, layer):
             fused = self._named(fuser.fuse(features))
-            rejects += fused.rejects
+            self._reject(count, [*_drained(layer), *fused.rejects])
             if spool is None:
-                rejects += self._put(kind.id, count, fused)
+                self._reject(count, self._put(kind.id, count, fused))
             else:
-                pickle.dump((kind, layer.name, fused), spool, protocol=5)
+                pickle.dump((kind, layer.name, replace(fused, rejects=[])), spool, protocol=5)
             self._progress.advance(len(features))
+        self._reject(count, _drained(layer))
         count.n_read = layer.n_read
-        rejects += layer.rejects
-        count.n_rejected += len(rejects)
-        self._report.rejects += rejects
         self.issues += [*layer.issues, *fuser.issues()]
 
     def unspool(self, spool: IO[bytes]) -> None:
@@ -169,9 +188,10 @@ class _Source:
                 return
             count = self._counts[kind.id, name]
             self._batch.ensure_layer(kind)
-            rejects = self._put(kind.id, count, fused)
-            count.n_rejected += len(rejects)
-            self._report.rejects += rejects
+            self._reject(count, self._put(kind.id, count, fused))
+
+    def _reject(self, count: LayerCount, rejects: list[Reject]) -> None:
+        count.n_rejected += self._keeper.add(rejects)
 
     def finish(self, ground: str | None) -> None:
         """Status, conservation of features, and the record for the next build."""
@@ -182,13 +202,7 @@ class _Source:
                 self._report.issues.append(self.issues[-1])
         is_bad = self._report.rejects or any(issue.severity == "error" for issue in self._report.issues)
         self._report.status = "partly" if is_bad else "stored"
-        closed = self._batch.finish_source(self._item.record(self._report.status, ground), self._report)
-        for layer_id, n in closed.items():
-            counts = [each for (kind, _), each in self._counts.items() if kind == layer_id]
-            if not counts:
-                counts = [LayerCount(layer_id, layer_id)]
-                self._report.layers += counts
-            counts[0].n_closed = n
+        self._batch.finish_source(self._item.record(self._report.status, ground), self._report)
 
     def _named(self, fused: Fused) -> Fused:
         """With the source's name where the file does not say where a feature comes from."""
@@ -213,6 +227,13 @@ class _Source:
         ]  # fmt: skip
 
 
+def _drained(layer: VectorLayer) -> list[Reject]:
+    """What the reader has rejected since the last time; its list stays short."""
+    rejects = list(layer.rejects)
+    layer.rejects.clear()
+    return rejects
+
+
 def _lost(count: LayerCount) -> Issue:
     return Issue(
         "COUNT_MISMATCH",
@@ -223,8 +244,8 @@ def _lost(count: LayerCount) -> Issue:
     )
 
 
-def _certificate(reading: Reading, fusers: list[LayerFuser]) -> Certificate:
-    return fusers[0].certificate if fusers else reading.certificate
+def _certificate(reading: Reading, placed: list[tuple[VectorLayer, LayerFuser]]) -> Certificate:
+    return placed[0][1].certificate if placed else reading.certificate
 
 
 def parked(item: Item, error: CityTwinError) -> Report:
@@ -237,18 +258,11 @@ def parked(item: Item, error: CityTwinError) -> Report:
                   "It is replaced as soon as the file can be read again; delete the file to remove it.", "warning")
         )  # fmt: skip
     suffix = item.file.path.suffix.lstrip(".")
-    return Report(item.name, suffix, _hash(item), "parked", issues=issues)
+    return Report(item.name, suffix, item.file.sha256, "parked", issues=issues)
 
 
 def _holds_features(item: Item) -> bool:
     return item.known is not None and item.known.status not in {"parked", FAILED}
-
-
-def _hash(item: Item) -> str:
-    try:
-        return item.file.sha256
-    except OSError as error:
-        raise InvalidInput(f"{item.name} cannot be opened: {error.strerror}.", "Check its permissions.") from error
 
 
 def remember_parked(batch: WriteBatch, item: Item, report: Report) -> None:

@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from layers.errors import CityTwinError, InvalidInput
-from layers.report import Report
 from twin.config import FILE
 from twin.store.interface import Asset
 
@@ -68,17 +68,20 @@ def slug(name: str) -> str:
     return f"{plain[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def write_reports(twin_dir: Path, reports: Iterable[Report], names: Iterable[str]) -> None:
-    """Write fresh reports, each in one step, and delete those of sources that are gone."""
+def write_reports(twin_dir: Path, reports: Iterable[dict[str, Any]]) -> None:
+    """Bring reports/ in step with the sources: write what differs, each in one step, and delete what is of none."""
     folder = twin_dir / "reports"
     folder.mkdir(exist_ok=True)
+    wanted: set[str] = set()
     for report in reports:
-        path = folder / f"{slug(report.source)}.json"
+        path = folder / f"{slug(report['source'])}.json"
+        wanted |= {path.name, report.get("rejects_file") or path.name}
+        text = json.dumps(report, ensure_ascii=False, indent=1, default=str) + "\n"
+        if path.is_file() and path.read_text("utf8", errors="replace") == text:
+            continue
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        text = json.dumps(report.to_dict(), ensure_ascii=False, indent=1, default=str)
-        temporary.write_text(text + "\n", "utf8")
+        temporary.write_text(text, "utf8")
         temporary.replace(path)
-    wanted = {f"{slug(name)}.json" for name in names}
     for path in folder.iterdir():
         if path.name not in wanted:
             path.unlink()

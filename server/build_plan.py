@@ -1,7 +1,7 @@
 """What has to be read: every source of the folder against what the store remembers of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Item:
         old = self.known
         if old is None or old.status == FAILED or old.settings.split(_GROUND)[0] != self.settings:
             return True
+        if not old.sha256:  # it could not be opened; permissions change without a trace in size and time
+            return True
         if (old.size, old.mtime_ns) == (self.file.size, self.file.mtime_ns):
             return False
         return old.sha256 != self.file.sha256
@@ -79,6 +81,13 @@ def item(name: str, file: SourceFile, hints: Hints, config: TwinConfig, known: S
     city = [config.crs, config.vertical_crs, config.origin_lon_deg, config.origin_lat_deg, config.height_model]
     text = json.dumps([READING, city, said], sort_keys=True, ensure_ascii=False, default=_plain)
     return Item(name, file, hints, text, known)
+
+
+def gone(known: Iterable[str], items: Sequence[Item]) -> list[str]:
+    """Sources of the folder whose files are no more. What lies in a folder that cannot be listed is not gone."""
+    present = {each.name for each in items}
+    hidden = tuple(f"{each.name}/" for each in items if each.file.path.is_dir())
+    return [name for name in known if name not in present and not name.startswith((ADDED, *hidden))]
 
 
 def ground_name(assets: Iterable[Asset]) -> str:

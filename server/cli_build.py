@@ -160,8 +160,9 @@ def _troubles(report: Report, twin_dir: Path | None) -> None:
         _say(f"    {code} at {first.where}: {first.message} {first.hint}".rstrip() + more)
     for reject in report.rejects[:MOST_REJECTS]:
         _say(f"    rejected: {reject.code} at {reject.where}: {reject.message}")
-    if len(report.rejects) > MOST_REJECTS:
-        _say(f"    … and {len(report.rejects) - MOST_REJECTS} more rejected features{_where(report.source, twin_dir)}")
+    n_rejected = sum(count.n_rejected for count in report.layers)
+    if n_rejected > MOST_REJECTS:
+        _say(f"    … and {n_rejected - MOST_REJECTS} more rejected features{_where(report.source, twin_dir)}")
 
 
 def _where(source: str, twin_dir: Path | None) -> str:

@@ -4,9 +4,10 @@ Bilinear between cell centres (the height a grid states belongs to the centre of
 area). Rasters are read in blocks of 256 cells that are kept in a small cache, so memory does not grow with the raster.
 """
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,26 @@ class Terrain:
         """
         return self._height(self.city_crs, np.asarray(e, np.float64), np.asarray(n, np.float64))
 
+    def nearest(self, e: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(k,) east and north in the city's CRS -> (k,) height of known ground nearby, (k,) how far it is, metres.
+
+        For points off the ground. It is looked for at the nearest point of each raster's box, then around that on
+        circles of 16 directions whose radii double from one cell to the raster's size, so the distance is at most some
+        2.1 times the least one where holes are round. NaN where no raster has a value there.
+        """
+        e, n = np.asarray(e, np.float64), np.asarray(n, np.float64)
+        best, far = np.full(e.shape, np.nan), np.full(e.shape, np.inf)
+        for grid in self._grids:
+            west, south, east, north = crs.transform_bounds(grid.crs, self.city_crs, grid.inner_bounds)
+            x, y = np.clip(e, west, east), np.clip(n, south, north)
+            for dx, dy in _circles(grid.cell_m, max(east - west, north - south)):
+                distance = np.hypot(x + dx - e, y + dy - n)
+                worth = np.flatnonzero(distance < far)
+                found = self.height((x + dx)[worth], (y + dy)[worth])
+                hit = worth[np.isfinite(found)]
+                best[hit], far[hit] = found[np.isfinite(found)], distance[hit]
+        return best, far
+
     def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
         """Like `height`, for points in degrees (EPSG:4490, east first)."""
         return self._height(crs.WGS84, np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
@@ -96,6 +117,16 @@ class Terrain:
         return heights.reshape(shape)
 
 
+def _circles(least_m: float, most_m: float) -> Iterator[tuple[float, float]]:
+    """The centre, then 16 directions on circles whose radii double."""
+    yield 0.0, 0.0
+    radius = least_m
+    while radius <= 2 * most_m:
+        for k in range(16):
+            yield radius * math.cos(k * math.pi / 8), radius * math.sin(k * math.pi / 8)
+        radius *= 2
+
+
 class _Grid:
     """One raster, read block by block."""
 
@@ -125,6 +156,14 @@ class _Grid:
         with self._lock:
             west, south, east, north = self._dataset.bounds
         return float(west), float(south), float(east), float(north)
+
+    @property
+    def inner_bounds(self) -> crs.Bounds:
+        """Box through the centres of the outermost cells, in the raster's CRS."""
+        west, south, east, north = self.bounds
+        with self._lock:
+            dx, dy = (abs(float(value)) / 2 for value in self._dataset.res)
+        return west + dx, south + dy, east - dx, north - dy
 
     @property
     def cell_m(self) -> float:

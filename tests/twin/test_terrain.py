@@ -117,3 +117,23 @@ def test_no_rasters_means_no_heights_anywhere():
     assert terrain.is_empty
     assert terrain.lonlat_bounds is None
     assert np.isnan(terrain.height(np.zeros(3), np.zeros(3))).all()
+
+
+def test_off_the_ground_the_nearest_ground_is_found(tmp_path):
+    """Against brute force over all cells of a plane with a round hole."""
+    values = plane(120, 150)
+    y, x = np.mgrid[0:120, 0:150]
+    values[np.hypot(x - 60, y - 60) < 25] = -9999.0
+    terrain = Terrain([TerrainRaster(write(tmp_path / "holed.tif", values), CITY)], CITY)
+    e = np.array([WEST - 300.0, WEST + 160.0, WEST + 121.0, WEST + 131.0])
+    n = np.array([NORTH - 100.0, NORTH + 50.0, NORTH - 121.0, NORTH - 101.0])
+    height, far = terrain.nearest(e, n)
+    good = values != -9999.0
+    cells = WEST + (x[good] + 0.5) * CELL, NORTH - (y[good] + 0.5) * CELL
+    least = np.hypot(cells[0] - e[:, None], cells[1] - n[:, None]).min(axis=1)
+    assert np.isfinite(height).all()
+    assert (far >= least - CELL).all()
+    assert (far <= 2.1 * least + 2 * CELL).all()
+    slope = np.hypot(0.02, 0.03)
+    wanted = 10.0 + 0.02 * (e - WEST - 1) - 0.03 * (NORTH - 1 - n)
+    assert (np.abs(height - wanted) <= slope * far + 1e-3).all()

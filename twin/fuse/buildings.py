@@ -1,7 +1,8 @@
 """Buildings onto the ground: base, height and closed solid.
 
 Clamp rule: a footprint that brings no base stands on the lowest ground under its corners and its centroid, so that no
-part of it floats. A surveyed base is kept; if it lies more than 0.5 m off the ground there, that is noted.
+part of it floats. A surveyed base is kept; if it lies more than 0.5 m off the ground there, that is noted. Where no
+raster has ground under it, it stands on the nearest known ground, is noted, and its base is marked as estimated.
 
 Where no height is known none is guessed: the building is drawn as its plot, a plate from the base to just over the
 highest ground under it, so that it can be seen and picked in 3D; `height_m` stays empty.
@@ -135,10 +136,21 @@ def _base(
                "is kept." for b, d in zip(base[far], off[far], strict=True)],
               "Compare the height datums of the two sources.", "info")  # fmt: skip
     base = np.where(missing, low, base)
-    nowhere = np.isnan(base)
-    notes.add("BASE_MISSING", names[nowhere], ["There is no ground under it in any elevation raster: no solid is made."]
-              * int(nowhere.sum()), "Add a DEM that covers it, or base_elev_m.", "warning")  # fmt: skip
-    return base, high, np.zeros(len(base), bool)
+    off_ground = np.flatnonzero(np.isnan(base) & ~shapely.is_missing(geometry))
+    centre = shapely.get_coordinates(shapely.centroid(geometry[off_ground]))
+    near, distance = terrain.nearest(centre[:, 0], centre[:, 1])
+    base[off_ground], high[off_ground] = near, near
+    found = np.isfinite(near)
+    notes.add("GROUND_NEAREST", names[off_ground[found]],
+              [f"No elevation raster has ground under it: it stands at {h:.2f} m, the ground {d:.0f} m away."
+               for h, d in zip(near[found], distance[found], strict=True)],
+              "Add a DEM that covers it, or base_elev_m.", "warning")  # fmt: skip
+    nowhere = off_ground[~found]
+    notes.add("BASE_MISSING", names[nowhere], ["No elevation raster has ground near it: no solid is made."]
+              * len(nowhere), "Add a DEM that covers it, or base_elev_m.", "warning")  # fmt: skip
+    is_estimated = np.zeros(len(base), bool)
+    is_estimated[off_ground] = True
+    return base, high, is_estimated
 
 
 def _enu(solids: Solids, frame: CityFrame) -> Solids:

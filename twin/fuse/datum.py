@@ -75,10 +75,7 @@ def crs_name_or_none(text: str) -> str | None:
 
 
 def _is_ellipsoidal(text: str) -> bool:
-    if crs_name_or_none(text) is None:
-        return False
-    parsed = crs.parse(text)
-    return not parsed.is_compound and not parsed.is_vertical and len(parsed.axis_info) == 3
+    return crs_name_or_none(text) is not None and crs.is_ellipsoidal(text)
 
 
 def _title(text: str) -> str:

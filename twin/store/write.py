@@ -115,12 +115,14 @@ class GeoPackageBatch:
         self._is_changed = True
 
     def finish_source(self, source: SourceRecord, report: Report) -> dict[str, int]:
-        """Close what the source no longer holds, keep its report; returns features closed by layer."""
+        """Close what the source no longer holds, count that in its report, keep it; features closed by layer."""
         reading = self._reading(source.path)
         registry.put_source(self._db, source)
-        registry.put_report(self._db, source.path, report)
         registry.drop_assets(self._db, source.path, keep=reading.assets)
-        return self._close_where("source = ? AND seen IS NOT ?", (reading.number, reading.generation))
+        closed = self._close_where("source = ? AND seen IS NOT ?", (reading.number, reading.generation))
+        report.note_closed(closed)
+        registry.put_report(self._db, source.path, report)
+        return closed
 
     def remove_source(self, path: str) -> dict[str, int]:
         """Close every feature and drop every asset of a source that is gone; returns features closed by layer."""
