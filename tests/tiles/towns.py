@@ -1,6 +1,7 @@
 """A small invented city in memory, for tests of the tiles: boxes with attributes in an ENU frame."""
 
 import dataclasses
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class MemoryStore:
 @dataclass
 class MemoryCity:
     store: MemoryStore
-    folder: Path = Path()
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="citytwin-")))
     terrain: object = None
     frame: CityFrame = field(default_factory=lambda: CityFrame("EPSG:4549", Constant(12.5), 121.0, 28.1))
     config: TwinConfig = field(default_factory=lambda: TwinConfig("town", "EPSG:4549", 121.0, 28.1))
