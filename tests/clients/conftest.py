@@ -1,16 +1,21 @@
 """The sample town, built by the command and served by a real process, for software that we did not write."""
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 import twin
+from tests import browser
 
 ROOT = Path(__file__).resolve().parents[2]
+QGIS_SCRIPT = Path(__file__).with_name("qgis_project.py")
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +25,32 @@ def town_twin(tmp_path_factory) -> Path:
     if ready:
         return Path(ready)
     folder = tmp_path_factory.mktemp("town") / "twin"
-    command = [sys.executable, "-m", "server.cli", "build", str(ROOT / "sample_data" / "town"), str(folder)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     # 1: the town holds files that must be parked, and they are named
-    assert built.returncode in {0, 1}, built.stderr[-3000:]
+    built(ROOT / "sample_data" / "town", folder, {0, 1})
     return folder
+
+
+def built(source, folder, codes):
+    """Builds a twin by the command."""
+    command = [sys.executable, "-m", "server.cli", "build", str(source), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in codes, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+@contextlib.contextmanager
+def served(folder, log):
+    """Address of a twin served by a real process, with a slash at the end."""
+    command = [sys.executable, "-u", "-m", "server.cli", "serve", str(folder), "--port", "0"]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
+    ):
+        line = server.stdout.readline()
+        try:
+            assert line.startswith("Listening on http://"), log.read_text()[-3000:]
+            yield line.split()[-1]
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +62,33 @@ def town_log(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def town_url(town_twin, town_log):
     """Address of the served town, with a slash at the end."""
-    command = [sys.executable, "-u", "-m", "server.cli", "serve", str(town_twin), "--port", "0"]
-    with (
-        town_log.open("w") as stderr,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
-    ):
-        line = server.stdout.readline()
-        try:
-            assert line.startswith("Listening on http://"), town_log.read_text()[-3000:]
-            yield line.split()[-1]
-        finally:
-            server.terminate()
+    with served(town_twin, town_log) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for one module: Playwright's loop must end before another starts."""
+    module, executable = browser.playwright()
+    with module.sync_playwright() as driver:
+        launched = browser.launched(driver, executable)
+        yield launched
+        launched.close()
+
+
+def asked_qgis(python, address, folder, layer_id, scenes):
+    """What QGIS says of the project at `address`, by `qgis_project.py`; pictures go to `folder`."""
+    path = folder / "city.qgs"
+    path.write_bytes(httpx.get(f"{address}qgis/city.qgs?lang=en", timeout=60).raise_for_status().content)
+    command = [python, str(QGIS_SCRIPT), str(path), layer_id, str(folder / "drawn"), scenes]
+    # a home of its own: no settings and no cache of whoever runs the test
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
+        environment.pop(name, None)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert lines, done.stderr[-3000:]
+    return json.loads(lines[-1])
 
 
 @pytest.fixture(scope="session")

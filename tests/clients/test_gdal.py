@@ -3,6 +3,7 @@
 import numpy as np
 import pyogrio
 import pytest
+import shapely
 
 pytestmark = [
     pytest.mark.client,
@@ -47,3 +48,24 @@ def test_a_filter_and_a_box_reach_the_server(town, town_url):
     assert tall.crs.to_epsg() == 4549  # GDAL asks for the storage CRS
     inside = pyogrio.read_dataframe(f"OAPIF:{town_url}", layer="building", bbox=box)
     assert 0 < len(inside) == town["building"].count(bbox=box)
+
+
+@pytest.mark.parametrize("z", [12, 15])
+def test_vector_tiles_over_http_hold_the_buildings_of_their_place(town_url, town_twin, z):
+    """GDAL's MVT driver reads tiles from the server; the ids in them are those the store's file has there."""
+    footprints = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id").to_crs(3857)
+    half, side = 20037508.342789244, 2 * 20037508.342789244 / 2**z
+    middle = footprints.geometry.iloc[0].representative_point()
+    x, y = int((middle.x + half) // side), int((half - middle.y) // side)
+    url = f"MVT:/vsicurl/{town_url}collections/building/tiles/WebMercatorQuad/{z}/{y}/{x}"
+    drawn = pyogrio.read_dataframe(url, layer="building", X=x, Y=y, Z=z)
+    west, north = x * side - half, half - y * side
+    inside = footprints.geometry.intersects(shapely.box(west, north - side, west + side, north))
+    assert 0 < inside.sum() <= len(footprints)
+    # a tile has a margin, and what is smaller than its grid may be left out of the coarse one
+    assert set(drawn["id"]) <= set(footprints.index)
+    missing = set(footprints.index[inside]) - set(drawn["id"])
+    assert not missing if z == 15 else len(missing) < 0.2 * inside.sum()
+    there = drawn.drop_duplicates("id").set_index("id").geometry.iloc[:50].representative_point()
+    far = [there[key].distance(footprints.geometry[key]) for key in there.index]
+    assert max(far) < 3 * side / 4096

@@ -1,38 +1,21 @@
 """QGIS 3.40 opens `/qgis/city.qgs`: every layer valid, right counts, no axis flip, 3D Tiles and terrain drawn."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
-import httpx
 import numpy as np
 import pyogrio
 import pytest
 import shapely
 from PIL import Image
 
-pytestmark = pytest.mark.client
+from tests.clients.conftest import asked_qgis
 
-SCRIPT = Path(__file__).with_name("qgis_project.py")
+pytestmark = pytest.mark.client
 
 
 @pytest.fixture(scope="module")
 def project(qgis_python, town_url, tmp_path_factory):
     """What QGIS says of the project."""
     folder = tmp_path_factory.mktemp("qgis")
-    path = folder / "city.qgs"
-    path.write_bytes(httpx.get(f"{town_url}qgis/city.qgs?lang=en").raise_for_status().content)
-    scenes = "citytwin_building_3d,citytwin_terrain"
-    command = [qgis_python, str(SCRIPT), str(path), "citytwin_building", str(folder / "drawn"), scenes]
-    # a home of its own: no settings and no cache of whoever runs the test
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
-    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
-        environment.pop(name, None)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    assert lines, done.stderr[-3000:]
-    return json.loads(lines[-1])
+    return asked_qgis(qgis_python, town_url, folder, "citytwin_building", "citytwin_building_3d,citytwin_terrain")
 
 
 @pytest.fixture(scope="module")

@@ -6,54 +6,27 @@ Set `CITYTWIN_SCREENSHOT` to a path to keep the picture.
 
 import json
 import os
-import shutil
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import browser
+
 TOWN = Path(__file__).parents[2] / "sample_data" / "town"
 SIZE = {"width": 800, "height": 500}  # few pixels: the processor draws them
 MIDDLE = (SIZE["width"] // 2, SIZE["height"] // 2)
-TIMEOUT_MS = 300_000  # software rendering on a busy machine; only a hang reaches it
-CHROMIUM_FLAGS = [
-    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
-    *("--no-sandbox", "--no-first-run", "--disable-quic", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def page(town_url, tmp_path_factory):
-    """The viewer, loaded; what it asked for and complained about is kept on the page object."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
-    profile = tmp_path_factory.mktemp("chromium")
-    with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            profile,
-            executable_path=executable,
-            args=CHROMIUM_FLAGS,
-            viewport=SIZE,
-            locale="en-GB",
-            reduced_motion="reduce",
-        )
-        page = context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
-        page.requested, page.complaints = [], []
-        page.on("request", lambda request: page.requested.append(request.url))
-        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.goto(f"{town_url.rstrip('/')}/viewer/")
-        page.wait_for_function("() => window.citytwin")
-        assert page.evaluate("citytwin.ready.then(() => 'ready', error => String(error))") == "ready"
-        yield page
-        context.close()
+def page(town_url, chromium):
+    """The viewer, loaded."""
+    page = browser.opened_viewer(chromium, town_url, SIZE)
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")

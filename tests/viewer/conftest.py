@@ -1,27 +1,13 @@
 """A real Chromium for the viewer's own tests, and the toy city they look at."""
 
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from server import viewer
-
-# Software WebGL, no first-run pages, and nothing that lets Chromium talk to its maker.
-CHROMIUM_FLAGS = [
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests import browser
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +29,8 @@ def built_viewer():
 
 @pytest.fixture(scope="session")
 def chromium():
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+    module, executable = browser.playwright()
+    with module.sync_playwright() as driver:
+        launched = browser.launched(driver, executable)
+        yield launched
+        launched.close()
