@@ -144,6 +144,9 @@ class Mapper:
     def _told(self, code: str, name: str, finding: _Finding) -> Issue:
         attribute = self.layer_type.attribute(name)
         sentence, hint = _TOLD[code]
+        if code == "VALUE_NOT_UNDERSTOOD" and attribute and attribute.unit is None:
+            codes = ", ".join(f"{key} ({title.zh}, {title.en})" for key, title in attribute.codes.items())
+            hint = f"Correct them; codes are {codes}." if codes else "Correct them."
         words = {
             "name": name,
             "type": attribute.type if attribute else "",

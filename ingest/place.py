@@ -16,10 +16,12 @@ AREA_MARGIN_DEG = 3.0
 """So far beyond the area of use of a CRS a source may lie: a city at the edge of its zone is no mistake."""
 
 
-def missing(name: str, what: str = "") -> CrsMissing:
-    """The refusal of a source without CRS, with the lines that cure it."""
-    problem = f"{name} does not say which coordinate reference system it is in{what}."
-    hint = f"Write into city.toml, with the true code:\n{toml_lines(name, crs='EPSG:4549')}"
+def missing(name: str, what: str = "", table: str = "") -> CrsMissing:
+    """The refusal of a source (or of one table of it) without CRS, with the lines that cure it."""
+    whose = f"Table {table!r} of {name}" if table else name
+    problem = f"{whose} does not say which coordinate reference system it is in{what}."
+    keys = {"table": table, "crs": "EPSG:4549"} if table else {"crs": "EPSG:4549"}
+    hint = f"Write into city.toml, with the true code:\n{toml_lines(name, **keys)}"
     return CrsMissing(problem, hint, code="CRS_MISSING")
 
 
@@ -30,11 +32,18 @@ def toml_lines(path: str, **keys: str) -> str:
 
 
 def certificate(
-    stated: str | None, hints: Hints, name: str, bounds: Bounds | None, *, overridable: bool = False
+    stated: str | None,
+    hints: Hints,
+    name: str,
+    bounds: Bounds | None,
+    *,
+    overridable: bool = False,
+    table: str = "",
 ) -> tuple[Certificate, list[Issue]]:
     """Placement of one source.
 
     `overridable`: the stated CRS is only the format's default (GeoJSON without `crs`), so a hint goes before it.
+    `table`: its name, where the file has several.
     Raises CrsMissing, or InvalidInput when coordinates cannot be in the CRS.
     """
     stated = _usable(stated)
@@ -44,7 +53,7 @@ def certificate(
     contradictions: tuple[str, ...] = ()
     if stated is None or (overridable and given is not None):
         if given is None:
-            raise missing(name)
+            raise missing(name, table=table)
         chosen, method = given, "given-crs"
     else:
         chosen, method = stated, "file-crs"

@@ -135,7 +135,9 @@ def _layer(table: _Table, hints: Hints) -> VectorLayer:
     if table.has_geometry:
         bounds = table.info["total_bounds"]
         default = table.info["driver"] == "GeoJSON" and not states_crs(table.path)
-        certificate, issues = place.certificate(table.info["crs"], hints, name, bounds, overridable=default)
+        certificate, issues = place.certificate(
+            table.info["crs"], hints, name, bounds, overridable=default, table="" if table.only else table.name
+        )
     geometry_type = _resolved_type(table)
     found = detect.detect(
         name, table.name, table.schema, geometry_type, hints, cut=_cuts_names(table), is_only=table.only

@@ -1,9 +1,10 @@
 """The command `citytwin`: results on stdout, progress on stderr, one-sentence errors with the next step.
 
 Exit codes: 0 everything is stored or answered; 1 something was parked or rejected, and is named; 2 nothing could be
-done. Any other exception is our own bug and keeps its traceback.
+done, also where the system refuses a file. Any other exception is our own bug and keeps its traceback.
 """
 
+import os
 import sys
 
 import typer
@@ -37,6 +38,12 @@ def main() -> None:
         app()
     except CityTwinError as error:
         sys.stderr.write(f"citytwin: {error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name = os.fsdecode(error.filename)
+        sys.stderr.write(f"citytwin: {name}: {error.strerror}. Check its permissions and the room on the disk.\n")
         sys.exit(2)
 
 

@@ -85,6 +85,7 @@ def test_the_height_grid_of_the_city_is_no_terrain(source, tmp_path):
         assert city.terrain.is_empty
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 def test_a_table_that_cannot_be_placed_is_parked_alone(source, tmp_path):
     many = source / "many.gpkg"
     save(blocks(2, north=N0 + 50), many, layer="houses_a")
@@ -92,12 +93,16 @@ def test_a_table_that_cannot_be_placed_is_parked_alone(source, tmp_path):
     save(point, many, layer="odd_heights")
     above = geopandas.GeoDataFrame({"k": [1]}, geometry=[shapely.Point(LON, LAT, 20.0)], crs="EPSG:4979")
     save(above, many, layer="above_ellipsoid")
+    save(geopandas.GeoDataFrame({"k": [1]}, geometry=[shapely.Point(E0, N0)], crs=None), many, layer="nowhere")
     result = build(source, tmp_path / "twin")
     [report] = [each for each in result.reports if each.source == "many.gpkg"]
     assert report.status == "partly"
-    assert [(issue.code, issue.where) for issue in report.issues if issue.severity == "error"] == [
-        ("VERTICAL_DATUM", "odd_heights")
-    ]
+    errors = {issue.where: issue for issue in report.issues if issue.severity == "error"}
+    assert {where: issue.code for where, issue in errors.items()} == {
+        "odd_heights": "VERTICAL_DATUM",
+        "nowhere": "CRS_MISSING",
+    }
+    assert 'table = "nowhere"' in errors["nowhere"].hint
     placed = {count.name: count.certificate for count in report.layers}
     assert set(placed) == {"houses_a", "above_ellipsoid"}
     assert placed["houses_a"].source_crs == CITY
@@ -187,3 +192,9 @@ def test_what_may_not_be_read_is_parked_until_it_may(source, tmp_path):
     closed.chmod(0o644)
     secret.chmod(0o755)
     assert run().returncode == 0
+    (tmp_path / "twin").chmod(0o555)
+    (tmp_path / "twin/.lock").chmod(0o444)
+    refused = run()
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "Permission denied" in refused.stderr
