@@ -177,6 +177,7 @@ def _rejected(batch: FeatureBatch, i: int, city_crs: str) -> Reject:
     return Reject(
         "PLACED_OUTSIDE",
         batch.ids[i],
-        f"It would lie outside the area where {city_crs} holds: it belongs to another city, or its declared CRS is not the true one.",
+        f"It would lie outside the area where {city_crs} holds: it belongs to another city, or its declared CRS is "
+        "not the true one.",
         content(batch, i),
     )
