@@ -5,6 +5,7 @@ the image does not touch is a transparent PNG, so that mosaics of several epochs
 """
 
 import math
+import threading
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from twin.store.interface import Asset
 
 SIZE = 256
 ENCODING = 1
+_importing = threading.Lock()
 Format = Literal["auto", "png", "webp", "jpeg"]
 
 
@@ -42,14 +44,23 @@ def tile(city: TileCity, asset: Asset, z: int, x: int, y: int, image_format: For
     return kept.get_or_make(make, "image", ENCODING, asset.id, asset.path, image_format, z, x, y)
 
 
+def _reader() -> Any:
+    """rio-tiler's Reader, imported by one thread at a time: its modules import one another in a circle, and a second
+    thread would meet half a module (seen as an ImportError when a viewer asks for its first tiles at once).
+    """
+    with _importing:
+        from rio_tiler.io import Reader
+    return Reader
+
+
 def _made(city: TileCity, asset: Asset, address: tuple[int, int, int], image_format: Format) -> bytes:
+    reader = _reader()
     from rasterio.errors import RasterioIOError
     from rio_tiler.errors import TileOutsideBounds
-    from rio_tiler.io import Reader
 
     z, x, y = address
     try:
-        with Reader(str(city.folder / asset.path)) as image:
+        with reader(str(city.folder / asset.path)) as image:
             bands = _bands(image.dataset.count)
             # numbers of a palette must not be mixed
             method: Any = "nearest" if image.colormap else "bilinear"
@@ -92,9 +103,7 @@ def _range(path: Path, dtype: np.dtype[Any]) -> tuple[tuple[float, float], ...] 
     """What becomes black and white, from the whole image, so that neighbouring tiles match. None for 8 bits."""
     if dtype == np.uint8:
         return None
-    from rio_tiler.io import Reader
-
-    with Reader(str(path)) as image:
+    with _reader()(str(path)) as image:
         found = image.statistics(indexes=_bands(image.dataset.count), max_size=1024)
     return tuple(
         (float(band.percentile_2), max(float(band.percentile_98), band.percentile_2 + 1)) for band in found.values()

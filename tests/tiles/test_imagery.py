@@ -1,6 +1,9 @@
 """Image tiles against the pixel that PROJ says belongs there."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -158,3 +161,26 @@ def test_a_file_that_cannot_be_read_is_named(town):
         imagery.tile(town, asset, *address(15))
     with pytest.raises(NotFound):
         imagery.tile(town, asset, 3, 9, 0)
+
+
+def test_many_threads_may_ask_for_the_first_tile_at_once():
+    """In a fresh process, since what is imported stays so."""
+    script = """
+import sys, threading
+sys.setswitchinterval(1e-5)
+from tiles import imagery
+start, failed = threading.Barrier(12), []
+def ask():
+    start.wait()
+    try:
+        imagery._reader()
+    except ImportError as error:
+        failed.append(error)
+threads = [threading.Thread(target=ask) for _ in range(12)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+sys.exit(str(failed) if failed else 0)
+"""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
