@@ -14,6 +14,8 @@ from server.cli_build import total
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from server.settings import Settings
+
 SAMPLE_TOWN = Path(__file__).resolve().parents[1] / "sample_data" / "town"
 PORT = 8000
 
@@ -28,12 +30,18 @@ def serve(
     port: Port = PORT,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
     public_url: Annotated[str | None, typer.Option(help="Base of all links behind a proxy.")] = None,
+    trust_forwarded: Annotated[
+        bool, typer.Option("--trust-forwarded", help="Take the base of links from X-Forwarded-*: own proxy only.")
+    ] = False,
 ) -> None:
     """Serve a twin; prints its address once it listens."""
     import twin
+    from server.settings import Settings
 
     twin.open(twin_dir).close()  # says what is wrong before a port is taken
-    _listen(twin_dir, _bound(host, port), host, workers, public_url)
+    _listen(
+        twin_dir, _bound(host, port), host, workers, Settings(public_url=public_url, trust_forwarded=trust_forwarded)
+    )
 
 
 def demo(
@@ -45,22 +53,22 @@ def demo(
     """Build the sample town and serve it."""
     from server import build as builder
     from server.cli_progress import progress
+    from server.settings import Settings
 
     if not SAMPLE_TOWN.is_dir():
         raise InvalidInput(f"The sample town is not at {SAMPLE_TOWN}.", "Run it from a checkout of the repository.")
     with progress(verbose=False) as told:
         result = builder.build(SAMPLE_TOWN, twin_dir, told)
     sys.stderr.write(f"{twin_dir}: {total(result.reports, result.standing)} in {result.seconds:.1f} s\n")
-    _listen(twin_dir, _bound(host, port) if port is not None else _bound_or_free(host), host, 1, None)
+    _listen(twin_dir, _bound(host, port) if port is not None else _bound_or_free(host), host, 1, Settings())
 
 
-def make_app(twin_dir: str, public_url: str | None) -> "ASGIApp":
+def make_app(twin_dir: str, settings: "Settings") -> "ASGIApp":
     """The application of one server process."""
     import twin
     from server.app import create_app
-    from server.settings import Settings
 
-    return create_app(twin.open(twin_dir), Settings(public_url=public_url))
+    return create_app(twin.open(twin_dir), settings)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -86,15 +94,15 @@ def _bound_or_free(host: str) -> socket.socket:
         return _bound(host, 0)
 
 
-def _listen(twin_dir: Path, listener: socket.socket, host: str, workers: int, public_url: str | None) -> None:
+def _listen(twin_dir: Path, listener: socket.socket, host: str, workers: int, settings: "Settings") -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     shown = f"[{host}]" if ":" in host else host
     line = f"Listening on http://{shown}:{listener.getsockname()[1]}/"
     config = uvicorn.Config(
-        partial(make_app, str(twin_dir.resolve()), public_url), factory=True, log_level="warning", access_log=False,
-        workers=workers,
+        partial(make_app, str(twin_dir.resolve()), settings), factory=True, log_level="warning", access_log=False,
+        workers=workers, proxy_headers=False,
     )  # fmt: skip
     if workers > 1:
         typer.echo(line)

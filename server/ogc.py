@@ -14,10 +14,9 @@ from typing import Any
 import orjson
 
 from layers import crs
-from layers.catalogue import LayerType, Title
+from layers.catalogue import LayerType, Title, category_titles
 from layers.errors import LayerNotFound
 from server import answer, conformance, openapi
-from server.categories import CATEGORIES
 from server.providers import OWN_FIELDS
 from server.serving import AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
@@ -115,10 +114,10 @@ class Documents:
                     {"id": each.id, "title": getattr(each.title, language), "geometry": each.geometry,
                      "count": count, "is_3d": meshes > 0, "is_file": each.id in city.files}
                     for each, count, meshes in rows
-                    if each.category == category or (each.category not in CATEGORIES and category == "public")
+                    if each.category == category or (each.category not in category_titles() and category == "public")
                 ],
             }
-            for category, title in CATEGORIES.items()
+            for category, title in category_titles().items()
         ]  # fmt: skip
         features = sum(info.count for info in city.vectors.values())
         return orjson.loads(content) | {

@@ -14,10 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers import crs
-from layers.catalogue import LayerType, Title
+from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
 from server import answer, parameters
-from server.categories import CATEGORIES
 from server.maptiles import image_path, zooms
 from server.ogc import FILES
 from server.serving import Snapshot, base, language, not_flat, snapshot
@@ -74,7 +73,7 @@ class _Writer:
         for info in self.city.vectors.values():
             if info.mesh_count:
                 self._tiles(three_d, info)
-        for key, title in CATEGORIES.items():
+        for key, title in category_titles().items():
             members = [info for info in self.city.vectors.values() if _category(info.type)[0] == key]
             members.sort(key=_drawing_order)
             for info in members:
@@ -174,8 +173,8 @@ class _Source:
 
 
 def _category(layer_type: LayerType) -> tuple[str, Title]:
-    key = layer_type.category if layer_type.category in CATEGORIES else "public"
-    return key, CATEGORIES[key]
+    key = layer_type.category if layer_type.category in category_titles() else "public"
+    return key, category_titles()[key]
 
 
 def _drawing_order(info: LayerInfo) -> int:

@@ -17,7 +17,6 @@ class Settings:
         none but a proxy of one's own can reach: anyone else may send these headers too. `public_url` needs no trust
     default_limit, max_limit : features of a page when `limit` is absent, and at most
     max_url_bytes, max_body_bytes : longer requests get 414 and 413
-    max_filter_chars, max_filter_depth : of a CQL2 expression; SQLite parses no SQL that nests 100 deep
     warm_up : after start, import and prepare in the background what the first reader would wait for
     access_log : one line a request in the logger `citytwin.access`
     """
@@ -29,7 +28,5 @@ class Settings:
     max_limit: int = 10_000
     max_url_bytes: int = 16_384
     max_body_bytes: int = 2_000_000
-    max_filter_chars: int = 8_000
-    max_filter_depth: int = 30
     warm_up: bool = True
     access_log: bool = True

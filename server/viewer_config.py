@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from layers.catalogue import category_titles
 from layers.errors import InvalidInput
 from server import answer
 from server.maptiles import image_path, zooms
@@ -28,6 +29,7 @@ def document(city: Snapshot) -> dict[str, Any]:
         "title": {"zh": settings.title_in("zh"), "en": settings.title_in("en")},
         "crs": settings.crs,
         "vertical_crs": settings.vertical_crs,
+        "categories": {key: title.to_dict() for key, title in category_titles().items()},
         "origin": {
             "lon": settings.origin_lon_deg,
             "lat": settings.origin_lat_deg,

@@ -91,18 +91,18 @@ class LayerType:
 
 
 @lru_cache(maxsize=1)
+def category_titles() -> dict[str, Title]:
+    """Titles of the seven categories of CIM data (CJJ/T 315-2022), in drawing order."""
+    return {category: _title(_document(category)["title"]) for category in CATEGORIES}
+
+
+@lru_cache(maxsize=1)
 def load() -> dict[str, LayerType]:
     """Every layer type by id, inheritance resolved, common attributes first."""
-    folder = files("layers.catalogue")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    common = tuple(
-        _attribute(row)
-        for row in yaml.load((folder / "common.yaml").read_text("utf8"), loader)["attributes"]  # noqa: S506 safe loader
-    )
+    common = tuple(_attribute(row) for row in _document("common")["attributes"])
     rows: dict[str, tuple[str, dict[str, Any]]] = {}
     for category in CATEGORIES:
-        document = yaml.load((folder / f"{category}.yaml").read_text("utf8"), loader)  # noqa: S506
-        for row in document["layers"]:
+        for row in _document(category)["layers"]:
             if row["id"] in rows:
                 raise InvalidInput(f"The catalogue names layer {row['id']!r} twice.")
             rows[row["id"]] = (category, row)
@@ -133,10 +133,15 @@ def _common() -> tuple[Attribute, ...]:
     return any_type.attributes[: _n_common()]
 
 
-@lru_cache(maxsize=1)
 def _n_common() -> int:
-    text = (files("layers.catalogue") / "common.yaml").read_text("utf8")
-    return len(yaml.safe_load(text)["attributes"])
+    return len(_document("common")["attributes"])
+
+
+@lru_cache(maxsize=16)
+def _document(stem: str) -> dict[str, Any]:
+    text = (files("layers.catalogue") / f"{stem}.yaml").read_text("utf8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, loader)  # noqa: S506 safe in C or in Python
 
 
 def _title(row: dict[str, str]) -> Title:

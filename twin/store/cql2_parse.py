@@ -16,7 +16,8 @@ from layers import crs
 from layers.errors import InvalidInput
 
 MAX_CHARACTERS = 10_000
-MAX_DEPTH = 100
+MAX_DEPTH = 30
+"""SQLite itself refuses SQL that nests 100 deep, and one level here may be three there."""
 MAX_NODES = 20_000
 
 _GEOMETRIES = {"Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection"}
@@ -51,7 +52,7 @@ def from_json(expression: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
         try:
             expression = orjson.loads(expression)
         except orjson.JSONDecodeError as error:
-            raise InvalidInput(f"The filter is no JSON: {error}.") from error
+            raise InvalidInput(f"The filter is not JSON: {error}.") from error
     if not isinstance(expression, Mapping):
         raise InvalidInput("A CQL2-JSON filter is an object with `op` and `args`.")
     _check_size(expression)

@@ -40,6 +40,8 @@ export interface Layer2dConfig {
 export interface ViewerConfig {
   title: Bilingual;
   crs: string;
+  /** Titles of the categories that layers name. */
+  categories?: Record<string, Bilingual>;
   /** `undulation_m`, if given, turns the ellipsoidal heights of the terrain into heights above the geoid. */
   origin: { lon: number; lat: number; height_m: number; undulation_m?: number | null };
   /** Datum of the heights that the city keeps. */

@@ -60,16 +60,6 @@ const WORDS = {
 } satisfies Record<string, Bilingual>;
 
 /** The seven CIM categories of the layer catalogue; a category that is not here is shown as it is written. */
-const CATEGORIES: Record<string, Bilingual> = {
-  base: { en: "Spatio-temporal base", zh: "时空基础数据" },
-  survey: { en: "Resource surveys", zh: "资源调查数据" },
-  plan: { en: "Planning control", zh: "规划管控数据" },
-  project: { en: "Construction projects", zh: "工程建设项目数据" },
-  public: { en: "Public topics", zh: "公共专题数据" },
-  iot: { en: "Sensing", zh: "物联感知数据" },
-  cim_product: { en: "CIM products", zh: "CIM成果数据" },
-};
-
 export type Word = keyof typeof WORDS;
 
 /** `?lang=` wins, then the browser's first language; anything that is not Chinese gets English. */
@@ -80,6 +70,8 @@ export function preferredLanguage(search: string, browser: readonly string[]): L
 
 /** Every text on the page that depends on the language, so that the switch needs no reload. */
 export class Texts {
+  /** Titles of the categories of layers, as the server names them. */
+  categories: Record<string, Bilingual> = {};
   private readonly bound = new Set<() => void>();
 
   constructor(public language: Language) {}
@@ -94,7 +86,7 @@ export class Texts {
   }
 
   category(category: Bilingual | string | undefined): string {
-    return this.of(typeof category === "string" ? (CATEGORIES[category] ?? category) : category);
+    return this.of(typeof category === "string" ? (this.categories[category] ?? category) : category);
   }
 
   /** Run `render` now and after each change of language. */

@@ -90,6 +90,7 @@ async function start(): Promise<void> {
 
 async function build(config: ViewerConfig): Promise<void> {
   const app = document.getElementById("app") as HTMLElement;
+  texts.categories = config.categories ?? {};
   const status = new Status(config, texts);
   const viewer = scenery.makeScene(document.getElementById("globe") as HTMLElement, status.credits);
   twin.viewer = viewer;
