@@ -96,6 +96,7 @@ def test_normals_only_for_those_who_ask(get):
 
 def test_the_viewer_configuration_names_the_layers(get):
     document = get("/viewer/config.json").json()
+    assert document["categories"]["iot"] == {"zh": "物联感知数据", "en": "Sensing"}
     assert [each["id"] for each in document["layers3d"]] == ["building"]
     assert document["layers3d"][0]["count"] == 27
     assert get(document["layers3d"][0]["tileset"]).status_code == 200

@@ -305,6 +305,7 @@ def config() -> dict:
     return {
         "title": {"en": "Toy city", "zh": "玩具城"},
         "crs": "EPSG:4549",
+        "categories": {"iot": {"en": "Sensing", "zh": "物联感知数据"}},
         "origin": {"lon": LON, "lat": LAT, "height_m": 40.0},
         "extent": EXTENT,
         "terrain": "/terrain/",
