@@ -14,7 +14,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
-from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import CRSError, ProjError
 
 from layers.errors import InvalidInput
@@ -228,13 +227,3 @@ def ellipsoidal_area_m2(polygon: shapely.Geometry) -> float:
     Agrees with the official series within 0.001 m² for 0.01° quads; densify long edges first.
     """
     return abs(float(CGCS2000_GEOD.geometry_area_perimeter(shapely.orient_polygons(polygon))[0]))
-
-
-def candidate_operations(source: str, target: str, bounds: Bounds) -> list[str]:
-    """Names of the operations PROJ knows between two CRSs over an area of interest, best first."""
-    from pyproj.transformer import TransformerGroup
-
-    group = TransformerGroup(
-        parse(source), parse(target), always_xy=True, area_of_interest=AreaOfInterest(*bounds), allow_ballpark=False
-    )
-    return [str(operation.description) for operation in group.transformers]

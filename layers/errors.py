@@ -36,7 +36,3 @@ class LayerNotFound(NotFound):
         near = get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)) or 'none'}."
         super().__init__(f"No layer {name!r}.", hint)
-
-
-class Forbidden(CityTwinError):
-    """The scope of the asker does not reach this."""
