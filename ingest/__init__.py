@@ -16,9 +16,12 @@ READERS: dict[str, str] = {
     ".city.json": "cityjson",
     ".city.jsonl": "cityjson",
     ".cityjson": "cityjson",
+    ".citygml": "citygml",
     ".copc.laz": "pointcloud",
     ".las": "pointcloud",
     ".laz": "pointcloud",
+    ".e57": "e57",
+    ".ptx": "ptx",
     ".ifc": "ifc",
     ".ifczip": "ifc",
     ".tif": "raster",
@@ -30,8 +33,32 @@ READERS: dict[str, str] = {
     ".geojson": "vector",
     ".fgb": "vector",
     ".json": "vector",
+    ".gml": "vector",
+    ".kml": "vector",
+    ".kmz": "vector",
+    ".tab": "vector",
+    ".mif": "vector",
+    ".gdb": "vector",
+    ".gdb.zip": "vector",
+    ".osm.pbf": "vector",
+    ".dbf": "vector",
+    ".parquet": "geoparquet",
+    ".geoparquet": "geoparquet",
+    ".dxf": "dxf",
     ".csv": "table",
+    ".xlsx": "xlsx",
     ".inp": "epanet",
+    ".obj": "mesh_file",
+    ".ply": "mesh_file",
+    ".stl": "mesh_file",
+    ".gltf": "mesh_file",
+    ".glb": "mesh_file",
+    "tileset.json": "tileset",
+    ".3tz": "tileset",
+    ".b3dm": "tileset",
+    ".i3dm": "tileset",
+    ".pnts": "tileset",
+    ".cmpt": "tileset",
 }
 """Suffix -> module of this package; the longest suffix that fits wins."""
 
@@ -63,7 +90,23 @@ def reader_for(path: Path) -> Reader:
     module = READERS[suffix]
     if suffix == ".json":
         module = _json_module(path)
+    if suffix == ".inp":
+        module = "swmm" if _is_swmm(path) else "epanet"
+    if suffix == ".gml":
+        module = "citygml" if _is_citygml(path) else "vector"
     return cast("Reader", importlib.import_module(f"ingest.{module}"))
+
+
+def _is_citygml(path: Path) -> bool:
+    """True if the namespace of CityGML's core (1.0 to 3.0) is declared near the beginning."""
+    with path.open("rb") as file:
+        return b"opengis.net/citygml/" in file.read(SNIFFED_BYTES)
+
+
+def _is_swmm(path: Path) -> bool:
+    """True for a SWMM file: it has sections that EPANET lacks."""
+    sections = {line.strip().upper() for line in path.read_bytes().splitlines() if line.strip().startswith(b"[")}
+    return bool(sections & {b"[CONDUITS]", b"[SUBCATCHMENTS]", b"[RAINGAGES]", b"[OUTFALLS]", b"[XSECTIONS]"})
 
 
 def _json_module(path: Path) -> str:
@@ -71,6 +114,8 @@ def _json_module(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(SNIFFED_BYTES)
     squeezed = b"".join(head.split())
+    if b'"asset":{' in squeezed and b'"geometricError":' in squeezed:
+        return "tileset"
     if b'"type":"CityJSON' in squeezed or b'"CityObjects":' in squeezed:
         return "cityjson"
     if b'"type":"Feature' in squeezed or b'"type":"GeometryCollection"' in squeezed:

@@ -9,6 +9,7 @@ Method = Literal[
     "map-conversion",  # IfcMapConversion + IfcProjectedCRS (or ePSet_MapConversion)
     "rigid-operation",  # IfcRigidOperation
     "site-lat-lon",  # IfcSite RefLatitude/RefLongitude/RefElevation
+    "geocentric",  # a 3D Tiles set: its root transform leads to EPSG:4978
     "control-points",  # a fit from given point pairs
     "none",  # not placeable: parked
 ]

@@ -7,6 +7,7 @@ triangle (uint8, padded to 4 bytes), materials (RGBA, uint8). float32 relative t
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,37 @@ Bounds3 = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
+class Texture:
+    """An image that materials are painted with, as the source has it.
+
+    Attributes
+    ----------
+    media_type : `image/jpeg`, `image/png` or `image/webp`
+    data : the file's bytes, unchanged
+    wrap : what happens outside 0 … 1
+    """
+
+    media_type: str
+    data: bytes
+    wrap: Literal["repeat", "mirror", "clamp"] = "repeat"
+
+
+@dataclass(frozen=True)
+class SharedShape:
+    """A shape that several features share: the same triangles and materials, each in a place of its own.
+
+    Attributes
+    ----------
+    key : the same for all meshes of one source that share the shape
+    vertices : (n, 3) float64 in the shape's own frame, metres, in the order of the mesh's vertices. A mesh's own
+        vertices are these under one rigid motion (and scale) of its source's frame
+    """
+
+    key: str
+    vertices: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Mesh:
     """Triangles with a material each.
 
@@ -30,12 +62,19 @@ class Mesh:
     triangles : (m, 3) integer, counter-clockwise seen from outside
     material_ids : (m,) integer index into `materials`; all 0 when absent
     materials : (k, 4) uint8 RGBA, k <= 255; empty means the layer's own colour
+    uv : (n, 2) float32 texture coordinates of the vertices, origin at the image's lower left; NaN where none.
+        A vertex with two of them is there twice
+    textures : one for each material, None for plain colours; or empty
+    shared : the shape that this mesh is a copy of, where its source says so
     """
 
     vertices: NDArray[np.float64]
     triangles: NDArray[np.int64]
     material_ids: NDArray[np.uint8] | None = None
     materials: NDArray[np.uint8] | None = None
+    uv: NDArray[np.float32] | None = None
+    textures: tuple[Texture | None, ...] = ()
+    shared: SharedShape | None = None
 
     def bounds(self) -> Bounds3:
         """Of all vertices; raises InvalidInput for an empty mesh or one with NaN."""

@@ -21,6 +21,14 @@ from layers.mesh import Mesh
 
 
 @dataclass(frozen=True)
+class ControlPoint:
+    """One place in two systems: as the source has it and where it truly is (east first; 2 or 3 numbers each)."""
+
+    source: tuple[float, ...]
+    true: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Hints:
     """What `city.toml` or the command line says about a source; used only where the file itself is silent.
 
@@ -37,6 +45,13 @@ class Hints:
     id_column : column that holds the public id
     epoch : ISO date of the survey
     city_crs : CRS of the city, for readers that must choose (site latitude and longitude)
+    priority : of a raster: where sheets overlap, the higher one is on top; among equals the younger epoch
+    vertical_offset_m : added to the heights of the source to reach the city's datum, where no transformation is known
+    control_points : pairs of (source x, y[, z]) and (true east, north[, height]) in `crs` or else the city's CRS
+    correct : repairs that were asked for: `swap-axes`, `gcj02`, `bd09`, `zone-prefix`
+    join : for tables without geometry: `layer`, `attribute` there, `column` here, whose geometry the rows take
+    unit_scale : metres per unit of a mesh file that states no unit
+    pipeline : PDAL stages as JSON objects, to be run on a point cloud before it is stored
     """
 
     root: Path | None = None
@@ -50,6 +65,13 @@ class Hints:
     id_column: str | None = None
     epoch: str | None = None
     city_crs: str | None = None
+    priority: int = 0
+    vertical_offset_m: float | None = None
+    control_points: tuple[ControlPoint, ...] = ()
+    correct: tuple[str, ...] = ()
+    join: Mapping[str, str] = field(default_factory=dict)
+    unit_scale: float | None = None
+    pipeline: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,20 +127,20 @@ class VectorLayer:
 
 @dataclass
 class AssetLayer:
-    """A raster or point cloud that is kept as a file: COG or COPC.
+    """A raster, point cloud or 3D Tiles set that is kept as files: COG, COPC, or a folder with `tileset.json`.
 
     Attributes
     ----------
-    kind : `raster` or `points`
+    kind : `raster`, `points` or `tileset`
     layer_type : catalogue id (`dem`, `dsm`, `dom`, `point_cloud`)
     crs, bounds : of the source, east first
     meta : facts for the catalogue (size, cell size, nodata, bands, dtype, point count, classes …)
-    write : writes the COG or COPC to the given path, streaming; returns issues found on the way
-    suffix : `.tif` or `.copc.laz`
+    write : writes the COG, the COPC or the folder to the given path, streaming; returns issues found on the way
+    suffix : `.tif`, `.copc.laz`, or empty for a folder
     """
 
     name: str
-    kind: Literal["raster", "points"]
+    kind: Literal["raster", "points", "tileset"]
     layer_type: str
     crs: str
     bounds: Bounds

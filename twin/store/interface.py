@@ -99,11 +99,11 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Asset:
-    """A raster or point cloud file of the twin. `path` is relative to the twin's folder; bounds are in `crs`."""
+    """A raster, point cloud or adopted 3D Tiles set of the twin. `path` is relative to the twin's folder; bounds are in `crs`."""
 
     id: str
     layer: str
-    kind: Literal["raster", "points"]
+    kind: Literal["raster", "points", "tileset"]
     path: str
     crs: str
     bounds: Bounds
