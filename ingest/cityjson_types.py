@@ -13,7 +13,7 @@ LAYERS: dict[str, str] = {
     "Building": "building",
     "Bridge": "bridge",
     "Tunnel": "tunnel",
-    "OtherConstruction": "construction",
+    "OtherConstruction": "other_construction",
     "Road": "traffic_area",
     "Railway": "traffic_area",
     "TransportSquare": "traffic_area",
@@ -32,7 +32,7 @@ LAYERS: dict[str, str] = {
 """Type -> layer of objects with surfaces (vegetation and furniture: a point and a mesh)."""
 
 OTHER = "city_object"
-"""Layer of types that are not in `LAYERS`: rooms, furniture in rooms, extensions (`+Type`); `object_type` says which."""
+"""Layer of types not in `LAYERS`: rooms, furniture in rooms, extensions (`+Type`); `object_type` says which."""
 
 LINES: dict[str, str] = {"Road": "road"}
 """Type -> layer of objects that have lines but no surfaces; else `OTHER_LINES`."""
