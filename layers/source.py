@@ -137,6 +137,8 @@ class AssetLayer:
     meta : facts for the catalogue (size, cell size, nodata, bands, dtype, point count, classes …)
     write : writes the COG, the COPC or the folder to the given path, streaming; returns issues found on the way
     suffix : `.tif`, `.copc.laz`, or empty for a folder
+    priority : where rasters overlap, the higher one is on top
+    height_offset_m : told by the user: added to the heights to reach the city's datum, instead of `vertical_crs`
     """
 
     name: str
@@ -149,6 +151,8 @@ class AssetLayer:
     suffix: str
     vertical_crs: str | None = None
     epoch: str | None = None
+    priority: int = 0
+    height_offset_m: float | None = None
 
 
 @dataclass

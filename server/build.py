@@ -238,12 +238,12 @@ class _Run:
 
     def _place(self, assets: list[Asset], frame: Any) -> "Place":
         from server.build_features import Place
-        from twin.terrain import Terrain, TerrainRaster
+        from twin import terrain
+        from twin.store.registry import on_top_first
 
-        newest_first = sorted(sorted(assets, key=lambda asset: asset.id), key=lambda a: a.epoch or "", reverse=True)
-        dems = [TerrainRaster(self._dir / asset.path, asset.crs) for asset in newest_first if asset.layer == "dem"]
-        terrain = Terrain(dems, self._config.crs)
-        return Place(self._config, frame, terrain, build_plan.ground_name(assets))
+        dems = [asset for asset in on_top_first(assets) if asset.layer == "dem"]
+        ground = terrain.from_assets(self._dir, dems, self._config)
+        return Place(self._config, frame, ground, build_plan.ground_name(assets))
 
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:

@@ -103,13 +103,8 @@ class AssetWriter:
         return Written(item, report, assets)
 
     def _asset(self, item: Item, reading: Reading, layer: AssetLayer) -> tuple[Asset, Certificate, list[Issue]]:
-        way = placement(self._frame, self._config.vertical_crs, layer.crs, layer.vertical_crs)
-        if layer.layer_type == "dem" and not way.vertical.is_identity:
-            raise Unplaceable(
-                f"{item.name} states {layer.vertical_crs} heights; terrain must be in {self._config.vertical_crs}.",
-                "Convert the raster's heights first, or correct vertical_crs in city.toml.",
-                code="VERTICAL_DATUM",
-            )
+        stated = layer.vertical_crs if layer.height_offset_m is None else self._config.vertical_crs
+        way = placement(self._frame, self._config.vertical_crs, layer.crs, stated)
         bounds = self._city_bounds(item, layer, way)
         asset_id = slug(item.name.removesuffix(item.file.path.suffix))
         if len(reading.layers) > 1:
@@ -120,7 +115,7 @@ class AssetWriter:
         asset = Asset(
             id=asset_id, layer=layer.layer_type, kind=layer.kind, path=path, crs=layer.crs, bounds=layer.bounds,
             city_bounds=bounds, source=item.name, title=layer.name, epoch=layer.epoch, vertical_crs=layer.vertical_crs,
-            meta=dict(layer.meta),
+            meta=dict(layer.meta), priority=layer.priority, height_offset_m=layer.height_offset_m,
         )  # fmt: skip
         return asset, certify(reading.certificate, way, self._config.vertical_crs), issues
 

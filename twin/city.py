@@ -83,15 +83,13 @@ class City:
     @property
     def terrain(self) -> Terrain:
         """Ground heights from every terrain model of the scope; made anew when the store has changed."""
-        from twin.terrain import Terrain, TerrainRaster
+        from twin.terrain import from_assets
 
         version = self.store.version()
         with self._lock:
             if self._terrain is None or self._terrain[0] != version:
-                rasters = [
-                    TerrainRaster(self.folder / asset.path, asset.crs) for asset in self.store.assets(self.scope, "dem")
-                ]
-                self._terrain = (version, Terrain(rasters, self.crs))
+                rasters = self.store.assets(self.scope, "dem")
+                self._terrain = (version, from_assets(self.folder, rasters, self.config))
             return self._terrain[1]
 
     def height(self, x: float | NDArray[np.float64], y: float | NDArray[np.float64]) -> Any:

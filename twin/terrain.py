@@ -1,8 +1,12 @@
 """The ground under the city: normal heights at points, from one or more elevation rasters.
 
 Bilinear between cell centres (the height a grid states belongs to the centre of its cell: OGC 19-008r4, 7.1, pixel is
-area). Rasters are read in blocks of 256 cells that are kept in a small cache, so memory does not grow with the raster.
+area); within the outer half of an edge cell, where nothing lies beyond, the edge's own height holds. Sheets of one grid
+are read as one raster (`twin.mosaic`). Blocks of 256 cells are kept in a small cache, so memory does not grow with the
+raster.
 """
+
+from __future__ import annotations
 
 import math
 import threading
@@ -11,13 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
 from layers.errors import InvalidInput
+from twin import mosaic
+from twin.config import TwinConfig
+from twin.fuse.datum import vertical_step
+from twin.store.interface import Asset
 
 FloatArray = NDArray[np.float64]
 
@@ -26,13 +34,39 @@ BLOCKS_KEPT = 96
 """Of 257 x 257 float32: 25 MB for each raster that is in use."""
 
 
+class Datum(Protocol):
+    """How heights of a raster become the city's; two that are equal are the same way."""
+
+    @property
+    def is_identity(self) -> bool:
+        """True if z stays as it is."""
+        ...
+
+    def normal_m(self, lon_deg: FloatArray, lat_deg: FloatArray, z_m: FloatArray) -> FloatArray:
+        """(n,) heights of the raster -> (n,) normal heights of the city, metres."""
+        ...
+
+
 @dataclass(frozen=True)
 class TerrainRaster:
-    """One elevation raster: band 1 in metres; `offset_m` is added to reach the city's normal heights."""
+    """One elevation raster: band 1 in metres, which `datum` takes to the city's normal heights; `offset_m` is added."""
 
     path: Path
     crs: str
     offset_m: float = 0.0
+    datum: Datum | None = None
+
+
+def from_assets(folder: Path, assets: Sequence[Asset], config: TwinConfig) -> Terrain:
+    """The ground of a twin from its elevation rasters, uppermost first; each height datum is brought to the city's."""
+    model = config.frame(folder).height_model
+    rasters = []
+    for asset in assets:
+        datum = None
+        if asset.height_offset_m is None:
+            datum = vertical_step(asset.crs, asset.vertical_crs, config.vertical_crs, model)
+        rasters.append(TerrainRaster(folder / asset.path, asset.crs, asset.height_offset_m or 0.0, datum))
+    return Terrain(rasters, config.crs)
 
 
 class Terrain:
@@ -46,7 +80,7 @@ class Terrain:
 
     def __init__(self, rasters: Sequence[TerrainRaster], city_crs: str) -> None:
         self.city_crs = crs.name(city_crs)
-        self._grids = [_Grid(raster) for raster in rasters]
+        self._grids = [_Grid(run) for run in _runs(rasters)]
 
     @property
     def is_empty(self) -> bool:
@@ -56,8 +90,8 @@ class Terrain:
     def height(self, e: FloatArray, n: FloatArray) -> FloatArray:
         """(k,) east and north in the city's CRS -> (k,) normal heights in metres.
 
-        NaN where there is none: outside every raster by more than the cell centres, or where one of the four cells
-        around the point has no data. A point that is not finite has no height.
+        NaN where there is none: outside every raster, or where one of the four cells around the point has no data. A
+        point that is not finite has no height.
         """
         return self._height(self.city_crs, np.asarray(e, np.float64), np.asarray(n, np.float64))
 
@@ -108,12 +142,17 @@ class Terrain:
         shape = np.broadcast(x, y).shape
         x, y = (np.broadcast_to(values, shape).ravel() for values in (x, y))
         heights = np.full(x.size, np.nan)
-        for grid in self._grids:
+        for grid, to_edge in (*((grid, False) for grid in self._grids), *((grid, True) for grid in self._grids)):
             open_points = np.flatnonzero(np.isnan(heights) & np.isfinite(x) & np.isfinite(y))
             if open_points.size == 0:
                 break
-            there = crs.transform(source_crs, grid.crs, x[open_points], y[open_points])
-            heights[open_points] = grid.height(*there)
+            x_there, y_there = crs.transform(source_crs, grid.crs, x[open_points], y[open_points])
+            z = grid.height(x_there, y_there, to_edge=to_edge)
+            known = np.flatnonzero(np.isfinite(z))
+            if known.size and grid.datum is not None and not grid.datum.is_identity:
+                lon, lat = crs.transform(grid.crs, crs.WGS84, x_there[known], y_there[known])
+                z[known] = grid.datum.normal_m(lon, lat, z[known])
+            heights[open_points] = z
         return heights.reshape(shape)
 
 
@@ -127,12 +166,42 @@ def _circles(least_m: float, most_m: float) -> Iterator[tuple[float, float]]:
         radius *= 2
 
 
-class _Grid:
-    """One raster, read block by block."""
+def _runs(rasters: Sequence[TerrainRaster]) -> Iterator[list[tuple[TerrainRaster, mosaic.Header]]]:
+    """Rasters in their order; neighbours in it that lie on one grid, with the same datum, are together."""
+    run: list[tuple[TerrainRaster, mosaic.Header]] = []
+    for raster in rasters:
+        with _open(raster.path) as dataset:
+            found = mosaic.header(dataset)
+        if run:
+            last, header = run[0]
+            same = (last.crs, last.offset_m, last.datum) == (raster.crs, raster.offset_m, raster.datum)
+            if not same or not found.continues(header):
+                yield run
+                run = []
+        run.append((raster, found))
+    if run:
+        yield run
 
-    def __init__(self, raster: TerrainRaster) -> None:
+
+def _open(path: Path | str) -> Any:
+    import rasterio
+
+    try:
+        return rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        name = path.name if isinstance(path, Path) else "mosaic"
+        raise InvalidInput(f"The terrain raster {name} cannot be read.", "Build the twin again.") from error
+
+
+class _Grid:
+    """One raster, or several on one grid, read block by block."""
+
+    def __init__(self, run: Sequence[tuple[TerrainRaster, mosaic.Header]]) -> None:
+        raster = run[0][0]
         self.crs = crs.horizontal(raster.crs)
+        self.datum = raster.datum
         self._raster = raster
+        self._name = raster.path if len(run) == 1 else mosaic.vrt([(each.path, header) for each, header in run])
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
         self._opened: Any = None
@@ -141,14 +210,7 @@ class _Grid:
     def _dataset(self) -> Any:
         """The open file; only touched under the lock or before threads share it."""
         if self._opened is None:
-            import rasterio
-
-            try:
-                self._opened = rasterio.open(self._raster.path)
-            except rasterio.errors.RasterioIOError as error:
-                raise InvalidInput(
-                    f"The terrain raster {self._raster.path.name} cannot be read.", "Build the twin again."
-                ) from error
+            self._opened = _open(self._name)
         return self._opened
 
     @property
@@ -178,13 +240,19 @@ class _Grid:
             self._opened = None
             self._blocks.clear()
 
-    def height(self, x: FloatArray, y: FloatArray) -> FloatArray:
-        """(k,) coordinates in the raster's CRS -> (k,) heights, NaN where there is none."""
+    def height(self, x: FloatArray, y: FloatArray, *, to_edge: bool) -> FloatArray:
+        """(k,) coordinates in the raster's CRS -> (k,) heights, NaN where there is none.
+
+        `to_edge`: also in the outer half of the edge cells.
+        """
         with self._lock:
             inverse, width, rows = ~self._dataset.transform, self._dataset.width, self._dataset.height
         column = inverse.a * x + inverse.b * y + inverse.c - 0.5
         row = inverse.d * x + inverse.e * y + inverse.f - 0.5
         result = np.full(x.size, np.nan)
+        if to_edge:
+            column = np.where((column >= -0.5) & (column <= width - 0.5), np.clip(column, 0, width - 1), column)
+            row = np.where((row >= -0.5) & (row <= rows - 0.5), np.clip(row, 0, rows - 1), row)
         # A point on the last centre has no neighbour beyond it and needs none: its weight is nil.
         inside = np.flatnonzero((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= rows - 1))
         if inside.size == 0:

@@ -68,10 +68,59 @@ def test_nodata_among_the_four_cells_is_no_height_and_the_next_raster_answers(tm
 def test_outside_and_not_finite_have_no_height(tmp_path):
     path = write(tmp_path / "dem.tif", plane(20, 20))
     terrain = Terrain([TerrainRaster(path, CITY)], CITY)
-    e = np.array([WEST - 100, np.nan, np.inf, WEST + 0.1, WEST + 10])
+    e = np.array([WEST - 100, np.nan, np.inf, WEST - 0.1, WEST + 10])
     heights = terrain.height(e, np.full(5, NORTH - 10))
     assert np.isnan(heights[:4]).all()
     assert np.isfinite(heights[4])
+
+
+def test_in_the_outer_half_of_an_edge_cell_its_own_height_holds(tmp_path):
+    values = plane(20, 20)
+    terrain = Terrain([TerrainRaster(write(tmp_path / "dem.tif", values), CITY)], CITY)
+    row = NORTH - 10.5 * CELL
+    heights = terrain.height(np.array([WEST + 0.1, WEST + 20 * CELL - 0.1]), np.full(2, row))
+    assert heights == pytest.approx([values[10, 0], values[10, 19]], abs=1e-5)
+
+
+def test_sheets_of_one_grid_are_one_ground_whatever_their_order(tmp_path):
+    """Four sheets cut from a plane: exact on both sides of every edge, where single sheets have no neighbour."""
+    rows, columns = 60, 80
+    whole = plane(rows, columns)
+    sheets = [
+        TerrainRaster(
+            write(tmp_path / f"{i}{j}.tif", np.ascontiguousarray(whole[i : i + 30, j : j + 40]),
+                  west=WEST + j * CELL, north=NORTH - i * CELL), CITY,
+        ) for i in (0, 30) for j in (40, 0)
+    ]  # fmt: skip
+    e, n, column, row = points(4000, rows, columns)
+    heights = Terrain(sheets, CITY).height(e, n)
+    assert np.abs(heights - (10 + 0.02 * column * CELL - 0.03 * row * CELL)).max() < 1e-4
+
+
+def test_where_sheets_overlap_the_first_is_on_top_and_its_holes_show_the_next(tmp_path):
+    below = np.full((40, 40), 5, np.int16)
+    above = np.full((20, 20), 9, np.float32)
+    above[8:12, 8:12] = -9999
+    rasters = [
+        TerrainRaster(write(tmp_path / "above.tif", above, west=WEST + 10 * CELL, north=NORTH - 10 * CELL), CITY),
+        TerrainRaster(write(tmp_path / "below.tif", below, nodata=-32768), CITY),
+    ]
+    at = np.array([5.0, 15.0, 20.0])
+    heights = Terrain(rasters, CITY).height(WEST + (at + 0.5) * CELL, NORTH - (at + 0.5) * CELL)
+    assert heights.tolist() == [5, 9, 5]
+    turned = Terrain(rasters[::-1], CITY).height(WEST + (at + 0.5) * CELL, NORTH - (at + 0.5) * CELL)
+    assert turned.tolist() == [5, 5, 5]
+
+
+def test_a_raster_with_ellipsoidal_heights_is_brought_to_the_citys(tmp_path):
+    """H = h - N; here N is a constant, so that the answer is arithmetic."""
+    from layers.heights import Constant
+    from twin.fuse.datum import vertical_step
+
+    step = vertical_step(CITY, "EPSG:4979", "EPSG:5737", Constant(13.25))
+    path = write(tmp_path / "dem.tif", np.full((10, 10), 63.25, np.float32))
+    got = Terrain([TerrainRaster(path, CITY, datum=step)], CITY).height(np.array([WEST + 8]), np.array([NORTH - 8]))
+    assert got[0] == pytest.approx(50.0, abs=1e-4)
 
 
 def test_scale_and_offset_of_the_band_are_applied(tmp_path):

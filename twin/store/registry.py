@@ -2,6 +2,7 @@
 # ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -80,10 +81,16 @@ def count(connection: sqlite3.Connection, layer: LayerRecord) -> int:
 
 
 def assets(connection: sqlite3.Connection, scope: Scope, layer: str | None) -> list[Asset]:
-    """Assets of the scope, newest epoch first, those without epoch last."""
+    """Assets of the scope, uppermost first: by priority, then newest epoch, those without epoch last, then by id."""
     found = [_asset(row[0]) for row in connection.execute("SELECT asset FROM gpkg_citytwin_asset ORDER BY id")]
     seen = [each for each in found if scope.allows(each.layer) and layer in {None, each.layer}]
-    return sorted(seen, key=lambda each: each.epoch or "", reverse=True)
+    return on_top_first(seen)
+
+
+def on_top_first(assets: Iterable[Asset]) -> list[Asset]:
+    """The order in which overlapping rasters lie on each other."""
+    by_id = sorted(assets, key=lambda each: each.id)
+    return sorted(by_id, key=lambda each: (each.priority, each.epoch or ""), reverse=True)
 
 
 def _asset(text: str) -> Asset:
