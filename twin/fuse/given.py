@@ -1,6 +1,6 @@
 """Meshes that a source brings (CityJSON, IFC): source CRS -> city CRS -> ENU, one transformation a batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from layers.frame import CityFrame
 from layers.mesh import Mesh, StoredMesh, encode
+from layers.mesh_copy import Pattern, fitted, pattern
 from twin.fuse.place import Placement
 
 FloatArray = NDArray[np.float64]
@@ -55,12 +56,25 @@ class PlacedMeshes:
         enu = np.full_like(self.vertices, np.nan)
         used = np.repeat(np.isin(np.arange(len(lengths)), chosen), lengths)
         enu[used] = frame.to_enu(self.vertices[used])
+        patterns: dict[tuple[object, ...], Pattern] = {}
         for i in chosen.tolist():
             mesh = self.meshes[i]
             if mesh is not None and len(mesh.triangles):
                 vertices = enu[self.start[i] : self.start[i + 1]]
-                out[i] = encode(Mesh(vertices, mesh.triangles, mesh.material_ids, mesh.materials))
+                out[i] = _copy(mesh, vertices, patterns) or encode(replace(mesh, vertices=vertices, shared=None))
         return out
+
+
+def _copy(mesh: Mesh, vertices: FloatArray, patterns: dict[tuple[object, ...], Pattern]) -> StoredMesh | None:
+    """The mesh as a copy of its shared shape; None where it has none or does not fit it."""
+    if mesh.shared is None or mesh.shared.vertices.shape != vertices.shape:
+        return None
+    # readers hand the same arrays to all copies of a batch; where they do not, equal content still meets in the store
+    parts = (mesh.shared.vertices, mesh.triangles, mesh.material_ids, mesh.materials, mesh.uv)
+    key = (mesh.shared.key, *map(id, parts), *map(id, mesh.textures))
+    if key not in patterns:
+        patterns[key] = pattern(mesh, mesh.shared.vertices)
+    return fitted(patterns[key], vertices)
 
 
 def place_meshes(meshes: list[Mesh | None], way: Placement) -> PlacedMeshes:

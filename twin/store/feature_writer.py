@@ -23,6 +23,7 @@ from twin.store.geometry_blob import EncodedGeometries
 from twin.store.interface import PutResult, Rows
 from twin.store.layer_change import LayerChange
 from twin.store.layer_record import GEOMETRY, LayerRecord
+from twin.store.shared import SharedWriter
 
 _INDEX_AT_ONCE = 2_000_000
 """Entries that wait for the R-tree, 40 bytes each."""
@@ -65,6 +66,7 @@ class FeatureWriter:
         self._db = connection
         self._srs_id = srs_id
         self._now = now
+        self.shared = SharedWriter(connection)
 
     def put(self, change: LayerChange, rows: Rows, reading: SourceReading, begun: Mapping[int, int]) -> PutResult:
         """Insert what is new, replace what changed, mark what is equal. `begun`: source number -> its generation."""
@@ -206,9 +208,10 @@ class FeatureWriter:
         made = [(fid, mesh) for fid, mesh in zip(fids, meshes, strict=True) if mesh is not None]
         if not made:
             return
+        self.shared.put(change.record.type.id, (mesh for _, mesh in made))
         self._db.executemany(
             f"INSERT INTO {quote(change.record.mesh)} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(fid, *mesh.bounds, len(mesh.blob)) for fid, mesh in made],
+            [(fid, *mesh.bounds, mesh.size) for fid, mesh in made],
         )
         self._db.executemany(
             f"INSERT INTO {quote(change.record.mesh_blob)} VALUES (?, ?)", [(fid, mesh.blob) for fid, mesh in made]
@@ -251,7 +254,10 @@ class FeatureWriter:
                 f"INSERT INTO {quote(new)} SELECT * FROM {quote(old)} WHERE {key} IN {these} AND {key} IN {kept}",
                 given,
             )
-        self._db.execute(f"DELETE FROM {quote(layer.mesh_blob)} WHERE fid IN {these} AND fid NOT IN {kept}", given)
+        dropped = self._db.execute(
+            f"DELETE FROM {quote(layer.mesh_blob)} WHERE fid IN {these} AND fid NOT IN {kept}", given
+        )
+        self.shared.has_dropped |= dropped.rowcount > 0
         if layer.has_geometry:
             self._delete(layer.rtree, "id", chosen)
         self._delete(layer.rows, "fid", chosen)

@@ -16,12 +16,12 @@ import orjson
 from numpy.typing import NDArray
 
 from layers.errors import CityTwinError, InvalidInput, NotFound
-from layers.mesh import StoredMesh
+from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
-from twin.store import gpkg_schema, query_plan, read, read_count, registry
+from twin.store import gpkg_schema, query_plan, read, read_count, registry, shared
 from twin.store.columns import quote
 from twin.store.connections import ReaderPool, connect
-from twin.store.interface import Asset, Features, LayerInfo, MeshTable, Query, SourceRecord
+from twin.store.interface import Asset, Features, LayerInfo, MeshInstances, MeshTable, Query, SourceRecord
 from twin.store.write import GeoPackageBatch
 
 _WRITER_CACHE_KIB = 128_000
@@ -119,20 +119,39 @@ class GeoPackageStore:
         return MeshTable(table[:, 0].astype(np.int64), table[:, 1:7].copy(), table[:, 7].astype(np.int64))
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
-        """Meshes of current features, in the order of `fids`; NotFound if one has none."""
+        """Meshes of current features, in the order of `fids`; NotFound if one has none.
+
+        Copies of shared shapes come as meshes of their own.
+        """
         with self._pool.reading() as db:
-            layer = registry.record(db, layer_id, scope)
-            rows = db.execute(
-                "SELECT m.fid, b.mesh, m.min_x, m.min_y, m.min_z, m.max_x, m.max_y, m.max_z FROM json_each(?) j "
-                f"CROSS JOIN {quote(layer.mesh)} m ON m.fid = j.value "
-                f"CROSS JOIN {quote(layer.mesh_blob)} b ON b.fid = m.fid",
-                (orjson.dumps(np.unique(fids), option=orjson.OPT_SERIALIZE_NUMPY).decode(),),
-            ).fetchall()
-        found = {row[0]: StoredMesh(row[1], row[2:]) for row in rows}
+            found = shared.whole(db, self._stored_meshes(db, layer_id, fids, scope))
         missing = [fid for fid in fids.tolist() if fid not in found]
         if missing:
             raise NotFound(f"Feature {missing[0]} of layer {layer_id!r} has no mesh.", "Ask for the mesh table again.")
         return [found[fid] for fid in fids.tolist()]
+
+    def mesh_instances(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> MeshInstances:
+        """Those of `fids` whose meshes are copies of shared shapes; for the others there is `meshes`."""
+        with self._pool.reading() as db:
+            return shared.instances(db, self._stored_meshes(db, layer_id, fids, scope))
+
+    def texture(self, key: str, scope: Scope) -> Texture:
+        """An image that a mesh names (`layers.mesh.texture_keys`); NotFound outside the scope."""
+        with self._pool.reading() as db:
+            return shared.texture(db, key, scope)
+
+    @staticmethod
+    def _stored_meshes(
+        db: sqlite3.Connection, layer_id: str, fids: NDArray[np.int64], scope: Scope
+    ) -> dict[int, StoredMesh]:
+        layer = registry.record(db, layer_id, scope)
+        rows = db.execute(
+            "SELECT m.fid, b.mesh, m.min_x, m.min_y, m.min_z, m.max_x, m.max_y, m.max_z FROM json_each(?) j "
+            f"CROSS JOIN {quote(layer.mesh)} m ON m.fid = j.value "
+            f"CROSS JOIN {quote(layer.mesh_blob)} b ON b.fid = m.fid",
+            (orjson.dumps(np.unique(fids), option=orjson.OPT_SERIALIZE_NUMPY).decode(),),
+        ).fetchall()
+        return {row[0]: StoredMesh(row[1], row[2:]) for row in rows}
 
     def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
         """Current features without geometry in the order of `fids`, for property tables."""
@@ -140,7 +159,7 @@ class GeoPackageStore:
             return read.by_fid(db, registry.record(db, layer_id, scope), fids)
 
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
-        """Rasters and point clouds; newest epoch first."""
+        """Files of the twin, uppermost first."""
         with self._pool.reading() as db:
             return registry.assets(db, scope, layer)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from layers.catalogue import LayerType
 from layers.crs import Bounds
-from layers.mesh import Bounds3, StoredMesh
+from layers.mesh import Bounds3, StoredMesh, Texture
 from layers.report import Report
 from twin.scope import Scope
 
@@ -99,7 +99,11 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Asset:
-    """A raster, point cloud or adopted 3D Tiles set of the twin. `path` is relative to the twin's folder; bounds are in `crs`."""
+    """A raster, point cloud or adopted 3D Tiles set of the twin. `path` is relative to the twin's folder.
+
+    Bounds are in `crs`. `height_offset_m` is added to its heights to reach the city's datum; None where `vertical_crs`
+    says how to get there.
+    """
 
     id: str
     layer: str
@@ -113,6 +117,8 @@ class Asset:
     epoch: str | None = None
     vertical_crs: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    height_offset_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,12 +137,33 @@ class SourceRecord:
 class MeshTable:
     """Where the meshes of a layer are, for building a tile tree without reading them.
 
-    `bounds` is (n, 6) float64 in the ENU frame (lowest x y z, highest x y z), `sizes` the bytes of each blob.
+    `bounds` is (n, 6) float64 in the ENU frame (lowest x y z, highest x y z), `sizes` the bytes of each blob as
+    `Store.meshes` gives it: a copy of a shared shape counts as much as the shape.
     """
 
     fids: NDArray[np.int64]
     bounds: NDArray[np.float64]
     sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MeshInstances:
+    """Meshes that are copies of shared shapes, for tiles that draw a shape many times.
+
+    Attributes
+    ----------
+    fids : (k,) features whose mesh is a copy, ascending
+    shapes : (k,) key of each one's shape
+    matrices : (k, 3, 4) float64, a shape's vertices (x, y, z, 1) -> ENU frame; never mirroring
+    bounds : (k, 6) lowest x y z, highest x y z in the ENU frame
+    blobs : key -> blob of the shape in its own frame, for `layers.mesh.decode`
+    """
+
+    fids: NDArray[np.int64]
+    shapes: list[str]
+    matrices: NDArray[np.float64]
+    bounds: NDArray[np.float64]
+    blobs: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -206,7 +233,18 @@ class Store(Protocol):
         ...
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
-        """Meshes of current features, in the order of `fids`; NotFound if one has none."""
+        """Meshes of current features, in the order of `fids`; NotFound if one has none.
+
+        Copies of shared shapes come as meshes of their own.
+        """
+        ...
+
+    def mesh_instances(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> MeshInstances:
+        """Those of `fids` whose meshes are copies of shared shapes; for the others there is `meshes`."""
+        ...
+
+    def texture(self, key: str, scope: Scope) -> Texture:
+        """An image that a mesh names (`layers.mesh.texture_keys`); NotFound outside the scope."""
         ...
 
     def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
@@ -214,7 +252,7 @@ class Store(Protocol):
         ...
 
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
-        """Rasters and point clouds; newest epoch first."""
+        """Files of the twin, uppermost first: by priority, then newest epoch, then id."""
         ...
 
     def sources(self) -> list[SourceRecord]:
@@ -235,6 +273,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Asset", "Bounds3", "Features", "LayerInfo", "MeshTable", "PutResult", "Query", "Rows", "SourceRecord", "Store",
-    "WriteBatch",
+    "Asset", "Bounds3", "Features", "LayerInfo", "MeshInstances", "MeshTable", "PutResult", "Query", "Rows", "SourceRecord",
+    "Store", "WriteBatch",
 ]  # fmt: skip

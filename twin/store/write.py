@@ -138,13 +138,16 @@ class GeoPackageBatch:
 
     def _close_where(self, condition: str, parameters: tuple[Any, ...]) -> dict[str, int]:
         closed: dict[str, int] = {}
-        for (layer_id,) in self._db.execute("SELECT id FROM gpkg_citytwin_layer ORDER BY id").fetchall():
+        for (layer_id,) in self._layer_ids():
             layer = registry.record(self._db, layer_id, EVERYTHING)
             select = f"SELECT fid FROM {quote(layer.rows)} WHERE {condition} LIMIT {_CLOSE_AT_ONCE}"
             while fids := [row[0] for row in self._db.execute(select, parameters)]:
                 self._features.close(self._change(layer_id), fids)
                 closed[layer_id] = closed.get(layer_id, 0) + len(fids)
         return closed
+
+    def _layer_ids(self) -> list[tuple[str]]:
+        return self._db.execute("SELECT id FROM gpkg_citytwin_layer ORDER BY id").fetchall()
 
     def finish(self) -> bool:
         """Write the counters; False (and nothing written) where nothing was changed at all."""
@@ -154,6 +157,8 @@ class GeoPackageBatch:
             "UPDATE gpkg_citytwin_meta SET value = value + 1 WHERE key = 'version' RETURNING value"
         ).fetchone()[0]
         self._db.execute("UPDATE gpkg_citytwin_meta SET value = ? WHERE key = 'last_write'", (self._now,))
+        tables = [registry.record(self._db, row[0], EVERYTHING).mesh_blob for row in self._layer_ids()]
+        self._features.shared.sweep(tables)
         for change in self._changes.values():
             layer_change.finish(self._db, change, int(version), self._now)
         return True
