@@ -57,6 +57,13 @@ class ElevationValues:
     def add(self, block: NDArray[Any], top: int, left: int) -> None:
         """One (rows, columns) block of stored values and where it begins."""
         values = np.asarray(block)
+        low, high = float(values.min()), float(values.max())
+        if low > max(SENTINELS) and high < ABSURD_M and not (self.nodata is not None and low <= self.nodata <= high):
+            self._known(values, low, high)  # most blocks: no filler is among them, nothing need be looked for
+            step = self._step
+            rows, columns = values.shape
+            self._has[top // step : -(-(top + rows) // step), left // step : -(-(left + columns) // step)] = True
+            return
         void = np.zeros(values.shape, bool)
         if values.dtype.kind == "f":
             void |= ~np.isfinite(values)
@@ -66,14 +73,18 @@ class ElevationValues:
         for sentinel in SENTINELS:
             if sentinel != self.nodata and _fits(values.dtype, sentinel):
                 self._sentinel(values, void, values == values.dtype.type(sentinel))
-        good = values[~void]
         self.n_void += int(void.sum())
+        good = values[~void]
         if good.size:
-            self.n_zero += int((good == 0).sum())
-            ends = (float(good.min()) * self.scale + self.offset, float(good.max()) * self.scale + self.offset)
-            self.low_m, self.high_m = min(self.low_m, *ends), max(self.high_m, *ends)
-        rows, columns = np.nonzero(~void)
-        self._has[(rows + top) // self._step, (columns + left) // self._step] = True
+            self._known(good, float(good.min()), float(good.max()))
+        rows_, columns_ = np.nonzero(~void)
+        self._has[(rows_ + top) // self._step, (columns_ + left) // self._step] = True
+
+    def _known(self, values: NDArray[Any], low: float, high: float) -> None:
+        if low <= 0 <= high:
+            self.n_zero += values.size - int(np.count_nonzero(values))
+        ends = low * self.scale + self.offset, high * self.scale + self.offset
+        self.low_m, self.high_m = min(self.low_m, *ends), max(self.high_m, *ends)
 
     def _sentinel(self, values: NDArray[Any], void: NDArray[np.bool_], found: NDArray[np.bool_]) -> None:
         found &= ~void
@@ -137,6 +148,8 @@ class ElevationValues:
 
         On the thumbnail: where the raster is larger than that, holes of less than a few of its cells are not seen.
         """
+        if not self.n_void:
+            return None
         from scipy import ndimage
 
         labels, n = ndimage.label(~self._has)

@@ -1,7 +1,7 @@
 """Elevation sheets that share one grid -> one virtual raster, so that heights run on across their edges.
 
-Sheets of a survey are cut from one grid: same CRS, same cells. Read one by one they would leave a strip of half a cell on
-each side of every edge. GDAL's virtual raster (VRT) reads them as one; in it, later sources lie on top.
+Sheets of a survey are cut from one grid: same CRS, same cells. Read one by one they would leave a strip of half a cell
+on each side of every edge. GDAL's virtual raster (VRT) reads them as one; in it, later sources lie on top.
 """
 
 import math

@@ -190,7 +190,7 @@ def test_control_points_of_city_toml_place_a_scan(tmp_path):
 
 
 def test_pixel_is_point_means_the_centre_of_the_cell(tmp_path):
-    """OGC 19-008r4, B.7.1: with RasterPixelIsPoint the tie point is the centre of the first cell, half a cell inside."""
+    """OGC 19-008r4: with RasterPixelIsPoint the tie point is the centre of the first cell, half a cell inside."""
     path = write(tmp_path / "dem.tif", np.arange(12, dtype="float32").reshape(3, 4))
     with rasterio.open(path, "r+") as file:
         file.update_tags(AREA_OR_POINT="Point")
@@ -198,7 +198,7 @@ def test_pixel_is_point_means_the_centre_of_the_cell(tmp_path):
 
     with Image.open(path) as tiff:
         tie = tiff.tag_v2[33922]  # ModelTiepointTag
-    reading, layer, target = made(path, tmp_path)
+    _, layer, target = made(path, tmp_path)
     assert (layer.bounds[0], layer.bounds[3]) == (tie[3] - 1, tie[4] + 1)
     with rasterio.open(target) as cog:
         assert cog.xy(0, 0) == (tie[3], tie[4])
@@ -206,7 +206,7 @@ def test_pixel_is_point_means_the_centre_of_the_cell(tmp_path):
 
 def elevation(tmp_path, array, hints=None, **options):
     path = write(tmp_path / "dem.tif", np.asarray(array), **options)
-    reading, layer, target = made(path, tmp_path, hints)
+    _, layer, target = made(path, tmp_path, hints)
     issues = layer.write(target)
     with rasterio.open(target) as cog:
         return issues, cog.read(1, masked=True), cog.scales[0]
