@@ -63,7 +63,7 @@ def painted(textures=(IMAGE, None)):
     uv = np.linspace(0, 1, 2 * len(box.vertices), dtype=np.float32).reshape(-1, 2)
     uv[-1] = np.nan
     colours = np.full((2, 4), 200, np.uint8)
-    return mesh.Mesh(np.asarray(box.vertices) + [5, 6, 7], np.asarray(box.faces), ids, colours, uv, textures)
+    return mesh.Mesh(np.asarray(box.vertices) + 5.0, np.asarray(box.faces), ids, colours, uv, textures)
 
 
 def test_textures_come_back_by_key_with_their_coordinates():

@@ -273,6 +273,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Asset", "Bounds3", "Features", "LayerInfo", "MeshInstances", "MeshTable", "PutResult", "Query", "Rows", "SourceRecord",
-    "Store", "WriteBatch",
+    "Asset", "Bounds3", "Features", "LayerInfo", "MeshInstances", "MeshTable", "PutResult", "Query", "Rows",
+    "SourceRecord", "Store", "WriteBatch",
 ]  # fmt: skip
