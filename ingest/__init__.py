@@ -83,6 +83,14 @@ def suffix_of(path: Path) -> str | None:
 
 def reader_for(path: Path) -> Reader:
     """The reader module of a file. Raises InvalidInput for a format that nobody reads."""
+    return cast("Reader", importlib.import_module(f"ingest.{module_of(path)}"))
+
+
+def module_of(path: Path) -> str:
+    """Name of the reader module of a file, from its name and, where that leaves a choice, its first bytes.
+
+    Raises InvalidInput for a format that nobody reads.
+    """
     suffix = suffix_of(path)
     if suffix is None:
         problem = f"{path.name} is of a format that is not read."
@@ -94,7 +102,7 @@ def reader_for(path: Path) -> Reader:
         module = "swmm" if _is_swmm(path) else "epanet"
     if suffix == ".gml":
         module = "citygml" if _is_citygml(path) else "vector"
-    return cast("Reader", importlib.import_module(f"ingest.{module}"))
+    return module
 
 
 def _is_citygml(path: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ingest import suffix_of
+from ingest import suffix_of, tileset_scan
 from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
@@ -144,8 +144,11 @@ def everything(folder: Path) -> list[SourceFile]:
             found.append(SourceFile(path, _name(path, folder), (path,), reason))
         else:
             by_folder[path.parent].append(path)
+    sets = tileset_scan.parts_of_sets(by_folder)
+    found += [SourceFile(path, _name(path, folder), (path, *parts)) for path, parts in sets.items()]
+    in_sets = {path for root, parts in sets.items() for path in (root, *parts)}
     for paths in by_folder.values():
-        found += _grouped(sorted(paths), folder)
+        found += _grouped(sorted(path for path in paths if path not in in_sets), folder)
     return sorted(found, key=lambda each: each.name)
 
 

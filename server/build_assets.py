@@ -1,11 +1,12 @@
-"""Rasters and point clouds of a build: written as COG or COPC beside the reading of features, registered at its end."""
+"""Rasters, point clouds and 3D Tiles sets of a build: written as files beside the reading of features."""
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from layers import crs
@@ -22,7 +23,7 @@ from twin.config import TwinConfig
 from twin.fuse.place import Placement, certify, placement
 from twin.store.interface import Asset
 
-FOLDERS = {"raster": "rasters", "points": "points"}
+FOLDERS = {"raster": "rasters", "points": "points", "tileset": "tilesets"}
 THREADS = 2
 
 
@@ -106,7 +107,7 @@ class AssetWriter:
         stated = layer.vertical_crs if layer.height_offset_m is None else self._config.vertical_crs
         way = placement(self._frame, self._config.vertical_crs, layer.crs, stated)
         bounds = self._city_bounds(item, layer, way)
-        asset_id = slug(item.name.removesuffix(item.file.path.suffix))
+        asset_id = slug(item.name.removesuffix(item.file.path.suffix).removesuffix("/tileset"))
         if len(reading.layers) > 1:
             asset_id = f"{asset_id}-{slug(layer.name)}"
         mark = hashlib.sha256(f"{item.file.sha256}{item.settings}".encode()).hexdigest()[:8]
@@ -117,7 +118,7 @@ class AssetWriter:
             city_bounds=bounds, source=item.name, title=layer.name, epoch=layer.epoch, vertical_crs=layer.vertical_crs,
             meta=dict(layer.meta), priority=layer.priority, height_offset_m=layer.height_offset_m,
         )  # fmt: skip
-        return asset, certify(reading.certificate, way, self._config.vertical_crs), issues
+        return asset, _certified(reading.certificate, layer, way, self._config.vertical_crs), issues
 
     def _city_bounds(self, item: Item, layer: AssetLayer, way: Placement) -> crs.Bounds:
         import numpy as np
@@ -136,14 +137,25 @@ class AssetWriter:
 
     @staticmethod
     def _write_file(layer: AssetLayer, path: Path) -> list[Issue]:
-        """Write under another name first: a file that has its true name is whole."""
+        """Write under another name first: a file or folder that has its true name is whole."""
         temporary = path.with_name(f".{os.getpid()}-{path.name}")
         try:
             issues = layer.write(temporary)
+            if path.is_dir():  # the same bytes under the same settings, from a build that was stopped
+                shutil.rmtree(path)
             temporary.replace(path)
         finally:
+            shutil.rmtree(temporary, ignore_errors=True)
             temporary.unlink(missing_ok=True)
         return issues
+
+
+def _certified(read: Certificate, layer: AssetLayer, way: Placement, city_vertical: str) -> Certificate:
+    made = certify(read, way, city_vertical)
+    if layer.kind != "tileset":
+        return made
+    words = "kept as it is, in geocentric coordinates; its heights are above the ellipsoid, as in all 3D Tiles"
+    return replace(made, transformation=words)
 
 
 def _opened(item: Item) -> tuple[Reading | None, CityTwinError | None]:

@@ -88,11 +88,14 @@ def write_reports(twin_dir: Path, reports: Iterable[dict[str, Any]]) -> None:
 
 
 def sweep(twin_dir: Path, assets: Iterable[Asset]) -> None:
-    """Delete rasters and point clouds that no asset names: left by builds that were killed or superseded."""
+    """Delete rasters, point clouds and 3D Tiles sets that no asset names: left by builds killed or superseded."""
     wanted = {asset.path for asset in assets}
-    for name in ("rasters", "points"):
+    for name in ("rasters", "points", "tilesets"):
         folder = twin_dir / name
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if f"{name}/{path.name}" not in wanted:
-                    path.unlink()
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if f"{name}/{path.name}" in wanted:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ingest import READERS, suffix_of
+from ingest import module_of
 from ingest.scan import SourceFile
+from layers.errors import InvalidInput
 from layers.source import Hints
 from twin.config import TwinConfig
 from twin.store.interface import Asset, SourceRecord
@@ -21,7 +22,7 @@ FAILED = "failed"
 """Status of a source whose reader fell over: our fault, not the file's, so it is tried again at every build."""
 
 _GROUND = "\nground="
-_ASSET_READERS = {"raster", "pointcloud"}
+_ASSET_READERS = {"raster", "pointcloud", "tileset"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,11 @@ class Item:
 
     @property
     def is_asset(self) -> bool:
-        """True for rasters and point clouds, which are kept as files."""
-        suffix = suffix_of(self.file.path)
-        return suffix is not None and READERS[suffix] in _ASSET_READERS
+        """True for rasters, point clouds and 3D Tiles sets, which are kept as files."""
+        try:
+            return module_of(self.file.path) in _ASSET_READERS
+        except (InvalidInput, OSError):  # told when it is read
+            return False
 
     @property
     def is_changed(self) -> bool:

@@ -60,7 +60,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class LayerType:
-    """One kind of layer. `geometry` is a simple-features name, `none`, `raster` or `points`."""
+    """One kind of layer. `geometry` is a simple-features name, `none`, `raster`, `points` or `tileset`."""
 
     id: str
     title: Title
@@ -79,7 +79,7 @@ class LayerType:
     @property
     def is_vector(self) -> bool:
         """True for layers that are tables of features, with or without geometry."""
-        return self.geometry not in {"raster", "points"}
+        return self.geometry not in {"raster", "points", "tileset"}
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute of that name, or None."""
