@@ -27,6 +27,7 @@ from twin.store.interface import Features, LayerInfo, Query, Store
 if TYPE_CHECKING:
     import geopandas
 
+    from twin.surface import DerivedSurface
     from twin.terrain import Terrain
 
 STORE_FILE = "city.gpkg"
@@ -51,6 +52,7 @@ class City:
         self.config: TwinConfig = config_module.load(self.folder)
         self.store: Store = GeoPackageStore(self.folder / STORE_FILE) if store is None else store
         self._terrain: tuple[int, Terrain] | None = None
+        self._derived: tuple[int, DerivedSurface] | None = None
         self._lock = Lock()
 
     @cached_property
@@ -91,6 +93,21 @@ class City:
                 rasters = self.store.assets(self.scope, "dem")
                 self._terrain = (version, from_assets(self.folder, rasters, self.config))
             return self._terrain[1]
+
+    def surface(self, name: str = "terrain") -> Terrain | DerivedSurface:
+        """`terrain`: the ground as surveyed; `derived`: cut in pits and levelled under dams, as they are now."""
+        if name == "terrain":
+            return self.terrain
+        if name != "derived":
+            raise NotFound(f"There is no surface {name!r}.", "Surfaces are terrain and derived.")
+        from twin.surface import DerivedSurface, levelled
+
+        terrain = self.terrain
+        version = self.store.version()
+        with self._lock:
+            if self._derived is None or self._derived[0] != version:
+                self._derived = (version, DerivedSurface(terrain, levelled(self.store, self.scope, terrain)))
+            return self._derived[1]
 
     def height(self, x: float | NDArray[np.float64], y: float | NDArray[np.float64]) -> Any:
         """Normal height of the ground in metres at east x, north y (city CRS); NaN where no terrain model reaches.
