@@ -5,242 +5,170 @@ of the file (US units are feet and inches). The file has map coordinates but nev
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import shapely
 
-from ingest import geometry as shapes
-from ingest import ids, place, text
-from ingest.detect import slug
-from ingest.geometry import Conformed
-from ingest.mapping import Mapper
-from ingest.stream import Chunk, FeatureStream
+from ingest import inp, inp_layers, place
+from ingest.inp import Sections, scaled, word
+from ingest.inp_layers import Item, Network, Plan
 from ingest.vector import ids_name
-from layers import catalogue
-from layers.certificate import Certificate
 from layers.errors import InvalidInput
 from layers.issue import Issue
-from layers.source import Hints, Reading, VectorLayer
+from layers.source import Hints, Reading
 
 SUFFIXES = (".inp",)
 
 US_UNITS = {"CFS", "GPM", "MGD", "IMGD", "AFD"}
-SI_UNITS = {"LPS", "LPM", "MLD", "CMH", "CMD"}
-FOOT_M, INCH_MM = 0.3048, 25.4
+SI_UNITS = {"LPS", "LPM", "MLD", "CMH", "CMD", "CMS", "SI"}
+KW_PER_HP = 0.7457
+"""The factor of EPANET itself."""
 
-NODES = {"JUNCTIONS": "junction", "RESERVOIRS": "reservoir", "TANKS": "tank"}
+NODES = ("JUNCTIONS", "RESERVOIRS", "TANKS")
 LINKS = {"PIPES": "pipe", "PUMPS": "pump", "VALVES": "valve"}
-SECTIONS = frozenset(
-    {
+READ = {*NODES, *LINKS, "STATUS", "OPTIONS", "COORDINATES", "VERTICES"}
+SECTIONS = {
+    each: each in READ
+    for each in (
         "TITLE", "JUNCTIONS", "RESERVOIRS", "TANKS", "PIPES", "PUMPS", "VALVES", "TAGS", "DEMANDS", "STATUS",
         "PATTERNS", "CURVES", "CONTROLS", "RULES", "ENERGY", "EMITTERS", "QUALITY", "SOURCES", "REACTIONS", "MIXING",
         "TIMES", "REPORT", "OPTIONS", "COORDINATES", "VERTICES", "LABELS", "BACKDROP", "END", "LEAKAGE", "ROUGHNESS",
-    }
-)  # fmt: skip
-SWMM_SECTIONS = frozenset(
-    [
-        "SUBCATCHMENTS",
-        "CONDUITS",
-        "OUTFALLS",
-        "RAINGAGES",
-        "XSECTIONS",
-        "EVAPORATION",
-        "SUBAREAS",
-        "INFILTRATION",
-    ]
-)
-
-_NODE_FIELDS = {"node_id": pa.string(), "kind": pa.string(), "elev_m": pa.float64()}
-_LINK_FIELDS = {
-    "link_id": pa.string(), "kind": pa.string(), "start_node": pa.string(), "end_node": pa.string(),
-    "length_m": pa.float64(), "diameter_mm": pa.float64(), "roughness": pa.float64(), "status": pa.string(),
+    )
+}  # fmt: skip
+SWMM_SECTIONS = {
+    "SUBCATCHMENTS", "CONDUITS", "OUTFALLS", "RAINGAGES", "XSECTIONS", "SUBAREAS", "EVAPORATION", "INFILTRATION",
 }  # fmt: skip
 
+_NODE = Plan(
+    "node",
+    {
+        "node_id": pa.string(), "kind": pa.string(), "elev_m": pa.float64(), "base_demand": pa.float64(),
+        "flow_unit": pa.string(), "pattern": pa.string(), "init_level_m": pa.float64(), "min_level_m": pa.float64(),
+        "max_level_m": pa.float64(), "tank_diameter_m": pa.float64(),
+    },
+    "node_id",
+    "Point",
+)  # fmt: skip
+_LINK = Plan(
+    "link",
+    {
+        "link_id": pa.string(), "kind": pa.string(), "start_node": pa.string(), "end_node": pa.string(),
+        "length_m": pa.float64(), "diameter_mm": pa.float64(), "roughness": pa.float64(),
+        "minor_loss": pa.float64(), "status": pa.string(), "valve_type": pa.string(), "setting": pa.string(),
+        "head_curve": pa.string(), "power_kw": pa.float64(),
+    },
+    "link_id",
+    "LineString",
+)  # fmt: skip
 
-@dataclass
-class _Network:
-    """Lines by section: (line number, words)."""
 
-    name: str
-    rows: dict[str, list[tuple[int, list[str]]]] = field(default_factory=dict)
-    length_m: float = 1.0
-    diameter_mm: float = 1.0
-    points: dict[str, tuple[float, float]] = field(default_factory=dict)
-    vertices: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+class _Units:
+    """Factors to metres, millimetres and kilowatts."""
 
-    def number(self, line: int, words: list[str], at: int) -> float | None:
-        """The word at a place as a number; None where there is none. InvalidInput for another word."""
-        if at >= len(words):
-            return None
-        try:
-            return float(words[at])
-        except ValueError as error:
-            problem = f"{self.name}, line {line}: {words[at]!r} is not a number."
-            raise InvalidInput(problem, "Correct that line.", code="INP_BROKEN") from error
+    def __init__(self, sections: Sections) -> None:
+        line, words = sections.options().get("UNITS", (0, ["GPM"]))
+        self.flow = words[0].upper()
+        if self.flow not in US_UNITS | SI_UNITS:
+            raise sections.wrong(line, f"UNITS {words[0][:40]} are unknown")
+        is_us = self.flow in US_UNITS
+        self.length_m, self.diameter_mm = (inp.FOOT_M, inp.INCH_MM) if is_us else (1.0, 1.0)
+        self.power_kw = KW_PER_HP if is_us else 1.0
 
 
 def read(path: Path, hints: Hints) -> Reading:
     """Layers `<stem>_node` and `<stem>_link`. Raises CrsMissing without `hints.crs`, InvalidInput when broken."""
     name = ids_name(path, hints)
-    encoding, issues = _encoding(path, hints, name)
-    network = _parse(path, encoding, name)
-    _place(network)
+    codec, issues = inp.encoding(path, hints, name)
+    sections = inp.parse(path, codec, name, dict.fromkeys(SWMM_SECTIONS) | SECTIONS)
+    units = _Units(sections)
+    network = Network(sections, {words[0] for each in NODES for _, words in sections.of(each)}, str)
+    for _ in (*_nodes(sections, units, network), *_links(sections, units, network)):
+        pass  # a line that is wrong refuses the file before anything of it is stored
     if not network.points:
-        raise InvalidInput(
-            f"{name} has no [COORDINATES].", "Save it with its map from EPANET.", code="INP_NO_COORDINATES"
-        )
-    if hints.crs is None:
+        problem = f"{name} has no [COORDINATES]."
+        raise InvalidInput(problem, "Save it with its map from EPANET.", code="INP_NO_COORDINATES")
+    if hints.crs is None and not hints.control_points:
         raise place.missing(name, " (EPANET files never do)")
-    xy = np.array(list(network.points.values()))
-    bounds = (*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
-    certificate, placed = place.certificate(None, hints, name, bounds)
-    layers = [_layer(path, hints, certificate, network, is_link=is_link) for is_link in (False, True)]
-    return Reading(path, "EPANET", list(layers), certificate, [*issues, *placed])
+    certificate, placed = place.certificate(None, hints, name, network.bounds())
+    source = inp_layers.Source(path, hints, certificate, name)
+    layers = [
+        inp_layers.layer(source, _NODE, lambda: _nodes(sections, units, network)),
+        inp_layers.layer(source, _LINK, lambda: _links(sections, units, network)),
+    ]
+    issues += [*placed, *network.issues(name, {words[0] for each in LINKS for _, words in sections.of(each)})]
+    issues += [*_curves(sections), *inp_layers.model_data(sections, READ)]
+    return Reading(path, "EPANET", list(layers), certificate, issues)
 
 
-def _encoding(path: Path, hints: Hints, name: str) -> tuple[str, list[Issue]]:
-    try:
-        return text.encoding(path, hints.encoding, name)
-    except InvalidInput:
-        if hints.encoding is not None:
-            raise
-        message = "The text is neither UTF-8 nor GB18030; it is read as Latin-1."
-        return "latin-1", [Issue("ENCODING_DETECTED", name, message, "Give `encoding` in city.toml.", "info")]
+def _curves(sections: Sections) -> list[Issue]:
+    """Links that name a curve where the file has none at all: EPANET would not open it."""
+    if sections.counts.get("CURVES"):
+        return []
+    rows = [(line, words) for line, words in sections.of("PUMPS") if "HEAD" in map(str.upper, words[3:])]
+    return [
+        Issue(
+            "INP_CURVE_MISSING",
+            f"{sections.name}, line {line}",
+            f"Pump {words[0]!r} names a curve, but there are none.",
+            "Add the curve.",
+        )
+        for line, words in rows
+    ]
 
 
-def _parse(path: Path, encoding: str, name: str) -> _Network:
-    network = _Network(name)
-    section = ""
-    with path.open(encoding=encoding) as file:
-        for line, raw in enumerate(file, 1):
-            words = raw.split(";")[0].split()
-            if not words:
-                continue
-            if words[0].startswith("["):
-                section = words[0].strip("[]").upper()
-                section = next(
-                    (each for each in sorted(SECTIONS) if each.startswith(section[:4]) and section[:4]), section
-                )
-                if section in SWMM_SECTIONS:
-                    raise InvalidInput(f"{name} is a SWMM file.", "Only EPANET files are read.", code="FORMAT_UNKNOWN")
-                if section not in SECTIONS:
-                    raise InvalidInput(
-                        f"{name}, line {line}: there is no section {words[0]}.", "Correct that line.", code="INP_BROKEN"
-                    )
-            elif not section:
-                raise InvalidInput(f"{name} does not begin with a section.", "It is no EPANET file.", code="INP_BROKEN")
+def _nodes(sections: Sections, units: _Units, network: Network) -> Iterator[Item]:
+    for section in NODES:
+        for line, words in sections.of(section):
+            elevation = scaled(sections.number(line, words, 1), units.length_m)
+            row: dict[str, Any] = {"node_id": words[0], "elev_m": elevation}
+            if section == "JUNCTIONS":
+                demand = sections.number(line, words, 2) if word(words, 2) != "*" else None
+                row |= {"kind": "junction", "base_demand": demand, "pattern": word(words, 3)}
+                row["flow_unit"] = None if demand is None else units.flow
+            elif section == "RESERVOIRS" or len(words) <= 3:  # a tank without levels is a reservoir
+                row |= {"kind": "reservoir", "pattern": word(words, 2)}
             else:
-                network.rows.setdefault(section, []).append((line, words))
-    return network
+                names = ("init_level_m", "min_level_m", "max_level_m", "tank_diameter_m")
+                row |= {
+                    each: scaled(sections.number(line, words, at), units.length_m) for at, each in enumerate(names, 2)
+                }
+                row["kind"] = "tank"
+            yield network.node(line, words[0], row)
 
 
-def _place(network: _Network) -> None:
-    unit = next(
-        (
-            words[1].upper()
-            for _, words in network.rows.get("OPTIONS", [])
-            if words[0].upper() == "UNITS" and len(words) > 1
-        ),
-        "GPM",
-    )
-    if unit not in US_UNITS | SI_UNITS:
-        raise InvalidInput(f"{network.name}: UNITS {unit} are unknown.", "Correct [OPTIONS].", code="INP_BROKEN")
-    if unit in US_UNITS:
-        network.length_m, network.diameter_mm = FOOT_M, INCH_MM
-    for section in ("COORDINATES", "VERTICES"):
-        for line, words in network.rows.get(section, []):
-            x, y = network.number(line, words, 1), network.number(line, words, 2)
-            if x is None or y is None:
-                raise InvalidInput(
-                    f"{network.name}, line {line}: a coordinate is missing.", "Correct that line.", code="INP_BROKEN"
-                )
-            if section == "COORDINATES":
-                network.points[words[0]] = (x, y)
-            else:
-                network.vertices.setdefault(words[0], []).append((x, y))
+def _links(sections: Sections, units: _Units, network: Network) -> Iterator[Item]:
+    status = {words[0]: words[1] for _, words in sections.of("STATUS") if len(words) > 1}
+    makers = {"pipe": _pipe, "pump": _pump, "valve": _valve}
+    for section, kind in LINKS.items():
+        for line, words in sections.of(section):
+            sections.need(line, words, {"pipe": 6, "pump": 4, "valve": 6}[kind])
+            row = {"link_id": words[0], "kind": kind, "start_node": words[1], "end_node": words[2]}
+            row |= makers[kind](sections, line, words, units)
+            if words[0] in status:
+                row["status"] = status[words[0]]
+            yield network.link(line, words, row)
 
 
-def _layer(path: Path, hints: Hints, certificate: Certificate, network: _Network, *, is_link: bool) -> VectorLayer:
-    stem = path.name.split(".")[0]
-    word, fields = ("link", _LINK_FIELDS) if is_link else ("node", _NODE_FIELDS)
-    geometry_type = "LineString" if is_link else "Point"
-    made = catalogue.from_fields(slug(f"{stem}_{word}"), f"{stem} {word}", geometry_type, fields)
-    mapper = Mapper(made, list(fields), Hints(values=hints.values, epoch=hints.epoch), network.name)
-    plan = ids.IdPlan(f"{word}_id", ids.prefix(path, hints.root, word), persistent=False)
-    layer = VectorLayer(
-        f"{stem}_{word}",
-        made.id,
-        certificate.source_crs,
-        lambda: iter(()),
-        certificate.source_vertical_crs,
-        dict(fields),
-        geometry_type,
-    )
-    layer.batches = FeatureStream(layer, mapper, plan, lambda: _chunks(network, is_link=is_link)).batches
-    return layer
-
-
-def _chunks(network: _Network, *, is_link: bool) -> Iterator[Chunk]:
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    made: list[shapely.Geometry | None] = []
-    for section, kind in (LINKS if is_link else NODES).items():
-        for line, words in network.rows.get(section, []):
-            rows.append(_link(network, line, words, kind) if is_link else _node(network, line, words, kind))
-            made.append(_line(network, words) if is_link else _point(network, words[0]))
-            lines.append(line)
-    if not rows:
-        return
-    table = pa.Table.from_pylist(rows, schema=pa.schema(list((_LINK_FIELDS if is_link else _NODE_FIELDS).items())))
-    array = np.empty(len(made), dtype=object)
-    array[:] = made
-    raw = [None if shape is None else bytes(shapely.to_wkb(shape)) for shape in made]
-    bad = {
-        row: ("INP_NOT_MAPPED", "It (or a node of it) has no coordinates.")
-        for row, shape in enumerate(made)
-        if shape is None
+def _pipe(sections: Sections, line: int, words: list[str], units: _Units) -> dict[str, Any]:
+    """`id start end length diameter roughness [loss] [status]`; the loss may be left out before a status."""
+    length, diameter, roughness = (sections.number(line, words, at) for at in (3, 4, 5))
+    has_loss = len(words) > 6 and words[6].upper() not in {"OPEN", "CLOSED", "CV"}
+    return {
+        "length_m": scaled(length, units.length_m),
+        "diameter_mm": scaled(diameter, units.diameter_mm),
+        "roughness": roughness,
+        "minor_loss": sections.number(line, words, 6) if has_loss else None,
+        "status": word(words, 7 if has_loss else 6),
     }
-    yield Chunk(
-        table, shapes.check(Conformed(array)), raw, None, lambda row: f"{network.name}, line {lines[row]}", bad=bad
-    )
 
 
-def _node(network: _Network, line: int, words: list[str], kind: str) -> dict[str, Any]:
-    elevation = network.number(line, words, 1)
-    return {"node_id": words[0], "kind": kind, "elev_m": None if elevation is None else elevation * network.length_m}
+def _valve(sections: Sections, line: int, words: list[str], units: _Units) -> dict[str, Any]:
+    diameter = scaled(sections.number(line, words, 3), units.diameter_mm)
+    return {"diameter_mm": diameter, "valve_type": words[4].upper(), "setting": word(words, 5)}
 
 
-def _link(network: _Network, line: int, words: list[str], kind: str) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "link_id": words[0],
-        "kind": kind,
-        "start_node": _word(words, 1),
-        "end_node": _word(words, 2),
-    }
-    if kind == "pipe":
-        length, diameter, roughness = (network.number(line, words, at) for at in (3, 4, 5))
-        row |= {"length_m": None if length is None else length * network.length_m, "roughness": roughness}
-        row |= {"diameter_mm": None if diameter is None else diameter * network.diameter_mm, "status": _word(words, 7)}
-    elif kind == "valve":
-        diameter = network.number(line, words, 3)
-        row |= {"diameter_mm": None if diameter is None else diameter * network.diameter_mm, "status": _word(words, 4)}
-    return row
-
-
-def _word(words: list[str], at: int) -> str | None:
-    return words[at] if at < len(words) else None
-
-
-def _point(network: _Network, node: str) -> shapely.Geometry | None:
-    return shapely.Point(network.points[node]) if node in network.points else None
-
-
-def _line(network: _Network, words: list[str]) -> shapely.Geometry | None:
-    ends = [network.points.get(_word(words, at) or "") for at in (1, 2)]
-    if ends[0] is None or ends[1] is None:
-        return None
-    return shapely.LineString([ends[0], *network.vertices.get(words[0], []), ends[1]])
+def _pump(sections: Sections, line: int, words: list[str], units: _Units) -> dict[str, Any]:
+    keys = {words[at].upper(): at + 1 for at in range(3, len(words) - 1)}
+    power = scaled(sections.number(line, words, keys["POWER"]), units.power_kw) if "POWER" in keys else None
+    return {"head_curve": words[keys["HEAD"]] if "HEAD" in keys else None, "power_kw": power}
