@@ -220,5 +220,6 @@ def _stored_geometry(geometry_type: str) -> str:
     base = kind(geometry_type)
     if base not in {"Point", "LineString", "Polygon"}:
         return "none" if base == "none" else "MultiPolygon"
-    z = "Z" if geometry_type.endswith("Z") or geometry_type.startswith(("2.5D", "3D")) else ""
-    return base + z if base == "Point" else f"Multi{base}{z}"
+    z = "Z" if geometry_type.endswith(("Z", "ZM")) or geometry_type.startswith(("2.5D", "3D")) else ""
+    is_single = base == "Point" and not geometry_type.removeprefix("2.5D ").removeprefix("3D ").startswith("Multi")
+    return base + z if is_single else f"Multi{base}{z}"

@@ -9,6 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ingest import surfaces, wkb
+from layers.mesh import Mesh
+
 Geometries = NDArray[np.object_]
 
 AREA_TOLERANCE = 0.01
@@ -65,6 +68,55 @@ def from_wkb(values: list[bytes | None]) -> Conformed:
     sentence = "Its geometry is not a simple feature (a TIN, a curve or broken bytes)."
     out.reject(np.flatnonzero(missing & given), "GEOMETRY_UNREADABLE", sentence)
     return check(out)
+
+
+def with_meshes(values: list[bytes | None], *, as_faces: bool = False) -> tuple[Conformed, list[Mesh | None] | None]:
+    """(n,) WKB -> geometries as `from_wkb`, and a mesh for each TIN, polyhedral surface or triangle (None for no one).
+
+    The geometry of such a surface is its outline seen from above. `as_faces`: polygons are the faces of bodies too.
+    """
+    bodies = [value is not None and (wkb.has_surface(value) or (as_faces and _has_area(value))) for value in values]
+    if not any(bodies):
+        return from_wkb(values), None
+    meshes: list[Mesh | None] = [None] * len(values)
+    flat = list(values)
+    reasons: dict[int, str] = {}
+    for row in np.flatnonzero(bodies).tolist():
+        value = values[row]
+        try:
+            outline, meshes[row] = body(value or b"")
+        except wkb.BrokenWkb as error:
+            flat[row], reasons[row] = None, f"Its surface is not read: {error}."
+            continue
+        flat[row] = shapely.to_wkb(outline)
+        if outline.is_empty:
+            flat[row], meshes[row], reasons[row] = None, None, "All its faces are vertical: it covers no ground."
+    out = from_wkb(flat)
+    for row, why in reasons.items():
+        out.rejected[row] = ("GEOMETRY_UNREADABLE", why)
+    return out, meshes
+
+
+def _has_area(value: bytes) -> bool:
+    return "Polygon" in wkb.kinds(value)
+
+
+def body(value: bytes) -> tuple[shapely.Geometry, Mesh]:
+    """A TIN, polyhedral surface, triangle or collection of faces -> outline from above (MultiPolygon), and its mesh.
+
+    Vertices in the source's CRS; equal ones are joined. Raises wkb.BrokenWkb for bytes that are no such thing, or
+    coordinates that are not finite.
+    """
+    found = wkb.faces(value)
+    points = [ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring for face in found for ring in face]
+    if not points or not all(np.isfinite(ring).all() for ring in points):
+        raise wkb.BrokenWkb("it has no faces, no heights, or coordinates that are not finite")
+    vertices, index = np.unique(np.concatenate(points), axis=0, return_inverse=True)
+    rings = iter(np.split(index.reshape(-1), np.cumsum([len(ring) for ring in points])[:-1]))
+    sides = [surfaces.Surface([next(rings).tolist() for _ in face]) for face in found]
+    triangles = [surfaces.triangulate(vertices, side.rings) for side in sides]
+    mesh = Mesh(vertices, np.concatenate([np.zeros((0, 3), np.int64), *triangles]))
+    return surfaces.footprint(vertices, sides), mesh
 
 
 def _parsed(values: Geometries) -> Geometries:

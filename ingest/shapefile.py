@@ -33,20 +33,32 @@ def part(path: Path, suffix: str) -> Path | None:
     return next((each for each in (path.with_suffix(suffix), path.with_suffix(suffix.upper())) if each.exists()), None)
 
 
-def check(path: Path) -> None:
-    """Raise InvalidInput when a part is missing, cut off or not what its name says."""
-    absent = [suffix for suffix in (".shx", ".dbf") if part(path, suffix) is None]
-    if absent:
-        names = " and ".join(path.with_suffix(suffix).name for suffix in absent)
-        raise InvalidInput(
-            f"{path.name} lacks {names}.", "Copy all files of the set into the folder.", code="SHP_PART_MISSING"
-        )
-    for each in (path, part(path, ".shx")):
+def check(path: Path) -> list[Issue]:
+    """Raise InvalidInput when a part is missing, cut off or not what its name says; a lone .dbf is a table.
+
+    An index (.shx) that is missing can be made again from the .shp, and is: that is the issue.
+    """
+    if path.suffix.lower() == ".dbf":
+        _check_dbf(path)
+        return []
+    table, index = part(path, ".dbf"), part(path, ".shx")
+    if table is None:
+        names = " and ".join(path.with_suffix(suffix).name for suffix in (".dbf", ".shx") if not part(path, suffix))
+        hint = "Copy all files of the set into the folder."
+        raise InvalidInput(f"{path.name} lacks {names}.", hint, code="SHP_PART_MISSING")
+    for each in (path, index):
         if each is not None:
             _check_main(each)
-    table = part(path, ".dbf")
-    if table is not None:
-        _check_dbf(table)
+    _check_dbf(table)
+    if index is not None:
+        return []
+    message = f"{path.name} lacks {path.with_suffix('.shx').name}: the index was made again from the shapes."
+    return [Issue("SHP_INDEX_MADE", path.name, message, "Copy all files of the set into the folder.", "warning")]
+
+
+def is_multipatch(path: Path) -> bool:
+    """True if the header says shape type 31: the polygons are faces of bodies."""
+    return _head(path, HEADER_BYTES)[32:36] == b"\x1f\0\0\0"
 
 
 def _head(path: Path, n_bytes: int) -> bytes:
@@ -82,7 +94,7 @@ def encoding(path: Path, told: str | None) -> tuple[str, list[Issue]]:
     """The encoding of the DBF's text: told, else .cpg, else the language id, each only if the text decodes; then
     UTF-8, then GB18030, then Latin-1. An issue says which when the file did not.
     """
-    table = part(path, ".dbf")
+    table = path if path.suffix.lower() == ".dbf" else part(path, ".dbf")
     if table is None:
         return told or "utf-8", []
     declared = told or _cpg(path) or _LDID.get(_head(table, DBF_HEADER_BYTES)[29])
@@ -96,7 +108,8 @@ def encoding(path: Path, told: str | None) -> tuple[str, list[Issue]]:
             Issue("ENCODING_WRONG", table.name, message, "Correct the .cpg file or `encoding` in city.toml.", "warning")
         )
     plain = all(byte < 128 for text in texts for byte in text)
-    found = next((each for each in ("utf-8", "gb18030") if _decodes(texts, each)), "iso-8859-1")
+    guesses = ("utf-8", "gb18030") if _seems_chinese(texts) else ("utf-8",)
+    found = next((each for each in guesses if _decodes(texts, each)), "iso-8859-1")
     if not plain:
         message = f"The text of {table.name} is read as {found}: it says no encoding that fits."
         hint = f"If names look wrong, give `encoding` in city.toml, or write a {path.stem}.cpg."
@@ -138,6 +151,21 @@ def _decodes(texts: list[bytes], name: str) -> bool:
     except (UnicodeDecodeError, LookupError):
         return False
     return True
+
+
+def _seems_chinese(texts: list[bytes]) -> bool:
+    """True if most pairs of bytes are GB 2312 (both above 0xA0): after an accented letter mostly an ASCII one comes."""
+    n_pairs = n_common = 0
+    for text in texts:
+        at = 0
+        while at < len(text):
+            if text[at] < 0x81:
+                at += 1
+                continue
+            n_pairs += 1
+            n_common += 0xA1 <= text[at] <= 0xF7 and text[at + 1 : at + 2] >= b"\xa1"
+            at += 2
+    return n_common * 2 > n_pairs
 
 
 def _texts(path: Path) -> Iterator[bytes]:

@@ -102,7 +102,8 @@ class FeatureStream:
         return FeatureBatch(own, geometry, attributes, extra, meshes)
 
     def _mark_duplicates(self, chunk: Chunk, ids: list[str], rejected: dict[int, tuple[str, str]]) -> None:
-        if self.plan.column is None:  # with an id column, a feature that is there twice has its id twice
+        # with an id column, a feature that is there twice has its id twice; numbered rows of a table may well be equal
+        if self.plan.column is None and not (self.plan.persistent and chunk.shapes is None):
             self._mark_repeats(chunk, rejected)
         rest = [row for row in range(len(ids)) if row not in rejected]
         for place in np.flatnonzero(duplicates(self._seen_ids, [ids[row] for row in rest])):

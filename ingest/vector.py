@@ -1,159 +1,111 @@
-"""GeoPackage, Shapefile, GeoJSON, FlatGeobuf -> feature layers, streamed through pyogrio's Arrow batches.
+"""GeoPackage, Shapefile, GeoJSON, FlatGeobuf, GML, KML, MapInfo, file geodatabase, OSM, DBF -> feature layers.
 
-Formats: OGC 12-128r19 (GeoPackage), ESRI Shapefile Technical Description (1998), RFC 7946 (GeoJSON), FlatGeobuf 3.
-Bounded memory: one batch of 10,000 features at a time. A first pass over the id column alone decides on the ids.
+Formats: OGC 12-128r19 (GeoPackage), ESRI Shapefile Technical Description (1998), RFC 7946 (GeoJSON), FlatGeobuf 3,
+OGC 07-036r1 (GML), OGC 12-007r2 (KML); the others as GDAL reads them (`ingest.gdal`). A first pass over the id column
+alone decides on the ids; tables that declare no geometry type get one more, which counts the kinds.
 """
 
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ingest import detect, ids, place, shapefile
+from ingest import detect, gdal, ids, kinds, place
 from ingest import geometry as shapes
 from ingest.city_toml import FileHints
+from ingest.gdal import Table
+from ingest.kinds import Census, Part
 from ingest.mapping import Mapper
-from ingest.stream import BATCH_ROWS, Chunk, FeatureStream
+from ingest.stream import Chunk, FeatureStream
 from layers.certificate import Certificate
 from layers.errors import InvalidInput
 from layers.issue import Issue
 from layers.source import AssetLayer, FeatureBatch, Hints, Reading, VectorLayer
 
-SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb")
+SUFFIXES = (
+    ".gpkg", ".shp", ".geojson", ".json", ".fgb", ".gml", ".kml", ".kmz", ".tab", ".mif", ".gdb", ".gdb.zip",
+    ".osm.pbf", ".dbf",
+)  # fmt: skip
 
-FORMATS = {"GPKG": "GeoPackage", "ESRI Shapefile": "Shapefile", "GeoJSON": "GeoJSON", "FlatGeobuf": "FlatGeobuf"}
-PERSISTENT_FIDS = {"GPKG"}
-_FID, _WKB = "__fid", "__wkb"
-
-
-@dataclass(frozen=True)
-class _Table:
-    """One table of a file, as pyogrio describes it."""
-
-    path: Path
-    name: str
-    info: dict[str, Any]
-    encoding: str | None
-    schema: pa.Schema
-    has_geometry: bool
-    only: bool
-    heard: list[str] = field(default_factory=list)
-
-    @property
-    def geometry_type(self) -> str:
-        return str(self.info["geometry_type"] or "none") if self.has_geometry else "none"
+PERSISTENT_FIDS = {"GPKG", "OpenFileGDB"}
+_FID = "__fid"
 
 
 def read(path: Path, hints: Hints) -> Reading:
-    """Every table of the file as a layer. Raises InvalidInput or CrsMissing when none can be used."""
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
+    """Every table of the file as a layer, or as several where it mixes kinds of geometry.
 
-    issues: list[Issue] = []
-    encoding = hints.encoding
-    if path.suffix.lower() == ".shp":
-        shapefile.check(path)
-        encoding, issues = shapefile.encoding(path, hints.encoding)
-    heard: list[str] = []
-    try:
-        with _hearing(heard):
-            tables = [str(row[0]) for row in pyogrio.list_layers(path)]
-            infos = [pyogrio.read_info(path, layer=name, encoding=encoding) for name in tables]
-    except (DataSourceError, DataLayerError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path.name} cannot be read: {_sentence(error)}",
-            "Open it in QGIS and export it again.",
-            code="FILE_UNREADABLE",
-        ) from error
-    described = [
-        _describe(path, name, info, encoding, only=len(tables) == 1) for name, info in zip(tables, infos, strict=True)
-    ]
-    if not described:
-        raise InvalidInput(f"{path.name} has no tables.", "Export it again.", code="FILE_EMPTY")
+    Raises InvalidInput or CrsMissing when none can be used.
+    """
+    tables, issues = gdal.tables(path, hints.encoding)
     layers: list[VectorLayer | AssetLayer] = []
     refusals: list[InvalidInput] = []
-    for table in described:
+    for table in tables:
         try:
-            layers.append(_layer(table, hints.for_table(table.name) if isinstance(hints, FileHints) else hints))
+            layers += _layers(table, hints, issues)
         except InvalidInput as error:
             refusals.append(error)
             issues.append(Issue(error.code, table.name, error.problem, error.hint, "error"))
     if not layers:
         raise refusals[0]
     first = next((each.certificate for each in layers if isinstance(each, VectorLayer) and each.certificate), None)
-    made = FORMATS.get(str(infos[0]["driver"]), str(infos[0]["driver"]))
-    return Reading(path, made, layers, first or Certificate("none"), issues)
+    return Reading(path, gdal.FORMATS[tables[0].driver], layers, first or Certificate("none"), issues)
 
 
-@contextmanager
-def _hearing(heard: list[str]) -> Iterator[None]:
-    """Keep GDAL's warnings as words for the report instead of letting them fall on the terminal."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    heard.extend(str(each.message) for each in caught if str(each.message) not in heard)
+def _layers(table: Table, hints: Hints, issues: list[Issue]) -> Iterator[VectorLayer]:
+    """One layer for each kind of geometry in a table, the main one first."""
+    told = hints.for_table(table.name) if isinstance(hints, FileHints) else hints
+    name = ids_name(table.path, told)
+    if table.has_geometry:  # a table without CRS is refused before all of it is read
+        _certificate(table, told, name)
+    parts = [Part("", table.geometry_type)] if kind_known(table.geometry_type) else _parts(table, told, issues)
+    for part in parts:
+        own = table.name + part.suffix
+        if isinstance(hints, FileHints) and own in hints.tables:
+            yield _layer(table, hints.for_table(own), part, len(parts))
+        else:
+            yield _layer(table, kinds.hints_of(part, told), part, len(parts))
 
 
-def _said_by_gdal(name: str, heard: list[str]) -> list[Issue]:
-    return [Issue("GDAL_WARNING", name, f"GDAL says: {words}", "", "info") for words in heard]
+def _parts(table: Table, hints: Hints, issues: list[Issue]) -> list[Part]:
+    census = Census()
+    for batch, name in gdal.stream(table, columns=[]):
+        census.count(batch.column(name).to_pylist())
+    parts = census.parts(hints)
+    issues += census.issue(table.name, parts)
+    return parts
 
 
-def _sentence(error: Exception) -> str:
-    return str(error)[:300].rstrip(".") + "."
-
-
-def _describe(path: Path, name: str, info: dict[str, Any], encoding: str | None, *, only: bool) -> _Table:
-    from pyogrio.raw import open_arrow
-
-    options = {"encoding": encoding} if encoding else {}
-    source = open_arrow(path, layer=name, batch_size=1, use_pyarrow=True, datetime_as_string=True, **options)
-    with _hearing([]), source as opened:
-        meta, reader = opened
-        geometry_name = meta["geometry_name"] or "wkb_geometry"
-        fields = [each for each in reader.schema if each.name != geometry_name]
-        has_geometry = len(fields) < len(reader.schema)
-    schema = pa.schema([(each.name, each.type) for each in fields])
-    stem = path.name.split(".")[0]
-    return _Table(
-        path,
-        stem if only else name,
-        {**info, "layer": name},
-        encoding,
-        schema,
-        has_geometry and info["geometry_type"] is not None,
-        only,
+def _certificate(table: Table, hints: Hints, name: str) -> tuple[Certificate, list[Issue]]:
+    default = table.driver == "GeoJSON" and not states_crs(table.path)
+    return place.certificate(
+        table.info["crs"],
+        hints,
+        name,
+        table.info["total_bounds"],
+        overridable=default,
+        table="" if table.only else table.name,
     )
 
 
-def _layer(table: _Table, hints: Hints) -> VectorLayer:
-    name = ids_name(table.path, hints)
-    certificate, issues = None, list[Issue]()
-    if table.has_geometry:
-        bounds = table.info["total_bounds"]
-        default = table.info["driver"] == "GeoJSON" and not states_crs(table.path)
-        certificate, issues = place.certificate(
-            table.info["crs"], hints, name, bounds, overridable=default, table="" if table.only else table.name
-        )
-    geometry_type = _resolved_type(table)
-    found = detect.detect(
-        name, table.name, table.schema, geometry_type, hints, cut=_cuts_names(table), is_only=table.only
-    )
+def _layer(table: Table, hints: Hints, part: Part, n_parts: int) -> VectorLayer:
+    name, own = ids_name(table.path, hints), table.name + part.suffix
+    certificate, issues = _certificate(table, hints, name) if table.has_geometry else (None, [])
+    only = table.only and n_parts == 1
+    found = detect.detect(name, own, table.schema, part.geometry_type, hints, cut=_cuts_names(table), is_only=only)
     told = replace(hints, columns={**found.columns, **hints.columns})
     mapper = Mapper(found.layer_type, table.schema.names, told, name, cut_names=_cuts_names(table))
     candidates = ids.candidates(found.layer_type, table.schema.names, mapper.matched, hints)
     expected = int(table.info["features"]) if table.info["features"] >= 0 else None
     column, n_rows = ids.choose(candidates, _column_pass(table, candidates), expected)
     if n_rows == 0:
-        issues.append(Issue("TABLE_EMPTY", table.name, f"{table.name!r} has no rows.", "", "warning"))
-    persistent = table.info["driver"] in PERSISTENT_FIDS or bool(table.info["fid_column"])
+        issues.append(Issue("TABLE_EMPTY", own, f"{own!r} has no rows.", "", "warning"))
+    persistent = table.driver in PERSISTENT_FIDS or bool(table.info["fid_column"])
     prefix = ids.prefix(table.path, hints.root, None if table.only else table.name)
     plan = ids.IdPlan(hints.id_column or column, prefix, persistent, ids.edition(found.layer_type, hints))
     layer = VectorLayer(
-        name=table.name,
+        name=own,
         layer_type=found.layer_type.id,
         crs=certificate.source_crs if certificate else None,
         batches=lambda: iter(()),
@@ -163,11 +115,11 @@ def _layer(table: _Table, hints: Hints) -> VectorLayer:
         issues=[*issues, *found.issues],
         certificate=certificate,
     )
-    stream = FeatureStream(layer, mapper, plan, lambda: _chunks(table))
+    stream = FeatureStream(layer, mapper, plan, lambda: _chunks(table, part))
 
     def batches() -> Iterator[FeatureBatch]:
         yield from stream.batches()
-        layer.issues += _said_by_gdal(table.name, table.heard)
+        layer.issues += gdal.said(own, table.heard)
 
     layer.batches = batches
     return layer
@@ -186,128 +138,37 @@ def states_crs(path: Path) -> bool:
         return b'"crs"' in head or b'"crs"' in file.read()
 
 
-def _cuts_names(table: _Table) -> bool:
-    return bool(table.info["driver"] == "ESRI Shapefile")
-
-
-def _arrow(table: _Table, **options: Any) -> Any:
-    from pyogrio.raw import open_arrow
-
-    if table.encoding:
-        options["encoding"] = table.encoding
-    return open_arrow(
-        table.path,
-        layer=table.info["layer"],
-        batch_size=BATCH_ROWS,
-        use_pyarrow=True,
-        datetime_as_string=True,
-        **options,
-    )
-
-
-def _stream(table: _Table, **options: Any) -> Iterator[tuple[pa.RecordBatch, str]]:
-    """Record batches and the name of the geometry column; what GDAL cannot go on reading is InvalidInput."""
-    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
-
-    n_rows = 0
-    try:
-        with ExitStack() as stack:
-            with _hearing(table.heard):
-                meta, reader = stack.enter_context(_arrow(table, **options))
-            while True:
-                with _hearing(table.heard):
-                    batch = next(reader, None)
-                if batch is None:
-                    return
-                n_rows += batch.num_rows
-                yield batch, meta["geometry_name"] or "wkb_geometry"
-    except (
-        DataLayerError,
-        DataSourceError,
-        FeatureError,
-        GeometryError,
-        pa.ArrowException,
-        RuntimeError,
-        OSError,
-    ) as error:
-        problem = f"{table.path.name}, table {table.name!r}, cannot be read beyond feature {n_rows}: {_sentence(error)}"
-        raise InvalidInput(problem, "The file is damaged or cut off: export it again.", code="TRUNCATED") from error
-
-
-def _column_pass(table: _Table, columns: list[str]) -> Iterator[pa.Table]:
-    for batch, _ in _stream(table, columns=columns, read_geometry=False, return_fids=not columns):
-        yield pa.Table.from_batches([batch])
-
-
-def _resolved_type(table: _Table) -> str:
-    """The geometry type; for tables that declare none, the one most features have."""
-    if kind_known(table.geometry_type):
-        return table.geometry_type
-    counts: dict[str, int] = {}
-    for batch, name in _stream(table, columns=[]):
-        for wkb in batch.column(name).to_pylist():
-            if wkb:
-                type_name = wkb_type(wkb)
-                counts[type_name] = counts.get(type_name, 0) + 1
-    by_kind: dict[str, int] = {}
-    for type_name, count in counts.items():
-        by_kind[shapes.kind(type_name)] = by_kind.get(shapes.kind(type_name), 0) + count
-    known = {each: count for each, count in by_kind.items() if kind_known(each)}
-    if not known:
-        return "Unknown"
-    best = max(known, key=lambda each: known[each])
-    has_z = any(each.endswith("Z") for each in counts if shapes.kind(each) == best)
-    return f"Multi{best}{'Z' if has_z else ''}"
-
-
 def kind_known(geometry_type: str) -> bool:
     """True for points, lines, areas and tables without geometry."""
     return shapes.kind(geometry_type) in {"Point", "LineString", "Polygon", "none"}
 
 
-_WKB_NAMES = dict.fromkeys(range(8, 15), "Curve") | {
-    1: "Point",
-    2: "LineString",
-    3: "Polygon",
-    4: "MultiPoint",
-    5: "MultiLineString",
-    6: "MultiPolygon",
-}
+def _cuts_names(table: Table) -> bool:
+    return table.driver == "ESRI Shapefile"
 
 
-def wkb_type(wkb: bytes) -> str:
-    """Simple-features name from the type word of WKB, ISO or extended."""
-    code = int.from_bytes(wkb[1:5], "little" if wkb[0] else "big")
-    plain = (code & 0x0FFFFFFF) % 1000
-    has_z = bool(code & 0x80000000) or (code & 0x0FFFFFFF) // 1000 in {1, 3}
-    return _WKB_NAMES.get(plain, "Unknown") + ("Z" if has_z else "")
+def _column_pass(table: Table, columns: list[str]) -> Iterator[pa.Table]:
+    for batch, _ in gdal.stream(table, columns=columns, read_geometry=False, return_fids=not columns):
+        yield pa.Table.from_batches([batch])
 
 
-def _chunks(table: _Table) -> Iterator[Chunk]:
+def _chunks(table: Table, part: Part) -> Iterator[Chunk]:
     names = table.schema.names
-    for batch, geometry_name in _stream(table, return_fids=True):
-        fids = batch.column(0).to_pylist()
-        columns = {batch.schema.names[i]: batch.column(i) for i in range(1, batch.num_columns)}
-        raw = _straight(table, columns[geometry_name].to_pylist(), fids) if table.has_geometry else None
-        chunk_shapes = shapes.from_wkb(raw) if raw is not None else None
-        own = pa.Table.from_arrays([columns[name] for name in names], names=names)
-        yield Chunk(own if names else _rows_only(batch.num_rows), chunk_shapes, raw, fids, _where(table, fids))
-
-
-def _straight(table: _Table, raw: list[bytes | None], fids: list[int]) -> list[bytes | None]:
-    """WKB with arcs replaced by GDAL's chords (4° steps); everything else as it is."""
-    heads = {wkb[:5] for wkb in raw if wkb}
-    if any(wkb_type(head) == "Curve" for head in heads):
-        curved = [row for row, wkb in enumerate(raw) if wkb and wkb_type(wkb) == "Curve"]
-        from pyogrio.raw import read as read_rows
-
-        rows = read_rows(
-            table.path, layer=table.info["layer"], fids=[fids[row] for row in curved], columns=[], return_fids=True
-        )
-        straight = dict(zip(rows[1].tolist(), rows[2], strict=True))
-        for row in curved:
-            raw[row] = straight.get(fids[row], raw[row])
-    return raw
+    for batch, geometry_name in gdal.stream(table, return_fids=True):
+        own = batch
+        if part.kind:
+            chosen = [part.has(value) for value in batch.column(geometry_name).to_pylist()]
+            own = batch.filter(pa.array(chosen, pa.bool_()))
+        fids = own.column(0).to_pylist()
+        columns = {own.schema.names[i]: own.column(i) for i in range(1, own.num_columns)}
+        raw = gdal.straight(table, columns[geometry_name].to_pylist(), fids) if table.has_geometry else None
+        conformed, meshes = None, None
+        if raw is not None:
+            values = [kinds.of_kind(value, part.kind) for value in raw] if part.kind else raw
+            conformed, meshes = shapes.with_meshes(values, as_faces=table.is_multipatch)
+        rows = pa.Table.from_arrays([columns[name] for name in names], names=names)
+        where = _where(table, fids)
+        yield Chunk(rows if names else _rows_only(own.num_rows), conformed, raw, fids, where, meshes)
 
 
 def _rows_only(n_rows: int) -> pa.Table:
@@ -315,5 +176,5 @@ def _rows_only(n_rows: int) -> pa.Table:
     return pa.table({_FID: pa.nulls(n_rows)})
 
 
-def _where(table: _Table, fids: list[int]) -> Any:
+def _where(table: Table, fids: list[int]) -> Any:
     return lambda row: f"{table.path.name}, table {table.name}, feature {fids[row]}"
