@@ -105,6 +105,16 @@ def module_of(path: Path) -> str:
     return module
 
 
+def read(path: Path, hints: Hints) -> Reading:
+    """Read a file with its reader, then do what was asked for to its coordinates: repairs and control points.
+
+    Raises what the reader raises, and InvalidInput for control points that fit nothing.
+    """
+    from ingest.correct import moved
+
+    return moved(reader_for(path).read(path, hints), hints)
+
+
 def _is_citygml(path: Path) -> bool:
     """True if the namespace of CityGML's core (1.0 to 3.0) is declared near the beginning."""
     with path.open("rb") as file:

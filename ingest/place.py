@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from ingest.correct import repair
 from layers import crs
 from layers.certificate import Certificate, Method
 from layers.crs import Bounds
@@ -44,9 +45,14 @@ def certificate(
 
     `overridable`: the stated CRS is only the format's default (GeoJSON without `crs`), so a hint goes before it.
     `table`: its name, where the file has several.
+    With `hints.control_points` the CRS is that of the true points and `bounds` are not looked at: they are in a system
+    of the file's own, which `ingest.read` moves after the reader (see `ingest.control_points`).
+    With `hints.correct` the bounds are looked at as they will be after the repair.
     Raises CrsMissing, or InvalidInput when coordinates cannot be in the CRS.
     """
     stated = _usable(stated)
+    if hints.control_points:
+        return by_control_points(stated, hints, name)
     method: Method
     given = crs.name(hints.crs) if hints.crs else None
     issues: list[Issue] = []
@@ -63,11 +69,46 @@ def certificate(
             issues.append(Issue("CRS_CONTRADICTION", name, sentence, "Correct the one that is wrong.", "warning"))
     horizontal = crs.horizontal(chosen)
     if bounds is not None:
-        _check_bounds(horizontal, bounds, name)
+        _check_bounds(horizontal, _repaired(bounds, hints, horizontal), name)
     ellipsoidal = chosen if crs.is_ellipsoidal(chosen) else None  # its third axis says what z is
     vertical = crs.vertical(chosen) or ellipsoidal or hints.vertical_crs
     made = Certificate(method, source_crs=horizontal, source_vertical_crs=vertical, contradictions=contradictions)
     return made, issues
+
+
+def by_control_points(stated: str | None, hints: Hints, name: str) -> tuple[Certificate, list[Issue]]:
+    """Placement of a source that control points place: the CRS is that of the true points, `crs` or the city's.
+
+    Heights are in `vertical_crs`, else the city's. What the file states goes into the contradictions.
+    Raises CrsMissing where there is neither, InvalidInput where that CRS is in degrees.
+    """
+    target = hints.crs or hints.city_crs
+    if target is None:
+        raise missing(name, " (the control points' true places)")
+    target = crs.horizontal(target)
+    if not crs.parse(target).is_projected:
+        problem = f"{name}: control points lead to {_short(target)}, which is not a plane system."
+        raise InvalidInput(problem, "Give them east, north in the city's CRS, without crs.", code="CONTROL_POINTS_CRS")
+    contradictions: tuple[str, ...] = ()
+    if stated is not None and crs.horizontal(stated) != target:
+        contradictions = (f"The file says {_short(stated)}; the control points were believed.",)
+    made = Certificate(
+        "control-points",
+        source_crs=target,
+        source_vertical_crs=hints.vertical_crs or (crs.vertical(hints.crs) if hints.crs else None),
+        contradictions=contradictions,
+    )
+    return made, [Issue("CRS_CONTRADICTION", name, each, "", "info") for each in contradictions]
+
+
+def _repaired(bounds: Bounds, hints: Hints, horizontal: str) -> Bounds:
+    """Bounds after the repairs that were asked for."""
+    move = repair(hints.correct, horizontal)
+    if move is None or not all(math.isfinite(value) for value in bounds):
+        return bounds
+    corners = move(np.array([bounds[:2], bounds[2:]], np.float64))
+    (west, south), (east, north) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return west, south, east, north
 
 
 def _short(text: str) -> str:
@@ -107,13 +148,23 @@ def _way_out(horizontal: str, bounds: Bounds) -> str:
     west, south, east, north = bounds
     if crs.is_geographic(horizontal):
         is_swapped = south >= -180 and north <= 360 and west >= -90 and east <= 90
+        if not is_swapped:
+            return "These are metres, not degrees: give the true CRS, such as EPSG:4549."
     else:
         is_swapped = _in_area(horizontal, (south + north) / 2, (west + east) / 2)
         zone = int(west // 1_000_000)
         if 13 <= zone <= 45 and zone == int(east // 1_000_000):
-            return f"The eastings seem to begin with the zone number {zone}: give the CRS that has it."
+            return (
+                f"The eastings seem to begin with the zone number {zone}: give the CRS that has it, or "
+                'correct = ["zone-prefix"] in city.toml.'
+            )
+        if 13 <= zone < east // 1_000_000 <= 60:
+            return f"The eastings begin with zone numbers from {zone} to {east // 1_000_000:.0f}: one file a zone."
     if is_swapped:
-        return "Perhaps the axes are swapped (x must be east, y north), or the CRS or its unit is another."
+        return (
+            'Perhaps the axes are swapped (x must be east, y north): then write correct = ["swap-axes"] into '
+            "city.toml. Or the CRS or its unit is another."
+        )
     return "Give the true CRS in the file, or in city.toml where the file names none."
 
 

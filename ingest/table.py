@@ -156,7 +156,7 @@ def _coordinate(header: Sequence[str], names: tuple[str, ...], told: str | None)
 
 
 def _certificate(file: _Csv, hints: Hints) -> tuple[Certificate, list[Issue]]:
-    if hints.crs is None:
+    if hints.crs is None and not hints.control_points:
         raise place.missing(file.name, f" (its coordinates are in {file.x} and {file.y})")
     certificate, issues = place.certificate(None, hints, file.name, _bounds(file))
     degrees = crs.is_geographic(certificate.source_crs or "")

@@ -227,3 +227,44 @@ def ellipsoidal_area_m2(polygon: shapely.Geometry) -> float:
     Agrees with the official series within 0.001 m² for 0.01° quads; densify long edges first.
     """
     return abs(float(CGCS2000_GEOD.geometry_area_perimeter(shapely.orient_polygons(polygon))[0]))
+
+
+def gauss_zones(text: str) -> tuple[frozenset[int], int | None] | None:
+    """Zone numbers (3 and 6 degrees wide) that a Gauss-Krüger CRS may have by its meridian, and the one its eastings
+    begin with, or None for eastings without; None for any other CRS.
+
+    Zone n of 3 degrees lies around 3n degrees east, of 6 degrees around 6n - 3 (GB/T 17278).
+    """
+    operation = parse(horizontal(text)).coordinate_operation
+    if operation is None or not operation.method_name.startswith("Transverse Mercator"):
+        return None
+    values = {each.name: each.value for each in operation.params}
+    meridian, false_east_m = values.get("Longitude of natural origin"), values.get("False easting")
+    if meridian is None or false_east_m is None or meridian % 3:
+        return None
+    prefix = int(false_east_m // 1e6)
+    if prefix:
+        return frozenset({prefix}), prefix
+    numbers = {meridian / 3, (meridian + 3) / 6}
+    return frozenset(int(each) for each in numbers if each == int(each)), None
+
+
+def with_zone(x: FloatArray, zones: frozenset[int], prefix: int | None) -> FloatArray:
+    """Eastings whose zone number is one of `zones`, or that have none, with `prefix` (None: without) instead.
+
+    An easting of another zone is not in this CRS and stays as it is.
+    """
+    number = np.floor(x / 1e6)
+    fits = (number == 0) | np.isin(number, sorted(zones))
+    return np.asarray(np.where(fits, x - number * 1e6 + (prefix or 0) * 1e6, x))
+
+
+def scale_and_convergence(text: str, lon_deg: float, lat_deg: float) -> tuple[float, float, float]:
+    """Scale of lengths along the meridian, convergence in degrees (grid north from true north) and area factor.
+
+    By PROJ at a point of the CRS's own datum.
+    """
+    from pyproj import Proj
+
+    found = Proj(parse(horizontal(text))).get_factors(lon_deg, lat_deg)
+    return float(found.meridional_scale), float(found.meridian_convergence), float(found.areal_scale)

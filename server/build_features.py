@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from ingest import reader_for
+import ingest
 from ingest.scan import SourceFile
 from layers import catalogue
 from layers.catalogue import LayerType
@@ -58,7 +58,7 @@ def read(file: SourceFile, hints: Hints) -> Reading:
     path = file.path
     file.check()
     try:
-        return reader_for(path).read(path, hints)
+        return ingest.read(path, hints)
     except CityTwinError:
         raise
     except Exception as error:
