@@ -48,7 +48,7 @@ def read(path: Path, hints: Hints) -> Reading:
         document, extent, placed, issues = _root(files, root, name, given)
     title = path.parent.name if path.name.lower() == ROOT else path.name.rsplit(".", 1)[0]
     version = document.body["asset"]["version"]
-    meta = _meta(root, version, extent)
+    meta = _meta(root, version, extent, document.body.get("geometricError"))
     lists_rest = path.suffix.lower() == ".3tz" or path.name.lower() == ROOT
 
     def write(target: Path) -> list[Issue]:
@@ -113,8 +113,10 @@ def _moved(document: Document, placed: Matrix | None) -> bytes | None:
     return json.dumps({**document.body, "root": root}, ensure_ascii=False).encode()
 
 
-def _meta(root: str, version: str, extent: Extent) -> dict[str, Any]:
-    return {"root": root, "version": version, "height_m": [round(extent.low_m, 3), round(extent.high_m, 3)]}
+def _meta(root: str, version: str, extent: Extent, error: Any) -> dict[str, Any]:
+    height_m = [round(extent.low_m, 3), round(extent.high_m, 3)]
+    is_number = isinstance(error, int | float) and error > 0
+    return {"root": root, "version": version, "height_m": height_m, "geometric_error": error if is_number else None}
 
 
 def _asset(name: str, layer_type: str, extent: Extent, meta: dict[str, Any], hints: Hints) -> AssetLayer:
@@ -177,7 +179,7 @@ def _lone(path: Path, name: str, layer_type: str, given: Matrix | None) -> Readi
         root["transform"] = [float(value) for value in matrix.T.ravel()]
     span = 2 * radius
     document = {"asset": {"version": "1.0"}, "geometricError": span, "root": root}
-    meta = _meta(ROOT, "1.0", extent)
+    meta = _meta(ROOT, "1.0", extent, span)
     layer = _asset(path.name.rsplit(".", 1)[0], layer_type, extent, meta, Hints())
     layer.write = partial(_write_lone, path, json.dumps(document).encode(), meta)
     return Reading(path, f"3D Tiles ({content.kind})", [layer], _certificate(extent, is_given=is_given))

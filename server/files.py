@@ -11,9 +11,8 @@ from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
 from server import answer, parameters
-from server.ogc import FILES
 from server.problems import problem
-from server.serving import Snapshot, snapshot
+from server.serving import FILES, Snapshot, snapshot
 from twin.store.interface import Asset
 
 BLOCK = 1 << 18
@@ -42,10 +41,13 @@ def file(request: Request) -> Response:
     return ranged(request, city.city.folder / asset.path, media_type)
 
 
-def ranged(request: Request, path: Path, media_type: str) -> Response:
-    """A file with `Range`, `If-Range`, `ETag`; several ranges get the whole, as RFC 9110 allows."""
+def ranged(request: Request, path: Path, media_type: str, *, weak: bool = False) -> Response:
+    """A file with `Range`, `If-Range`, `ETag`; several ranges get the whole, as RFC 9110 allows.
+
+    `weak`: of a media type that the middleware may compress on the way.
+    """
     stat = path.stat()
-    size, tag = stat.st_size, f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    size, tag = stat.st_size, f'{"W/" if weak else ""}"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     modified = formatdate(stat.st_mtime, usegmt=True)
     headers = answer.headers_for(tag, {"Accept-Ranges": "bytes", "Last-Modified": modified})
     headers["Content-Type"] = media_type

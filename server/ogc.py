@@ -16,9 +16,9 @@ import orjson
 from layers import crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.errors import LayerNotFound
-from server import answer, conformance, openapi
+from server import adopted, answer, conformance, openapi
 from server.providers import OWN_FIELDS
-from server.serving import AssetLayer, Snapshot
+from server.serving import FILES, AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
 
 BASE = "http://base.citytwin.invalid"
@@ -252,7 +252,7 @@ def _config(snapshot: Snapshot) -> dict[str, Any]:
 
 def _resource(layer_type: LayerType, snapshot: Snapshot, provider: dict[str, Any], links: list[Any]) -> dict[str, Any]:
     both = (layer_type.description or layer_type.title).to_dict()
-    if layer_type.geometry not in {"none", "raster", "pointcloud", "points"}:
+    if layer_type.geometry not in {"none", "raster", "pointcloud", "points", "tileset"}:
         note = heights_note(snapshot.city.config.vertical_crs)
         both = {"zh": f"{both['zh'].rstrip('。')}。{note.zh}", "en": f"{both['en'].rstrip('.')}. {note.en}"}
     return {
@@ -291,7 +291,13 @@ def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
 def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
     url = f"{BASE}/collections/{layer.id}"
     links = []
+    if adopted.has(snapshot, layer.id):
+        links.append(_link("related", "application/json+3dtiles", "3D Tiles", f"{url}/3dtiles/tileset.json"))
     for asset in layer.assets:
+        if asset.kind == adopted.KIND:
+            title, href = asset.title or asset.id, f"{BASE}/{adopted.address(asset)}"
+            links.append(_link("item", "application/json+3dtiles", title, href))
+            continue
         size = (snapshot.city.folder / asset.path).stat().st_size
         kind, name = FILES[asset.kind]
         links.append(_link("enclosure", kind, asset.title or asset.id, f"{url}/{name}?asset={asset.id}", length=size))
@@ -301,13 +307,6 @@ def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
         links.append(_link("related", answer.JSON, "TileJSON (image)", f"{url}/tilejson.json"))
     # a type that pygeoapi has no module for: it lists the collection and offers nothing of its own
     return _resource(layer.type, snapshot, {"type": "file", "name": "file", "data": layer.type}, links)
-
-
-FILES = {
-    "points": ("application/vnd.laszip+copc", "points.copc.laz"),
-    "raster": ("image/tiff; application=geotiff; profile=cloud-optimized", "raster.tif"),
-}
-"""Media type and file name of an asset, by its kind."""
 
 
 def _link(rel: str, kind: str, title: str, href: str, **more: Any) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from starlette.routing import Route
 from layers import crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
-from server import answer, parameters
+from server import adopted, answer, parameters
 from server.maptiles import image_path, zooms
-from server.ogc import FILES
-from server.serving import Snapshot, base, language, not_flat, snapshot
+from server.serving import FILES, Snapshot, base, language, not_flat, snapshot
 from twin.store.interface import Asset, LayerInfo
 
 QGS = "application/x-qgis-project"
@@ -79,7 +78,7 @@ class _Writer:
             for info in members:
                 self._features(self._group(key, title), info)
         for layer in self.city.files.values():
-            group = self._group(*_category(layer.type))
+            group = three_d if adopted.has(self.city, layer.id) else self._group(*_category(layer.type))
             for position, asset in enumerate(layer.assets):
                 self._asset(group, layer.type, asset, first=position == 0)
         if "dem" in self.city.files:
@@ -122,6 +121,10 @@ class _Writer:
     def _asset(self, group: ET.Element, layer_type: LayerType, asset: Asset, *, first: bool) -> None:
         title = f"{self._title(layer_type)} {asset.epoch or ''}".strip()
         layer_id = f"{asset.layer}_{asset.id}"
+        if asset.kind == adopted.KIND:
+            source = _Source(layer_id, "tiled-scene", "cesiumtiles", f"url={self.address}/{adopted.address(asset)}")
+            self._layer(group, source, f"{self._title(layer_type)} {asset.title}".strip(), SCENE_CRS)
+            return
         url = f"{self.address}/collections/{asset.layer}/{FILES[asset.kind][1]}?asset={quote(asset.id, safe='')}"
         if asset.kind == "points":
             self._layer(group, _Source(layer_id, "point-cloud", "copc", url), title, asset.crs, asset.bounds)

@@ -18,12 +18,18 @@ from twin.city import City
 from twin.store.interface import Asset, LayerInfo
 
 LANGUAGES = ("zh", "en")
+KIND_NAMES = {"points": "point cloud", "raster": "raster", "tileset": "3D Tiles set"}
+FILES = {
+    "points": ("application/vnd.laszip+copc", "points.copc.laz"),
+    "raster": ("image/tiff; application=geotiff; profile=cloud-optimized", "raster.tif"),
+}
+"""Media type and file name of an asset, by its kind."""
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
 class AssetLayer:
-    """The rasters or point clouds of one layer as a collection; newest epoch first."""
+    """The rasters, point clouds or 3D Tiles sets of one layer as a collection; newest epoch first."""
 
     type: LayerType
     assets: tuple[Asset, ...]
@@ -62,7 +68,7 @@ class Snapshot:
     def vector(self, layer_id: str) -> LayerInfo:
         """A feature layer; LayerNotFound names the nearest one."""
         if layer_id in self.files:
-            kind = "point cloud" if self.files[layer_id].assets[0].kind == "points" else "raster"
+            kind = KIND_NAMES[self.files[layer_id].assets[0].kind]
             raise NotFound(f"{layer_id} is a {kind}: it has no features.", f"See /collections/{layer_id}.")
         if layer_id not in self.vectors:
             raise LayerNotFound(layer_id, [*self.vectors, *self.files])

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server import answer
+from server import adopted, answer
 from server.serving import snapshot
 
 TERRAIN = "application/vnd.quantized-mesh"
@@ -17,6 +17,8 @@ def layer_tileset(request: Request) -> Response:
     from tiles.tileset import Tileset
 
     city = snapshot(request)
+    if adopted.has(city, request.path_params["layer"]):
+        return adopted.resource(request, city, request.path_params["layer"], request.path_params["path"])
     layer_id = city.vector(request.path_params["layer"]).id
     tileset = Tileset(city.city, layer_id, city.settings.scope)
     path = request.path_params["path"]
@@ -31,14 +33,17 @@ def layer_tileset(request: Request) -> Response:
 
 
 def city_tileset(request: Request) -> Response:
-    """One tileset over those of all layers."""
+    """One tileset over those of all layers and over adopted sets."""
     from tiles.tileset import city_tileset_json
 
     city = snapshot(request)
     tag = answer.etag(city.version, "3dtiles")
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag))
-    body = city_tileset_json(city.city, city.settings.scope, "../collections/{layer}/3dtiles/explicit/tileset.json")
+    sets = [adopted.child(asset, "../") for asset in adopted.sets(city)]
+    body = city_tileset_json(
+        city.city, city.settings.scope, "../collections/{layer}/3dtiles/explicit/tileset.json", sets
+    )
     return answer.conditional(request, body, answer.JSON, tag)
 
 

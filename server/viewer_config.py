@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from layers.catalogue import category_titles
 from layers.errors import InvalidInput
-from server import answer
+from server import adopted, answer
 from server.maptiles import image_path, zooms
 from server.serving import Snapshot, snapshot
 from twin.store.interface import Asset, LayerInfo
@@ -39,7 +39,10 @@ def document(city: Snapshot) -> dict[str, Any]:
         "extent": list(city.lonlat(city.city_bounds)),
         "terrain": "/terrain/" if "dem" in city.files else None,
         "imagery": [_imagery(city, asset) for asset in (city.files["dom"].assets if "dom" in city.files else ())],
-        "layers3d": [_layer3d(info) for info in city.vectors.values() if info.mesh_count],
+        "layers3d": [
+            *(_layer3d(info) for info in city.vectors.values() if info.mesh_count),
+            *(_adopted(city, asset) for asset in adopted.sets(city)),
+        ],
         "layers2d": [_layer2d(info) for info in city.vectors.values() if info.count and info.type.geometry != "none"],
     }
 
@@ -83,6 +86,20 @@ def _layer(info: LayerInfo) -> dict[str, Any]:
 def _layer3d(info: LayerInfo) -> dict[str, Any]:
     tileset = f"/collections/{info.id}/3dtiles/explicit/tileset.json"
     return _layer(info) | {"tileset": tileset, "count": info.mesh_count, "on": True}
+
+
+def _adopted(city: Snapshot, asset: Asset) -> dict[str, Any]:
+    layer_type = city.type_of(asset.layer)
+    title = {code: f"{name} {asset.title}".strip() for code, name in layer_type.title.to_dict().items()}
+    return {
+        "id": f"{asset.layer}/{asset.id}",
+        "title": title,
+        "items": f"/collections/{asset.layer}",
+        "color": layer_type.style.get("color", "#888888"),
+        "category": layer_type.category,
+        "tileset": f"/{adopted.address(asset)}",
+        "on": True,
+    }
 
 
 def _layer2d(info: LayerInfo) -> dict[str, Any]:

@@ -11,6 +11,7 @@ nothing at first where `?v=` follows `.glb`.
 import hashlib
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -178,17 +179,19 @@ class Tileset:
         return node
 
 
-def city_tileset_json(city: TileCity, scope: Scope, address: str) -> bytes:
+def city_tileset_json(city: TileCity, scope: Scope, address: str, adopted: Sequence[dict[str, Any]] = ()) -> bytes:
     """One tileset that refers to those of all layers with meshes.
 
     `address` is where a layer's tileset is, relative to this one, with `{layer}` in it. The referred roots carry the
-    transform, so that the boxes here are geocentric. NotFound without any mesh.
+    transform, so that the boxes here are geocentric. `adopted` are tiles with a region that refer to other sets.
+    NotFound without any mesh or set.
     """
     tilesets = [Tileset(city, info.id, scope) for info in city.store.layers(scope) if info.mesh_count]
-    if not tilesets:
+    if not tilesets and not adopted:
         raise NotFound("The city has no 3D shapes.", "Add buildings, BIM elements or pipes.")
     roots = [tileset.root() for tileset in tilesets]
-    bounds = np.array([root.bounds[0] for root in roots])
+    regions = [_enu_of_region(city, tile["boundingVolume"]["region"]) for tile in adopted]
+    bounds = np.array([*(root.bounds[0] for root in roots), *regions])
     whole = np.concatenate([bounds[:, :3].min(axis=0), bounds[:, 3:].max(axis=0)])
     span = float(np.linalg.norm(whole[3:] - whole[:3]))
     children = [
@@ -200,14 +203,24 @@ def city_tileset_json(city: TileCity, scope: Scope, address: str) -> bytes:
         }
         for tileset, root in zip(tilesets, roots, strict=True)
     ]
+    children += adopted
     node = {
         "boundingVolume": {"box": _placed(_box(whole), city.frame.root_transform)},
         "geometricError": span,
         "refine": "ADD",
         "children": children,
     }
-    version = hashlib.sha256("".join(tileset.version for tileset in tilesets).encode()).hexdigest()[:16]
-    return orjson.dumps(_document(city, version, span, node))
+    said = "".join(tileset.version for tileset in tilesets) + (repr(adopted) if adopted else "")
+    version = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return orjson.dumps(_document(city, version, max(span, *(tile["geometricError"] for tile in adopted), 0.0), node))
+
+
+def _enu_of_region(city: TileCity, region: Sequence[float]) -> FloatArray:
+    """(6,) lowest and highest x, y, z in the ENU frame of a region (radians, ellipsoidal metres)."""
+    west, south, east, north = np.degrees(region[:4]).tolist()
+    grid = np.meshgrid(np.linspace(west, east, 5), np.linspace(south, north, 5), region[4:6])
+    corners = city.frame.geodetic_to_enu(*(axis.ravel() for axis in grid))
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
 def _document(city: TileCity, version: str, error: float, root: dict[str, Any]) -> dict[str, Any]:
