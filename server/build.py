@@ -208,6 +208,7 @@ class _Run:
             build_folder.sweep(self._dir, self._store.assets(EVERYTHING))
 
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
+        from server import build_place
         from server.build_assets import AssetWriter
 
         frame = self._config.frame(self._dir)
@@ -215,10 +216,12 @@ class _Run:
         rasters = [item for item in changed if item.is_asset]
         try:
             writer.start(rasters)
-            dems = writer.dems()
-            replaced = {each.item.name for each in dems if each.error is None} | set(gone)
+            heights = writer.heights()
+            replaced = {each.item.name for each in heights if each.error is None} | set(gone)
             standing = [asset for asset in assets if asset.source not in replaced]
-            place = self._place([*standing, *(asset for each in dems for asset in each.assets)], frame)
+            place = build_place.place(
+                self._dir, self._config, frame, assets=standing, heights=heights, written=rasters, writer=writer
+            )
             vectors = [
                 item for item in items
                 if not item.is_asset and (item in changed or item.stands_on_other(place.ground))
@@ -226,24 +229,16 @@ class _Run:
             self._progress.begin(len(rasters) + len(vectors))
             with self._store.writing() as batch:
                 self._drop(batch, gone)
-                for written in dems:
+                for written in heights:
                     self._register(batch, written)
                 for item in vectors:
                     self._features(batch, item, place)
                 for written in writer.others():
                     self._register(batch, written)
             place.terrain.close()
+            place.roofs.close()
         finally:
             writer.stop()
-
-    def _place(self, assets: list[Asset], frame: Any) -> "Place":
-        from server.build_features import Place
-        from twin import terrain
-        from twin.store.registry import on_top_first
-
-        dems = [asset for asset in on_top_first(assets) if asset.layer == "dem"]
-        ground = terrain.from_assets(self._dir, dems, self._config)
-        return Place(self._config, frame, ground, build_plan.ground_name(assets))
 
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:

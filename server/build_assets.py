@@ -1,6 +1,5 @@
 """Rasters, point clouds and 3D Tiles sets of a build: written as files beside the reading of features."""
 
-import hashlib
 import os
 import shutil
 import time
@@ -18,13 +17,16 @@ from layers.report import LayerCount, Report
 from layers.source import AssetLayer, Reading
 from server.build_features import ReaderFailed, read
 from server.build_folder import slug
-from server.build_plan import Item
+from server.build_plan import Item, mark
 from twin.config import TwinConfig
 from twin.fuse.place import Placement, certify, placement
 from twin.store.interface import Asset
 
 FOLDERS = {"raster": "rasters", "points": "points", "tileset": "tilesets"}
 THREADS = 2
+
+HEIGHTS = ("dem", "dsm")
+"""Rasters that features need while they are read: the ground they stand on, the roofs they reach."""
 
 
 @dataclass
@@ -36,11 +38,6 @@ class Written:
     assets: list[Asset] = field(default_factory=list)
     error: CityTwinError | None = None
 
-    @property
-    def is_dem(self) -> bool:
-        """True if it changes the ground."""
-        return any(asset.layer == "dem" for asset in self.assets)
-
 
 class AssetWriter:
     """Writes in two threads: GDAL and the LAZ decoder run without the interpreter's lock."""
@@ -48,26 +45,31 @@ class AssetWriter:
     def __init__(self, twin_dir: Path, config: TwinConfig, frame: CityFrame) -> None:
         self._folder, self._config, self._frame = twin_dir, config, frame
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="asset")
-        self._dems: list[Future[Written]] = []
+        self._heights: list[Future[Written]] = []
+        self._points: list[Future[Written]] = []
         self._others: list[Future[Written]] = []
 
     def start(self, items: Sequence[Item]) -> None:
-        """Queue all sources, elevation rasters first."""
+        """Queue all sources: elevation rasters and surface models, then point clouds, then the rest."""
         for folder in FOLDERS.values():
             (self._folder / folder).mkdir(exist_ok=True)
         opened = [(item, *_opened(item)) for item in items]
-        opened.sort(key=lambda each: not _has_dem(each[1]))
-        for item, reading, error in opened:
-            queue = self._dems if _has_dem(reading) else self._others
-            queue.append(self._pool.submit(self._write, item, reading, error))
+        for kind, queue in (("heights", self._heights), ("points", self._points), ("", self._others)):
+            for item, reading, error in opened:
+                if _kind(reading) == kind:
+                    queue.append(self._pool.submit(self._write, item, reading, error))
 
-    def dems(self) -> list[Written]:
-        """Wait for the elevation rasters."""
-        return [future.result() for future in self._dems]
+    def heights(self) -> list[Written]:
+        """Wait for the elevation rasters and surface models."""
+        return [future.result() for future in self._heights]
+
+    def points(self) -> list[Written]:
+        """Wait for the point clouds."""
+        return [future.result() for future in self._points]
 
     def others(self) -> list[Written]:
         """Wait for everything else."""
-        return [future.result() for future in self._others]
+        return [*self.points(), *(future.result() for future in self._others)]
 
     def stop(self) -> None:
         """Drop what has not begun and wait for the rest; files that nobody registers are swept by the next build."""
@@ -110,8 +112,7 @@ class AssetWriter:
         asset_id = slug(item.name.removesuffix(item.file.path.suffix).removesuffix("/tileset"))
         if len(reading.layers) > 1:
             asset_id = f"{asset_id}-{slug(layer.name)}"
-        mark = hashlib.sha256(f"{item.file.sha256}{item.settings}".encode()).hexdigest()[:8]
-        path = f"{FOLDERS[layer.kind]}/{asset_id}-{mark}{layer.suffix}"
+        path = f"{FOLDERS[layer.kind]}/{asset_id}-{mark(item)}{layer.suffix}"
         issues = self._write_file(layer, self._folder / path)
         asset = Asset(
             id=asset_id, layer=layer.layer_type, kind=layer.kind, path=path, crs=layer.crs, bounds=layer.bounds,
@@ -165,5 +166,8 @@ def _opened(item: Item) -> tuple[Reading | None, CityTwinError | None]:
         return None, error
 
 
-def _has_dem(reading: Reading | None) -> bool:
-    return reading is not None and any(layer.layer_type == "dem" for layer in reading.layers)
+def _kind(reading: Reading | None) -> str:
+    layers = [] if reading is None else [layer for layer in reading.layers if isinstance(layer, AssetLayer)]
+    if any(layer.layer_type in HEIGHTS for layer in layers):
+        return "heights"
+    return "points" if any(layer.kind == "points" for layer in layers) else ""

@@ -25,6 +25,7 @@ from server.build_rejects import RejectKeeper
 from twin.config import TwinConfig
 from twin.fuse.columns import with_constant
 from twin.fuse.layer import Fused, LayerFuser, content
+from twin.fuse.roof import RoofSampler
 from twin.store.interface import Rows, WriteBatch
 from twin.terrain import Terrain
 
@@ -51,6 +52,7 @@ class Place:
     frame: CityFrame
     terrain: Terrain
     ground: str
+    roofs: RoofSampler
 
 
 def read(file: SourceFile, hints: Hints) -> Reading:
@@ -132,6 +134,7 @@ def _placed(reading: Reading, place: Place) -> tuple[list[tuple[VectorLayer, Lay
                 frame=place.frame,
                 city_vertical=place.config.vertical_crs,
                 terrain=place.terrain,
+                roofs=place.roofs,
                 read=reading.certificate,
             )
         except CityTwinError as error:

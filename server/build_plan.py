@@ -1,8 +1,11 @@
 """What has to be read: every source of the folder against what the store remembers of it."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 from ingest import module_of
@@ -22,7 +25,9 @@ FAILED = "failed"
 """Status of a source whose reader fell over: our fault, not the file's, so it is tried again at every build."""
 
 _GROUND = "\nground="
-_ASSET_READERS = {"raster", "pointcloud", "tileset"}
+_MARK = re.compile(r"-([0-9a-f]{8})\.copc\.laz$")
+_POINT_READERS = {"pointcloud", "e57", "ptx"}
+_ASSET_READERS = _POINT_READERS | {"raster", "tileset"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,19 @@ class Item:
     @property
     def is_asset(self) -> bool:
         """True for rasters, point clouds and 3D Tiles sets, which are kept as files."""
+        return self._module in _ASSET_READERS
+
+    @property
+    def is_cloud(self) -> bool:
+        """True for point clouds."""
+        return self._module in _POINT_READERS
+
+    @cached_property
+    def _module(self) -> str:
         try:
-            return module_of(self.file.path) in _ASSET_READERS
+            return module_of(self.file.path)
         except (InvalidInput, OSError):  # told when it is read
-            return False
+            return ""
 
     @property
     def is_changed(self) -> bool:
@@ -93,9 +107,20 @@ def gone(known: Iterable[str], items: Sequence[Item]) -> list[str]:
     return [name for name in known if name not in present and not name.startswith((ADDED, *hidden))]
 
 
-def ground_name(assets: Iterable[Asset]) -> str:
-    """A fingerprint of the elevation rasters; it changes when one of them does."""
-    return " ".join(sorted(asset.path for asset in assets if asset.layer == "dem")) or "none"
+def ground_name(assets: Iterable[Asset], items: Iterable[Item] = ()) -> str:
+    """A fingerprint of what features stand on and reach up to: elevation rasters, surface models, point clouds.
+
+    `items` are point clouds that are only being written.
+    """
+    rasters = [asset.path for asset in assets if asset.layer in {"dem", "dsm"}]
+    clouds = [match[1] for asset in assets if asset.kind == "points" and (match := _MARK.search(asset.path))]
+    written = [mark(item) for item in items if item.is_cloud]
+    return " ".join(sorted({*rasters, *clouds, *written})) or "none"
+
+
+def mark(item: Item) -> str:
+    """8 hexadecimal digits that change with the bytes and the settings of a source; part of its files' names."""
+    return hashlib.sha256(f"{item.file.sha256}{item.settings}".encode()).hexdigest()[:8]
 
 
 def single_file(path: Path) -> SourceFile:

@@ -4,8 +4,10 @@ Clamp rule: a footprint that brings no base stands on the lowest ground under it
 part of it floats. A surveyed base is kept; if it lies more than 0.5 m off the ground there, that is noted. Where no
 raster has ground under it, it stands on the nearest known ground, is noted, and its base is marked as estimated.
 
-Where no height is known none is guessed: the building is drawn as its plot, a plate from the base to just over the
-highest ground under it, so that it can be seen and picked in 3D; `height_m` stays empty.
+Where no height is stated it is measured in a surface model or a point cloud (`twin.fuse.roof`), else taken as 3 m a
+storey; `estimated` then names it and `height_source` says how. Where nothing tells, nothing is guessed: the building is
+drawn as its plot, a plate from the base to just over the highest ground under it, so that it can be seen and picked in
+3D; `height_m` stays empty.
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from twin.fuse.columns import numbers, only, with_column, words
 from twin.fuse.extrude import FloatArray, Solids, extrude
 from twin.fuse.given import PlacedMeshes
 from twin.fuse.notes import Notes
+from twin.fuse.roof import RoofSampler
 from twin.terrain import Terrain
 
 STOREY_M = 3.0
@@ -31,6 +34,13 @@ PLATE_M = 0.1
 """How far the plate of a building without a known height rises over its ground."""
 
 HIGHEST_M, MOST_FLOORS = 1000.0, 250
+
+LOWEST_ROOF_M = 1.8
+"""A surface that rises less over the base shows no building there: it was not yet built, or is gone."""
+
+STOREY_RANGE_M = (2.0, 10.0)
+"""Storeys outside this range mean that height and number of storeys contradict each other."""
+
 OFF_TERRAIN_M = 0.5
 
 
@@ -63,10 +73,11 @@ def stand(
     *,
     given: PlacedMeshes | None,
     terrain: Terrain,
+    roofs: RoofSampler | None = None,
     frame: CityFrame,
     notes: Notes,
 ) -> Buildings:
-    """Fill `base_elev_m`, `height_m` and `estimated`, and make the solids.
+    """Fill `base_elev_m`, `height_m`, `estimated` and `height_source`, and make the solids.
 
     A mesh that the source brings is kept as it is; its own lowest and highest point then give what the attributes
     leave open.
@@ -79,8 +90,12 @@ def stand(
         has_mesh = np.isfinite(box).all(axis=1)
         base = np.where(np.isfinite(base), base, box[:, 2])
         height = np.where(np.isfinite(height), height, box[:, 5] - box[:, 2])
-    height, is_estimated = _height(names, height, numbers(attributes, "floors"), has_mesh, notes)
     base, ground, is_flat = _base(names, geometry, base, terrain, notes)
+    floors = numbers(attributes, "floors")
+    found = _heights(
+        names, geometry, base=base, height=height, floors=floors, has_mesh=has_mesh, roofs=roofs, notes=notes
+    )
+    height = found.height_m
 
     is_known = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
     top = np.where(is_known, base + height, np.fmax(base, ground) + PLATE_M)
@@ -94,25 +109,70 @@ def stand(
         brought = given.encoded(frame, has_mesh)
         meshes = [own if own is not None else made for own, made in zip(brought, meshes, strict=True)]
 
-    estimated = _marked(attributes, {"height_m": is_estimated, "base_elev_m": is_flat})
+    estimated = _marked(attributes, {"height_m": found.source != "", "base_elev_m": is_flat})
     table = with_column(attributes, "base_elev_m", base, pa.float64())
     table = with_column(table, "height_m", height, pa.float64())
+    said = words(attributes, "height_source")
+    source = np.where(found.source != "", found.source, said)
+    table = with_column(table, "height_source", source, pa.string())
     return Buildings(with_column(table, "estimated", estimated, pa.string()), meshes)
 
 
-def _height(
-    names: NDArray[np.object_], height: FloatArray, floors: FloatArray, has_mesh: NDArray[np.bool_], notes: Notes
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Heights as given, or storeys * 3 m where there is none; what cannot be a height is noted and left as it is."""
+@dataclass(frozen=True)
+class _Heights:
+    """(n,) heights, NaN where nothing tells, and how those were found that nobody states; empty where stated."""
+
+    height_m: FloatArray
+    source: NDArray[np.object_]
+
+
+def _heights(
+    names: NDArray[np.object_],
+    geometry: NDArray[np.object_],
+    *,
+    base: FloatArray,
+    height: FloatArray,
+    floors: FloatArray,
+    has_mesh: NDArray[np.bool_],
+    roofs: RoofSampler | None,
+    notes: Notes,
+) -> _Heights:
+    """Heights as stated where they can be true; else measured in a surface, else from the storeys, else none."""
     usable = np.isfinite(height) & (height > 0) & (height <= HIGHEST_M)
-    from_floors = np.isnan(height) & (floors >= 1) & (floors <= MOST_FLOORS)
     odd = np.isfinite(height) & ~usable & ~has_mesh
-    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {h:g} m: drawn as its plot." for h in height[odd]],
+    notes.add("HEIGHT_IMPOSSIBLE", names[odd], [f"A height of {h:g} m cannot be; it is not used." for h in height[odd]],
               f"Correct it; it lies above 0 and up to {HIGHEST_M:.0f} m.", "warning")  # fmt: skip
-    none = np.isnan(height) & ~from_floors & ~has_mesh
-    notes.add("HEIGHT_MISSING", names[none], ["Neither height nor number of storeys: drawn as its plot."]
-              * int(none.sum()), "Give height_m or floors, or name their columns in city.toml.", "warning")  # fmt: skip
-    return np.where(from_floors, floors * STOREY_M, height), from_floors
+    storey_m = np.divide(height, floors, out=np.full(len(height), np.nan), where=floors >= 1)
+    low, high = STOREY_RANGE_M
+    unlikely = usable & ((storey_m < low) | (storey_m > high))
+    notes.add("HEIGHT_FLOORS_DISAGREE", names[unlikely],
+              [f"{h:g} m with {f:.0f} storeys: {s:.1f} m each. The height is used." for h, f, s in
+               zip(height[unlikely], floors[unlikely], storey_m[unlikely], strict=True)],
+              "Correct the one that is wrong.", "info")  # fmt: skip
+    out, source = np.where(odd, np.nan, height), np.full(len(height), "", object)
+    asked = np.flatnonzero(np.isnan(out) & ~has_mesh & np.isfinite(base) & ~shapely.is_missing(geometry))
+    if roofs is not None and asked.size:
+        rows, rise, surface = _measured(asked, geometry, base, roofs)
+        out[rows], source[rows] = rise, surface
+    wanted = np.isnan(out) & ~has_mesh
+    from_floors = wanted & (floors >= 1) & (floors <= MOST_FLOORS)
+    out[from_floors] = floors[from_floors] * STOREY_M
+    source[from_floors] = f"floors × {STOREY_M:g} m"
+    none = wanted & ~from_floors
+    notes.add("HEIGHT_MISSING", names[none],
+              ["Neither height nor number of storeys, and no surface model or point cloud shows it: drawn as its plot."]
+              * int(none.sum()), "Give height_m or floors, or add a surface model.", "warning")  # fmt: skip
+    return _Heights(out, source)
+
+
+def _measured(
+    rows: NDArray[np.int64], geometry: NDArray[np.object_], base: FloatArray, roofs: RoofSampler
+) -> tuple[NDArray[np.int64], FloatArray, NDArray[np.object_]]:
+    """Those of the rows over which a surface rises like a building, its rise over the base, and which surface."""
+    found = roofs.roofs(geometry[rows])
+    rise = found.elev_m - base[rows]
+    good = (rise >= LOWEST_ROOF_M) & (rise <= HIGHEST_M)
+    return rows[good], rise[good], found.source[good]
 
 
 def _base(

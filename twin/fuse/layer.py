@@ -19,6 +19,7 @@ from twin.fuse.columns import numbers, with_column, with_constant
 from twin.fuse.given import PlacedMeshes, place_meshes
 from twin.fuse.notes import Notes
 from twin.fuse.place import certify, placement
+from twin.fuse.roof import RoofSampler
 from twin.store.interface import Rows
 from twin.terrain import Terrain
 
@@ -41,6 +42,7 @@ class LayerFuser:
     layer_type : the catalogue's entry
     frame, city_vertical, terrain : the city
     read : certificate of the file
+    roofs : where heights come from that nobody states
 
     Raises Unplaceable where the layer's datum cannot be converted.
     """
@@ -54,10 +56,11 @@ class LayerFuser:
         city_vertical: str,
         terrain: Terrain,
         read: Certificate,
+        roofs: RoofSampler | None = None,
     ) -> None:
         self._type = layer_type
         self._frame = frame
-        self._terrain = terrain
+        self._terrain, self._roofs = terrain, roofs
         self._notes = Notes()
         self._way = placement(frame, city_vertical, layer.crs, layer.vertical_crs)
         self.certificate = certify(layer.certificate or read, self._way, city_vertical)
@@ -97,6 +100,7 @@ class LayerFuser:
                 attributes,
                 given=given,
                 terrain=self._terrain,
+                roofs=self._roofs,
                 frame=self._frame,
                 notes=self._notes,
             )
