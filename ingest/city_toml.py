@@ -22,6 +22,8 @@ id_column = "BH"
 epoch = "2026-05-01"
 skip = false
 ```
+
+Keys of more than one word or number (`control_points`, `correct`, `join` …) are in `ingest.source_keys`.
 """
 
 import os
@@ -33,6 +35,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ingest import source_keys
 from layers import crs
 from layers.errors import InvalidInput
 from layers.issue import Issue
@@ -47,6 +50,7 @@ _TOP: dict[str, tuple[type, ...]] = {
 _SOURCE: dict[str, tuple[type, ...]] = {
     "path": (str,), "layer": (str,), "crs": (str,), "vertical_crs": (str,), "encoding": (str,), "columns": (dict,),
     "units": (dict,), "values": (dict,), "table": (str,), "id_column": (str,), "epoch": (str,), "skip": (bool,),
+    **source_keys.TYPES,
 }  # fmt: skip
 
 
@@ -107,6 +111,7 @@ class CityToml:
             id_column=said.get("id_column"),
             epoch=said.get("epoch"),
             city_crs=self.crs,
+            **{key: said[key] for key in source_keys.TYPES if key in said},
             tables={table: _without_keys(self._said(path, table)) for table in sorted(tables)},
         )
 
@@ -171,6 +176,10 @@ def load(folder: Path) -> CityToml:
             raise _wrong("source", "the top level", "must be tables, written [[source]]")
         _check(row, _SOURCE, f"[[source]] {number}")
         _check_source(row, f"[[source]] {number}")
+        try:
+            row.update(source_keys.checked(row))
+        except InvalidInput as error:
+            raise InvalidInput(f"{FILE}, [[source]] {number}: {error.problem}", error.hint, code=error.code) from error
     return CityToml(
         folder=folder,
         name=document.get("name", ""),

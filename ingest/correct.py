@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
 from ingest import control_points
 from ingest.city_toml import FileHints
+from ingest.source_keys import REPAIRS
 from layers import crs, gcj02
 from layers.certificate import Certificate
 from layers.errors import InvalidInput
@@ -22,9 +25,6 @@ from layers.source import AssetLayer, ControlPoint, FeatureBatch, Hints, Reading
 FloatArray = NDArray[np.float64]
 Move = Callable[[FloatArray], FloatArray]
 """(n, 2) or (n, 3) -> the same shape."""
-
-REPAIRS = ("swap-axes", "zone-prefix", "bd09", "gcj02")
-"""In the order in which they are done."""
 
 _WORDS = {
     "swap-axes": "x and y were swapped, as asked",
@@ -79,7 +79,7 @@ def moved(reading: Reading, hints: Hints) -> Reading:
     """
     tables = {layer.name: _for_table(hints, layer.name) for layer in reading.layers if isinstance(layer, VectorLayer)}
     told = [hints, *tables.values()]
-    if not any(each.correct or each.control_points for each in told):
+    if not any(each.correct or each.control_points or each.vertical_offset_m for each in told):
         return reading
     _refuse_assets(reading, hints)
     name = reading.path.name
@@ -91,10 +91,16 @@ def moved(reading: Reading, hints: Hints) -> Reading:
         if own.control_points and own.control_points not in fits:
             fits[own.control_points] = control_points.fit(own.control_points)
         fitted = fits.get(own.control_points)
-        steps = [repair(own.correct, crs.horizontal(layer.crs)), fitted.apply if fitted else None]
-        layer.batches = _batches(layer.batches, [step for step in steps if step])
+        steps = [
+            repair(own.correct, crs.horizontal(layer.crs)),
+            fitted.apply if fitted else None,
+            _raised(own.vertical_offset_m) if own.vertical_offset_m else None,
+        ]
+        layer.batches = _batches(layer.batches, [step for step in steps if step], own.vertical_offset_m)
+        if own.vertical_offset_m is not None:  # what was told leads to the city's datum, whatever the file states
+            layer.crs, layer.vertical_crs = crs.horizontal(layer.crs), None
         layer.certificate = certified(layer.certificate or reading.certificate, own, fitted)
-    if hints.correct or fits.get(hints.control_points):
+    if hints.correct or hints.vertical_offset_m is not None or fits.get(hints.control_points):
         reading.certificate = certified(reading.certificate, hints, fits.get(hints.control_points))
     done = {each: None for said in told for each in said.correct}
     reading.issues += [Issue("CORRECTED", name, f"{_WORDS[each]}.", "", "info") for each in done]
@@ -102,6 +108,15 @@ def moved(reading: Reading, hints: Hints) -> Reading:
     for fitted in fits.values():
         reading.issues += [Issue("CONTROL_POINTS", name, words, hint, "warning") for words in fitted.suspects]
     return reading
+
+
+def _raised(offset_m: float) -> Move:
+    def move(xyz: FloatArray) -> FloatArray:
+        out = np.array(xyz, np.float64)
+        out[:, 2:] += offset_m
+        return out
+
+    return move
 
 
 def _for_table(hints: Hints, table: str) -> Hints:
@@ -127,6 +142,8 @@ def certified(read: Certificate, hints: Hints, fitted: control_points.Fit | None
         done = [_WORDS[each] for each in REPAIRS if each in hints.correct]
         accuracy = gcj02.ACCURACY_M if {"gcj02", "bd09"} & set(hints.correct) else read.accuracy_m
         made = replace(made, accuracy_m=accuracy, parameters={**made.parameters, "corrections": done})
+    if hints.vertical_offset_m is not None:
+        made = replace(made, parameters={**made.parameters, "vertical_offset_m": hints.vertical_offset_m})
     if fitted is not None:
         made = replace(
             made,
@@ -138,7 +155,9 @@ def certified(read: Certificate, hints: Hints, fitted: control_points.Fit | None
     return made
 
 
-def _batches(read: Callable[[], Iterator[FeatureBatch]], steps: list[Move]) -> Callable[[], Iterator[FeatureBatch]]:
+def _batches(
+    read: Callable[[], Iterator[FeatureBatch]], steps: list[Move], offset_m: float | None
+) -> Callable[[], Iterator[FeatureBatch]]:
     def move(xyz: FloatArray) -> FloatArray:
         for step in steps:
             xyz = step(xyz)
@@ -147,9 +166,18 @@ def _batches(read: Callable[[], Iterator[FeatureBatch]], steps: list[Move]) -> C
     def stream() -> Iterator[FeatureBatch]:
         for batch in read():
             meshes = None if batch.meshes is None else [_mesh(mesh, move) for mesh in batch.meshes]
-            yield replace(batch, geometry=geometries(batch.geometry, move), meshes=meshes)
+            attributes = raised_elevations(batch.attributes, offset_m) if offset_m else batch.attributes
+            yield replace(batch, geometry=geometries(batch.geometry, move), meshes=meshes, attributes=attributes)
 
     return stream
+
+
+def raised_elevations(attributes: pa.Table, offset_m: float) -> pa.Table:
+    """Columns named `*_elev_m` are heights in the source's datum too: they move with z."""
+    for i, field in enumerate(attributes.schema):
+        if field.name.endswith("_elev_m") and pa.types.is_floating(field.type):
+            attributes = attributes.set_column(i, field, pc.add(attributes.column(i), pa.scalar(offset_m, field.type)))
+    return attributes
 
 
 def _mesh(mesh: Mesh | None, move: Move) -> Mesh | None:

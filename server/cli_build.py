@@ -24,6 +24,12 @@ Columns = Annotated[str | None, typer.Option(help="Attribute=column pairs: heigh
 Units = Annotated[str | None, typer.Option(help="Attribute=unit pairs: dn_mm=m")]
 Values = Annotated[str | None, typer.Option(help="Attribute=value pairs for all features: z_ref=crown")]
 IdColumn = Annotated[str | None, typer.Option(help="Column that holds the public id.")]
+Correct = Annotated[
+    str | None, typer.Option(help="Repairs of coordinates: swap-axes, zone-prefix, gcj02 or bd09; several with commas.")
+]
+VerticalOffset = Annotated[
+    float | None, typer.Option("--vertical-offset-m", help="Metres added to the heights to reach the city's datum.")
+]
 Epoch = Annotated[str | None, typer.Option(help="ISO date of the survey.")]
 
 
@@ -64,6 +70,8 @@ def add(
     values: Values = None,
     id_column: IdColumn = None,
     epoch: Epoch = None,
+    correct: Correct = None,
+    vertical_offset_m: VerticalOffset = None,
     verbose: Verbose = False,
 ) -> None:
     """Read more files into a twin; a server that runs shows them at once."""
@@ -74,6 +82,7 @@ def add(
     hints = _hints(
         layer=layer, crs=crs, vertical_crs=vertical_crs, encoding=encoding, columns=_pairs(columns, "--columns"),
         units=_pairs(units, "--units"), values=_values(values), id_column=id_column, epoch=epoch,
+        correct=_names(correct), vertical_offset_m=vertical_offset_m,
     )  # fmt: skip
     with twin.open(twin_dir) as city, progress(verbose=verbose) as told:
         result = builder.add_sources(city, files, hints, told)
@@ -91,20 +100,29 @@ def check(
     vertical_crs: VerticalCrs = None,
     encoding: Encoding = None,
     columns: Columns = None,
+    correct: Correct = None,
 ) -> None:
     """Read files from beginning to end and say what is wrong with them; nothing is stored."""
     from server import build as builder
 
     hints = _hints(
-        layer=layer, crs=crs, vertical_crs=vertical_crs, encoding=encoding, columns=_pairs(columns, "--columns")
-    )
+        layer=layer, crs=crs, vertical_crs=vertical_crs, encoding=encoding, columns=_pairs(columns, "--columns"),
+        correct=_names(correct),
+    )  # fmt: skip
     reports = builder.check(files, hints)
     _summary(reports, [], None)
     raise typer.Exit(int(any(report.status in {"parked", "partly"} for report in reports)))
 
 
 def _hints(**given: Any) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if value is not None}
+    from ingest.source_keys import checked
+
+    return checked({key: value for key, value in given.items() if value is not None})
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """`a,b` as a tuple."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _pairs(text: str | None, option: str) -> dict[str, str] | None:

@@ -123,3 +123,28 @@ def test_an_old_datum_reaches_wgs84_by_a_real_shift_that_is_named():
     assert 90 < shift < 130
     assert "allpark" not in crs.description("EPSG:28992", crs.WGS84)
     assert crs.accuracy_m("EPSG:28992", crs.WGS84) == pytest.approx(1.0, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "expected"),
+    [
+        ("EPSG:4549", (121.0, 28.1), (119.1, 0.471, 1.000238)),
+        ("EPSG:4549", (121.4, 37.5), (188.7, 0.852, 1.000377)),
+        ("EPSG:4549", (120.0, 36.8), (0.0, 0.0, 1.0)),
+        ("EPSG:4550", (121.7, 37.38), (163.2, -0.789, 1.000327)),
+    ],
+)
+def test_scale_convergence_and_area_factor_are_the_published_ones(code, place, expected):
+    ppm, convergence_deg, area = expected
+    scale, convergence, areal = crs.scale_and_convergence(code, *place)
+    assert (scale - 1) * 1e6 == pytest.approx(ppm, abs=0.06)
+    assert convergence == pytest.approx(convergence_deg, abs=6e-4)
+    assert areal == pytest.approx(area, abs=6e-7)
+
+
+def test_a_local_grid_as_proj_string_or_wkt():
+    text = "+proj=tmerc +lat_0=0 +lon_0=121 +k=1 +x_0=50000 +y_0=-3000000 +a=6378137 +rf=298.257222101"
+    for spelling in (text, crs.parse(text).to_wkt("WKT2_2019"), crs.name(text)):
+        x, y = crs.transform("EPSG:4490", spelling, np.array([121.0]), np.array([28.1]))
+        assert float(x[0]) == pytest.approx(50000.0, abs=1e-3)
+        assert float(y[0]) == pytest.approx(109523.773, abs=1e-3)
