@@ -47,10 +47,12 @@ def resource(request: Request, city: Snapshot, layer_id: str, path: str) -> Resp
     """The layer's own tileset.json, or a file of one of its sets. NotFound for anything else."""
     assets = [asset for asset in city.files[layer_id].assets if asset.kind == KIND]
     if path in {"", "tileset.json"}:
-        tag = answer.etag(city.version, layer_id, "3dtiles")
+        tag = answer.etag(city.version, request.url.path)
         if answer.is_fresh(request, tag):
             return answer.not_modified(answer.headers_for(tag))
-        return answer.conditional(request, answer.json_bytes(document(assets, "../../../")), answer.JSON, tag)
+        deeper = request.url.path.rstrip("/").endswith(("/explicit", "/explicit/tileset.json"))
+        base = "../../../../" if deeper else "../../../"
+        return answer.conditional(request, answer.json_bytes(document(assets, base)), answer.JSON, tag)
     asset_id, _, name = path.partition("/")
     for asset in assets:
         if asset.id == asset_id:
