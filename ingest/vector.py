@@ -6,23 +6,22 @@ alone decides on the ids; tables that declare no geometry type get one more, whi
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ingest import detect, gdal, ids, kinds, place
+from ingest import gdal, kinds, place, table_layer
 from ingest import geometry as shapes
 from ingest.city_toml import FileHints
 from ingest.gdal import Table
 from ingest.kinds import Census, Part
-from ingest.mapping import Mapper
-from ingest.stream import Chunk, FeatureStream
+from ingest.stream import Chunk
+from ingest.table_layer import Rows
 from layers.certificate import Certificate
 from layers.errors import InvalidInput
 from layers.issue import Issue
-from layers.source import AssetLayer, FeatureBatch, Hints, Reading, VectorLayer
+from layers.source import AssetLayer, Hints, Reading, VectorLayer
 
 SUFFIXES = (
     ".gpkg", ".shp", ".geojson", ".json", ".fgb", ".gml", ".kml", ".kmz", ".tab", ".mif", ".gdb", ".gdb.zip",
@@ -92,37 +91,24 @@ def _certificate(table: Table, hints: Hints, name: str) -> tuple[Certificate, li
 def _layer(table: Table, hints: Hints, part: Part, n_parts: int) -> VectorLayer:
     name, own = ids_name(table.path, hints), table.name + part.suffix
     certificate, issues = _certificate(table, hints, name) if table.has_geometry else (None, [])
-    only = table.only and n_parts == 1
-    found = detect.detect(name, own, table.schema, part.geometry_type, hints, cut=_cuts_names(table), is_only=only)
-    told = replace(hints, columns={**found.columns, **hints.columns})
-    mapper = Mapper(found.layer_type, table.schema.names, told, name, cut_names=_cuts_names(table))
-    candidates = ids.candidates(found.layer_type, table.schema.names, mapper.matched, hints)
-    expected = int(table.info["features"]) if table.info["features"] >= 0 else None
-    column, n_rows = ids.choose(candidates, _column_pass(table, candidates), expected)
-    if n_rows == 0:
-        issues.append(Issue("TABLE_EMPTY", own, f"{own!r} has no rows.", "", "warning"))
-    persistent = table.driver in PERSISTENT_FIDS or bool(table.info["fid_column"])
-    prefix = ids.prefix(table.path, hints.root, None if table.only else table.name)
-    plan = ids.IdPlan(hints.id_column or column, prefix, persistent, ids.edition(found.layer_type, hints))
-    layer = VectorLayer(
-        name=own,
-        layer_type=found.layer_type.id,
-        crs=certificate.source_crs if certificate else None,
-        batches=lambda: iter(()),
-        vertical_crs=certificate.source_vertical_crs if certificate else None,
-        fields=found.fields,
-        geometry_type=found.layer_type.geometry,
-        issues=[*issues, *found.issues],
-        certificate=certificate,
+    rows = Rows(
+        table.path,
+        name,
+        own,
+        None if table.only else table.name,
+        table.schema,
+        part.geometry_type,
+        certificate,
+        lambda: _chunks(table, part),
+        lambda columns: _column_pass(table, columns),
+        n_expected=int(table.info["features"]) if table.info["features"] >= 0 else None,
+        is_only=table.only and n_parts == 1,
+        is_persistent=table.driver in PERSISTENT_FIDS or bool(table.info["fid_column"]),
+        cuts_names=table.driver == "ESRI Shapefile",
+        issues=issues,
+        closing=lambda: gdal.said(own, table.heard),
     )
-    stream = FeatureStream(layer, mapper, plan, lambda: _chunks(table, part))
-
-    def batches() -> Iterator[FeatureBatch]:
-        yield from stream.batches()
-        layer.issues += gdal.said(own, table.heard)
-
-    layer.batches = batches
-    return layer
+    return table_layer.layer(rows, hints)
 
 
 def ids_name(path: Path, hints: Hints) -> str:
@@ -141,10 +127,6 @@ def states_crs(path: Path) -> bool:
 def kind_known(geometry_type: str) -> bool:
     """True for points, lines, areas and tables without geometry."""
     return shapes.kind(geometry_type) in {"Point", "LineString", "Polygon", "none"}
-
-
-def _cuts_names(table: Table) -> bool:
-    return table.driver == "ESRI Shapefile"
 
 
 def _column_pass(table: Table, columns: list[str]) -> Iterator[pa.Table]:
