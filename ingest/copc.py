@@ -1,214 +1,246 @@
-"""Point records of a LAS or LAZ file -> a COPC file, every point once, in bounded memory.
+"""Points -> a COPC file, every point once, in bounded memory.
 
-COPC 1.0 (https://copc.io), written by copclib; legacy point formats (ASPRS LAS 1.4 R15) become 6, 7 or 8.
+Two passes over the source: `survey` finds what is true of all points, `write_copc` sorts and writes them. The nodes
+are made by `ingest.octree`, the bytes by `ingest.copc_file` (COPC 1.0, https://copc.io).
 """
 
+import datetime as dt
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest import octree
-from ingest.octree import Cube, Key, Records
-from layers import crs
+from ingest.copc_file import CopcFile, Facts, wkt_of
+from ingest.octree import Census, Cube, Key, Records
+from ingest.point_records import ExtraBytes, record_dtype
 from layers.errors import InvalidInput
-from layers.issue import Issue
 
-CHUNK_POINTS = 500_000
-SCAN_ANGLE_STEP_DEG = 0.006
+SUBTILE_POINTS = 500_000
+"""A tile that is too large is sorted further in pieces of so many points."""
 
-_PLAIN = (
-    "X", "Y", "Z", "intensity", "return_number", "number_of_returns", "synthetic", "key_point", "withheld", "overlap",
-    "scanner_channel", "scan_direction_flag", "edge_of_flight_line", "classification", "user_data", "point_source_id",
-    "gps_time", "red", "green", "blue", "nir",
-)  # fmt: skip
-
-
-def _chunks(path: Path, name: str) -> Iterator[Records]:
-    """Records in point format 6, 7 or 8, `CHUNK_POINTS` at a time; InvalidInput where they end too early."""
-    import laspy
-
-    n_read = 0
-    try:
-        with laspy.open(path) as source:
-            dtype = target_format(source.header).dtype()
-            n_claimed = int(source.header.point_count)
-            for points in source.chunk_iterator(CHUNK_POINTS):
-                n_read += len(points)
-                yield _converted(points, dtype)
-    except (laspy.errors.LaspyException, OSError, ValueError, RuntimeError) as error:
-        problem = f"{name} cannot be read beyond point {n_read}: {error}."
-        raise InvalidInput(problem, "It is cut off or damaged: export it again.", code="TRUNCATED") from error
-    if n_read != n_claimed:
-        problem = f"{name} claims {n_claimed} points, but holds {n_read}."
-        raise InvalidInput(problem, "It is cut off: export it again.", code="TRUNCATED")
-
-
-def target_format(header: Any) -> Any:
-    """Point format 6, 7 (colour) or 8 (colour and near infrared), without extra bytes."""
-    import laspy
-
-    names = set(header.point_format.dimension_names)
-    return laspy.PointFormat(8 if "nir" in names else 7 if "red" in names else 6)
-
-
-def _converted(points: Any, dtype: np.dtype[np.void]) -> Records:
-    import laspy
-
-    format_id = {30: 6, 36: 7, 38: 8}[dtype.itemsize]
-    made = laspy.PackedPointRecord(np.zeros(len(points), dtype), laspy.PointFormat(format_id))
-    given = set(points.point_format.dimension_names)
-    for dimension in _PLAIN:
-        if dimension in given and dimension in set(made.point_format.dimension_names):
-            made[dimension] = np.asarray(points[dimension])
-    if "scan_angle" in given:
-        made["scan_angle"] = np.asarray(points["scan_angle"])
-    elif "scan_angle_rank" in given:
-        degrees = np.asarray(points["scan_angle_rank"]).astype(np.float64)
-        made["scan_angle"] = np.rint(degrees / SCAN_ANGLE_STEP_DEG).astype(np.int16)
-    return np.asarray(made.array)
-
-
-def write_copc(path: Path, target: Path, name: str, crs_text: str) -> list[Issue]:
-    """Write the COPC file; leaves none behind when it raises. Needs about the uncompressed size on disk for a while."""
-    plan = _plan(path, name, crs_text)
-    try:
-        _write(path, target, plan)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            target.unlink()
-        raise
-    return plan.survey.issues(path, name)
+Steps = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What one or two passes over the points found out, and what follows from it."""
+class PointSource:
+    """Points in integer steps, ready for COPC.
+
+    Attributes
+    ----------
+    name : for messages
+    format_id : 6, 7 or 8
+    scales, offsets : coordinate = step * scale + offset
+    chunks : call it to read all records (`record_dtype(format_id, extra.n_bytes)`), some 100,000 at a time
+    positions : the same, where only X, Y, Z, classification and returns need be right; or None
+    guess : lowest and highest corner, in steps, if the source states them: saves a count when it is true
+    """
 
     name: str
-    crs_text: str
-    survey: "_Survey"
     format_id: int
     scales: tuple[float, float, float]
     offsets: tuple[float, float, float]
+    chunks: Callable[[], Iterator[Records]]
+    positions: Callable[[], Iterator[Records]] | None = None
+    guess: tuple[Steps, Steps] | None = None
+    extra: ExtraBytes = field(default_factory=ExtraBytes)
+    global_encoding: int = 0
+    source_id: int = 0
+    created: dt.date | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the points found: bounds in steps, counts, and where the points lie (`cubes` of `root`)."""
+
+    low: Steps
+    high: Steps
+    n_points: int
+    classes: dict[int, int]
+    by_return: tuple[int, ...]
     root: Cube
     side: float
-    depth: int
+    cubes: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def corners(self, source: PointSource) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Lowest and highest coordinates in the CRS's units."""
+        return _place(self.low, source), _place(self.high, source)
 
 
-def _plan(path: Path, name: str, crs_text: str) -> _Plan:
-    import laspy
+def _place(steps: Steps, source: PointSource) -> tuple[float, float, float]:
+    x, y, z = (step * scale + at for step, scale, at in zip(steps, source.scales, source.offsets, strict=True))
+    return x, y, z
 
-    survey = _Survey()
-    for records in _chunks(path, name):
-        survey.add(records)
-    with laspy.open(path) as source:
-        x, y, z = (float(value) for value in source.header.scales)
-        east, north, up = (float(value) for value in source.header.offsets)
-        format_id = int(target_format(source.header).id)
-    root, side = octree.cube(survey.low, survey.high, (x, y, z))
-    counts: Counter[tuple[int, int, int]] = Counter()
-    if survey.n_points > octree.TILE_POINTS:
-        for records in _chunks(path, name):
-            counts.update(octree.count_cubes(records, root))
-    return _Plan(name, crs_text, survey, format_id, (x, y, z), (east, north, up), root, side, octree.tile_depth(counts))
+
+def survey(source: PointSource) -> Survey:
+    """One pass (two where the stated bounds are wrong or missing). Reading errors pass through."""
+    found, census = _Survey(), None
+    if source.guess is not None and all(a <= b for a, b in zip(*source.guess, strict=True)):
+        census = Census(octree.cube(*source.guess, source.scales)[0])
+    for records in (source.positions or source.chunks)():
+        if len(records):
+            found.add(records)
+            if census is not None:
+                census.add(records)
+    if not found.n_points:
+        return Survey((0, 0, 0), (0, 0, 0), 0, {}, (0,) * 15, Cube((0, 0, 0), (1.0, 1.0, 1.0)), 1.0, _NOWHERE)
+    root, side = octree.cube(found.low, found.high, source.scales)
+    if census is not None and source.guess is not None and _holds(source.guess, found, side, source.scales):
+        root, side = octree.cube(*source.guess, source.scales)
+    else:
+        census = Census(root)
+        if found.n_points > octree.TILE_POINTS:
+            for records in (source.positions or source.chunks)():
+                census.add(records)
+        else:
+            census.counts[0] = found.n_points
+    places = np.flatnonzero(census.counts)
+    return Survey(
+        found.low, found.high, found.n_points, dict(sorted(found.classes.items())), tuple(found.returns.tolist()),
+        root, side, (places, census.counts[places]),
+    )  # fmt: skip
+
+
+_NOWHERE = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _holds(guess: tuple[Steps, Steps], found: "_Survey", side: float, scales: tuple[float, float, float]) -> bool:
+    """True if the stated bounds hold all points and are hardly larger: some writers round them."""
+    is_inside = all(a <= b for a, b in zip(guess[0], found.low, strict=True))
+    is_inside &= all(a >= b for a, b in zip(guess[1], found.high, strict=True))
+    return is_inside and octree.cube(*guess, scales)[1] <= 1.01 * side
 
 
 class _Survey:
-    """Bounds in integer steps, points by class and return number."""
-
     def __init__(self) -> None:
-        self.low: tuple[int, int, int] = (2**31, 2**31, 2**31)
-        self.high: tuple[int, int, int] = (-(2**31), -(2**31), -(2**31))
+        self.low: Steps = (2**31, 2**31, 2**31)
+        self.high: Steps = (-(2**31), -(2**31), -(2**31))
         self.n_points = 0
         self.classes: Counter[int] = Counter()
         self.returns = np.zeros(15, np.int64)
 
     def add(self, records: Records) -> None:
-        if not len(records):
-            return
         self.n_points += len(records)
-        mins = tuple(int(records[axis].min()) for axis in "XYZ")
-        maxs = tuple(int(records[axis].max()) for axis in "XYZ")
-        self.low = tuple(map(min, self.low, mins))  # type: ignore[assignment]
-        self.high = tuple(map(max, self.high, maxs))  # type: ignore[assignment]
-        values, counts = np.unique(records["classification"], return_counts=True)
-        self.classes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-        numbers = np.bincount(records["bit_fields"] & 15, minlength=16)
-        self.returns += numbers[1:16]
-
-    def issues(self, path: Path, name: str) -> list[Issue]:
-        if set(self.classes) <= {0, 1}:
-            message = "No point is classified, so nothing tells ground from roofs."
-            return [
-                Issue(
-                    "LAS_NOT_CLASSIFIED",
-                    name,
-                    message,
-                    f"Classify {path.name} first if terrain is to be made of it.",
-                    "info",
-                )
-            ]
-        return []
+        columns = [np.ascontiguousarray(records[axis]) for axis in "XYZ"]
+        self.low = tuple(min(low, int(each.min())) for low, each in zip(self.low, columns, strict=True))  # type: ignore[assignment]
+        self.high = tuple(max(high, int(each.max())) for high, each in zip(self.high, columns, strict=True))  # type: ignore[assignment]
+        counts = np.bincount(records["classification"], minlength=256)
+        self.classes.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+        self.returns += np.bincount(records["returns"] & 15, minlength=16)[1:16]
 
 
-def _write(path: Path, target: Path, plan: _Plan) -> None:
-    import laspy
+def write_copc(source: PointSource, found: Survey, target: Path, crs_text: str) -> None:
+    """Write the COPC file; leaves none behind when it raises. Needs about the uncompressed size on disk for a while.
 
-    dtype = laspy.PointFormat(plan.format_id).dtype()
+    Raises InvalidInput if there are more or fewer points than in the survey.
+    """
+    try:
+        _write(source, found, target, crs_text)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            target.unlink()
+        raise
+
+
+def _write(source: PointSource, found: Survey, target: Path, crs_text: str) -> None:
     with tempfile.TemporaryDirectory(prefix="copc-", dir=target.parent) as folder:
-        tiles = octree.Spill(Path(folder), "tile", dtype)
-        shared = octree.Spill(Path(folder), "node", dtype)
-        writer = _CopcFile(target, plan)
+        work = _Work(source, found, Path(folder))
+        work.sort()
+        low, high = found.corners(source)
+        facts = Facts(
+            source.format_id, source.scales, source.offsets, low, high, found.n_points, found.by_return,
+            work.gps_times(), _place(found.root.low, source), found.side, wkt_of(crs_text),
+            source.extra, source.global_encoding, source.source_id, source.created,
+        )  # fmt: skip
+        file = CopcFile(target, facts)
+        try:
+            work.write(file)
+        except BaseException:
+            file.abandon()
+            raise
+        file.close()
+        if file.n_points != found.n_points:  # the octree lost or doubled points: never let such a file pass
+            problem = f"{source.name}: {found.n_points} points were read, but {file.n_points} written."
+            raise RuntimeError(problem)
+
+
+class _Work:
+    """The points on their way: in memory if they are few, else in tiles on disk."""
+
+    def __init__(self, source: PointSource, found: Survey, folder: Path) -> None:
+        self._source, self._found, self._root = source, found, found.root
+        dtype = record_dtype(source.format_id, source.extra.n_bytes)
+        self._tiles = octree.Spill(folder, "tile", dtype)
+        self._shared = octree.Spill(folder, "node", dtype)
+        self._few: list[Records] = []
+        self._times = (np.inf, -np.inf)
+
+    def gps_times(self) -> tuple[float, float]:
+        """Earliest and latest GPS time; zeros where there is none."""
+        return self._times if np.isfinite(self._times).all() else (0.0, 0.0)
+
+    def sort(self) -> None:
+        """The second pass: every point to its tile."""
+        census = Census(self._root)
+        census.counts[self._found.cubes[0]] = self._found.cubes[1]
+        tiles = census.tiles(octree.TILE_POINTS)
+        n_sorted = 0
+        for records in self._source.chunks():
+            if not len(records):
+                continue
+            n_sorted += len(records)
+            times = records["gps_time"]
+            self._times = min(self._times[0], float(times.min())), max(self._times[1], float(times.max()))
+            if self._found.n_points <= octree.TILE_POINTS:
+                self._few.append(records)
+                continue
+            for key, share in tiles.split(records):
+                self._tiles.add(key, share)
+        if n_sorted != self._found.n_points:
+            problem = (
+                f"{self._source.name} had {self._found.n_points} points at first, then {n_sorted}: it was changed."
+            )
+            raise InvalidInput(problem, "Build again when it is at rest.", code="SOURCE_CHANGED")
+
+    def write(self, file: CopcFile) -> None:
+        """Every tile to its nodes, then the nodes that tiles share."""
+        if self._few:
+            records = self._few[0] if len(self._few) == 1 else np.concatenate(self._few)
+            self._few = []
+            octree.distribute(records, self._root, (0, 0, 0, 0), file.add)
+        for key in sorted(self._tiles.counts):
+            self._tile(key, file)
+        for key in sorted(self._shared.counts):
+            file.add(key, self._shared.take(key))
+
+    def _tile(self, tile: Key, file: CopcFile) -> None:
+        top = tile[0]
+        if self._tiles.counts[tile] > octree.TILE_POINTS and top + octree.GRID_LEVELS <= octree.MAX_TILE_DEPTH:
+            self._divide(tile, file)
+            return
 
         def give(key: Key, records: Records) -> None:
-            if key[0] < plan.depth:
-                shared.add(key, records)
+            if key[0] < top:
+                self._shared.add(key, records)
             else:
-                writer.add(key, records)
+                file.add(key, records)
 
-        for records in _chunks(path, plan.name):
-            for key, share in octree.split(records, plan.root, plan.depth):
-                tiles.add(key, share)
-        for _, records in tiles.drain():
-            octree.distribute(records, plan.root, plan.depth, give)
-        for key, records in shared.drain():
-            writer.add(key, records)
-        writer.close()
+        octree.distribute(self._tiles.take(tile), self._root, tile, give)
 
-
-class _CopcFile:
-    """copclib's writer, with the header filled from the survey."""
-
-    def __init__(self, target: Path, plan: _Plan) -> None:
-        import copclib
-
-        self._lib, self._n_points, self._expected = copclib, 0, plan.survey.n_points
-        scales, offsets = np.array(plan.scales), np.array(plan.offsets)
-        wkt = crs.parse(plan.crs_text).to_wkt("WKT1_GDAL")
-        config = copclib.CopcConfigWriter(
-            plan.format_id, copclib.Vector3(*plan.scales), copclib.Vector3(*plan.offsets), wkt
-        )
-        low = np.array(plan.survey.low) * scales + offsets
-        high = np.array(plan.survey.high) * scales + offsets
-        info, header = config.copc_info, config.las_header
-        info.center_x, info.center_y, info.center_z = (float(value) for value in low + plan.side / 2)
-        info.halfsize, info.spacing = plan.side / 2, plan.side / octree.GRID
-        header.min, header.max = (copclib.Vector3(*(float(value) for value in corner)) for corner in (low, high))
-        header.points_by_return = plan.survey.returns.tolist()
-        self._writer = copclib.FileWriter(str(target), config)
-
-    def add(self, key: Key, records: Records) -> None:
-        self._n_points += len(records)
-        self._writer.AddNode(self._lib.VoxelKey(*key), self._lib.VectorChar(np.frombuffer(records.tobytes(), np.int8)))
-
-    def close(self) -> None:
-        self._writer.Close()
-        if self._n_points != self._expected:  # the octree lost or doubled points: never let such a file pass
-            problem = f"{self._expected} points were read, but {self._n_points} written."
-            raise RuntimeError(problem)
+    def _divide(self, tile: Key, file: CopcFile) -> None:
+        """A cloud with far outliers has most points in one tile: sort that one again, seven levels deeper."""
+        census = Census(self._root, tile)
+        for records in self._tiles.pieces(tile, SUBTILE_POINTS):
+            census.add(records)
+        parts = census.tiles(octree.TILE_POINTS)
+        for records in self._tiles.pieces(tile, SUBTILE_POINTS):
+            for key, share in parts.split(records):
+                self._tiles.add(key, share)
+        self._tiles.drop(tile)
+        for key in sorted(parts.keys):
+            self._tile(key, file)

@@ -1,9 +1,9 @@
 """Points -> nodes of a COPC octree, each point in exactly one, in bounded memory.
 
 COPC 1.0 (https://copc.io): node D-X-Y-Z is a cube of side `side / 2^D`; its points are about `side / 2^D / 128` apart.
-At each level the first point in each cell of a 128-fold grid is taken, the rest goes down; a node with few points
-keeps all of them. Clouds larger than `TILE_POINTS` are first sorted into cubes on disk ("tiles"); a grid cell of an
-upper level lies within one tile as long as tiles are not deeper than level 7, so tiles can be taken one by one.
+At each level one point in each cell of a 128-fold grid is taken, the rest goes down; a node with few points keeps all
+of them. Clouds larger than `TILE_POINTS` are first sorted into cubes on disk ("tiles", as large as they may be), and
+a tile that is still too large into smaller ones; tiles are taken one by one.
 """
 
 from collections import Counter
@@ -14,15 +14,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-GRID = 128
+GRID_LEVELS = 7
+"""The grid of a node has 2^7 = 128 cells a side."""
 TILE_POINTS = 2_000_000
 LEAF_POINTS = 30_000
-MAX_TILE_DEPTH = 7
-MAX_DEPTH = 20
+MAX_TILE_DEPTH = 21
+"""A tile as deep as this is at most 2048 of the file's steps wide."""
+CODE_LEVELS = 21
+"""Bits an axis of a point's place in a tile: three of them fill a 64-bit integer."""
+DEPTH_BELOW_TILE = CODE_LEVELS - GRID_LEVELS
 
 Key = tuple[int, int, int, int]
 Records = NDArray[np.void]
 """(n,) point records with integer fields X, Y, Z."""
+
+
+def _spread_table() -> NDArray[np.int64]:
+    """(2048,) numbers of 11 bits with two zeros put between each two bits."""
+    number = np.arange(2048, dtype=np.int64)
+    return np.asarray(sum(((number >> bit) & 1) << (3 * bit) for bit in range(11)), np.int64)
+
+
+_SPREAD = _spread_table()
 
 
 @dataclass(frozen=True)
@@ -32,13 +45,23 @@ class Cube:
     low: tuple[int, int, int]
     sides: tuple[float, float, float]
 
-    def cells(self, records: Records, per_side: int) -> NDArray[np.int64]:
-        """(n, 3) cell of each point when the side is cut into `per_side` equal parts."""
-        columns = [
-            np.floor((records[axis].astype(np.float64) - low) * (per_side / side)).astype(np.int64)
+    def cells(self, records: Records, depth: int) -> list[NDArray[np.int64]]:
+        """Three arrays (n,): the cube at a depth in which each point lies; outside points count to the nearest one."""
+        per_side = 1 << depth
+        return [
+            np.clip(((records[axis] - np.float64(low)) * (per_side / side)).astype(np.int64), 0, per_side - 1)
             for axis, low, side in zip("XYZ", self.low, self.sides, strict=True)
         ]
-        return np.clip(np.stack(columns, axis=1), 0, per_side - 1)
+
+    def codes(self, records: Records, tile: Key) -> NDArray[np.int64]:
+        """(n,) Morton codes of 21 bits an axis in a tile: `code >> 3 * (21 - n)` is equal in a cube n levels below."""
+        depth, *at = tile
+        made = np.zeros(len(records), np.int64)
+        for whole, low in zip(self.cells(records, depth + CODE_LEVELS), at, strict=True):
+            cell = np.clip(whole - (low << CODE_LEVELS), 0, (1 << CODE_LEVELS) - 1)
+            made <<= 1
+            made |= _SPREAD[cell & 2047] | _SPREAD[cell >> 11] << 33
+        return made
 
 
 def cube(
@@ -49,29 +72,64 @@ def cube(
     return Cube(low, tuple(side / scale for scale in scales)), side  # type: ignore[arg-type]
 
 
-def _codes(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n, 3) cells below 2^20 a side -> one integer each; larger cells are ranked first."""
-    if cells.size and int(cells.max()) >= 1 << 20:
-        cells = np.stack([np.unique(cells[:, i], return_inverse=True)[1] for i in range(3)], axis=1)
-    return cells[:, 0] << 42 | cells[:, 1] << 21 | cells[:, 2]
+class Census:
+    """Points by the cubes that lie seven levels below one cube of the tree."""
+
+    def __init__(self, root: Cube, key: Key = (0, 0, 0, 0)) -> None:
+        self._root, self._key = root, key
+        self.counts = np.zeros(1 << 3 * GRID_LEVELS, np.int64)
+
+    def places(self, records: Records) -> NDArray[np.int64]:
+        """(n,) number of the cube of each point, 0 … 128³ - 1."""
+        depth, *at = self._key
+        x, y, z = (
+            np.clip(cell - (each << GRID_LEVELS), 0, 127)
+            for cell, each in zip(self._root.cells(records, depth + GRID_LEVELS), at, strict=True)
+        )
+        return (x << 14) | (y << 7) | z
+
+    def add(self, records: Records) -> None:
+        """Count more points."""
+        self.counts += np.bincount(self.places(records), minlength=len(self.counts))
+
+    def tiles(self, limit: int) -> "Tiles":
+        """The largest cubes with at most `limit` points that do not overlap (or those seven levels down)."""
+        levels = [self.counts.reshape(128, 128, 128)]
+        while len(levels[0]) > 1:
+            half = len(levels[0]) // 2
+            levels.insert(0, levels[0].reshape(half, 2, half, 2, half, 2).sum(axis=(1, 3, 5)))
+        number_of = np.full((128, 128, 128), -1, np.int32)
+        keys: list[Key] = []
+        depth, *at = self._key
+        for level, counts in enumerate(levels):
+            span = 128 >> level
+            is_tile = (counts > 0) & ((counts <= limit) | (level == GRID_LEVELS))
+            is_tile &= number_of[::span, ::span, ::span] < 0
+            for x, y, z in np.argwhere(is_tile).tolist():
+                block = tuple(slice(each * span, (each + 1) * span) for each in (x, y, z))
+                number_of[block] = len(keys)
+                keys.append((depth + level, x + (at[0] << level), y + (at[1] << level), z + (at[2] << level)))
+        return Tiles(self, number_of.ravel(), keys)
 
 
-def tile_depth(counts: Counter[tuple[int, int, int]], limit: int = TILE_POINTS) -> int:
-    """Depth at which no cube holds more than `limit` points (or 7), from counts by cube at depth 7."""
-    for depth in range(MAX_TILE_DEPTH + 1):
-        shift = MAX_TILE_DEPTH - depth
-        coarse: Counter[tuple[int, int, int]] = Counter()
-        for (x, y, z), count in counts.items():
-            coarse[x >> shift, y >> shift, z >> shift] += count
-        if max(coarse.values(), default=0) <= limit:
-            return depth
-    return MAX_TILE_DEPTH
+@dataclass(frozen=True)
+class Tiles:
+    """Cubes of a census that together hold all its points: number of the tile of each place, and their keys."""
 
+    census: Census
+    number_of: NDArray[np.int32]
+    keys: list[Key]
 
-def count_cubes(records: Records, root: Cube) -> Counter[tuple[int, int, int]]:
-    """Points by cube at depth 7."""
-    cells, counts = np.unique(root.cells(records, 1 << MAX_TILE_DEPTH), axis=0, return_counts=True)
-    return Counter({(int(x), int(y), int(z)): int(n) for (x, y, z), n in zip(cells, counts, strict=True)})
+    def split(self, records: Records) -> Iterator[tuple[Key, Records]]:
+        """Records by tile."""
+        if len(self.keys) == 1:
+            yield self.keys[0], records
+            return
+        numbers = self.number_of[self.census.places(records)]
+        order = np.argsort(numbers, kind="stable")
+        for rows in np.split(order, _starts(numbers[order])[1:]):
+            if len(rows):
+                yield self.keys[int(numbers[rows[0]])], records[rows]
 
 
 class Spill:
@@ -88,57 +146,68 @@ class Spill:
         """Append records under a key."""
         self.counts[key] += len(records)
         with self._path(key).open("ab") as file:
-            file.write(records.tobytes())
+            file.write(np.ascontiguousarray(records).view(np.uint8).data)
 
-    def drain(self) -> Iterator[tuple[Key, Records]]:
-        """Every key with its records, in the order of keys; the files go away."""
-        for key in sorted(self.counts):
-            path = self._path(key)
-            records = np.fromfile(path, self._dtype)
-            path.unlink()
-            yield key, records
+    def take(self, key: Key) -> Records:
+        """The records of one key; its file goes away."""
+        records = np.fromfile(self._path(key), self._dtype)
+        self._path(key).unlink()
+        return records
 
+    def pieces(self, key: Key, n: int) -> Iterator[Records]:
+        """The records of one key, at most `n` at a time; its file stays."""
+        with self._path(key).open("rb") as file:
+            while len(records := np.fromfile(file, self._dtype, n)):
+                yield records
 
-def split(records: Records, root: Cube, depth: int) -> Iterator[tuple[Key, Records]]:
-    """Records by cube at a depth."""
-    cells = root.cells(records, 1 << depth)
-    order, starts = _grouped(_codes(cells))
-    for rows in np.split(order, starts[1:]):
-        x, y, z = (int(value) for value in cells[rows[0]])
-        yield (depth, x, y, z), records[rows]
-
-
-def _grouped(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) != 0]) if len(codes) else np.zeros(0, np.int64)
-    return order, starts
+    def drop(self, key: Key) -> None:
+        """Remove the file of one key."""
+        self._path(key).unlink()
 
 
-def distribute(records: Records, root: Cube, top: int, give: Callable[[Key, Records], None]) -> None:
-    """Hand every record of one tile (a cube at depth `top`) to exactly one node.
+def _starts(values: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Where runs of equal values begin; `values` has at least one."""
+    return np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
 
-    Nodes above `top` get what this tile has for them; the caller joins the shares of all tiles.
+
+def distribute(records: Records, root: Cube, tile: Key, give: Callable[[Key, Records], None]) -> None:
+    """Hand every record of one tile to exactly one node.
+
+    Nodes above the tile get what this tile has for them; the caller joins the shares of all tiles. A node's records are
+    in the order in which they came. Tiles more than seven levels deep each give the nodes far above them one point.
     """
-    left = records
-    for depth in range(MAX_DEPTH + 1):
+    if not len(records):
+        return
+    top = tile[0]
+    codes = root.codes(records, tile)
+    left = np.argsort(codes)
+    codes = codes[left]
+    for depth in range(top + DEPTH_BELOW_TILE + 1):
+        cell_shift, node_shift = (min(3 * (CODE_LEVELS + top - each), 63) for each in (depth + GRID_LEVELS, depth))
+        starts = _starts(codes >> cell_shift)
+        sizes = np.diff(starts, append=len(codes))
+        taken = np.zeros(len(codes), bool)
+        taken[starts + sizes // 2] = True  # the first of a cell would always be the one in its lowest corner
+        nodes = codes >> node_shift
+        if depth >= top:
+            node_sizes = np.diff(_starts(nodes), append=len(codes))
+            is_whole = (node_sizes <= LEAF_POINTS) | (depth == top + DEPTH_BELOW_TILE)
+            taken |= np.repeat(is_whole, node_sizes)
+        chosen, of_node = left[taken], nodes[taken]
+        for rows in np.split(np.arange(len(chosen)), _starts(of_node)[1:]):
+            give(_key(tile, depth, int(of_node[rows[0]])), records[np.sort(chosen[rows])])
+        left, codes = left[~taken], codes[~taken]
         if not len(left):
             return
-        nodes = root.cells(left, 1 << depth)
-        taken = _first_in_cell(left, root, depth)
-        if depth >= top:
-            order, starts = _grouped(_codes(nodes))
-            sizes = np.diff(np.r_[starts, len(left)])
-            small = np.zeros(len(left), bool)
-            small[order] = np.repeat((sizes <= LEAF_POINTS) | (depth == MAX_DEPTH), sizes)
-            taken |= small
-        for key, chosen in split(left[taken], root, depth):
-            give(key, chosen)
-        left = left[~taken]
 
 
-def _first_in_cell(records: Records, root: Cube, depth: int) -> NDArray[np.bool_]:
-    """(n,) True for the first record in each grid cell of a level."""
-    _, first = np.unique(_codes(root.cells(records, GRID << depth)), return_index=True)
-    taken = np.zeros(len(records), bool)
-    taken[first] = True
-    return taken
+def _key(tile: Key, depth: int, code: int) -> Key:
+    """Key of a node from its code below a tile, or of the tile's ancestor at a depth."""
+    top, *at = tile
+    if depth <= top:
+        x, y, z = (each >> (top - depth) for each in at)
+        return depth, x, y, z
+    below = depth - top
+    inside = (sum((code >> (3 * bit + shift) & 1) << bit for bit in range(below)) for shift in (2, 1, 0))
+    x, y, z = ((each << below) + part for each, part in zip(at, inside, strict=True))
+    return depth, x, y, z

@@ -1,141 +1,195 @@
 """LAS, LAZ, COPC -> COPC, every point once, in bounded memory.
 
-Formats: ASPRS LAS 1.4 R15; COPC 1.0 (https://copc.io). Legacy point formats become 6, 7 or 8. What COPC cannot carry
-here (waveforms, extra bytes) is named in an issue.
+Formats: ASPRS LAS 1.0 to 1.4 R15; COPC 1.0 (https://copc.io). Point formats 0 to 5 become 6 or 7, 9 and 10 lose their
+waveforms and become 6 and 8; extra bytes stay. Coordinates and heights stay in the CRS of the file.
 """
 
 import struct
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from ingest import place
-from ingest.copc import write_copc
+import numpy as np
+
+from ingest import las_header, place, point_layer
+from ingest.copc import PointSource, Steps, Survey, survey
+from ingest.las_header import LasHeader
+from ingest.octree import Records
+from ingest.point_records import HAS_TIME, TARGET, WAVEFORMS, converted, described
 from ingest.vector import ids_name
-from layers import catalogue
 from layers.errors import InvalidInput
 from layers.issue import Issue
-from layers.source import AssetLayer, Hints, Reading
+from layers.source import Hints, Reading
 
 SUFFIXES = (".las", ".laz", ".copc.laz")
 
-HEADER_BYTES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}
+CHUNK_POINTS = 500_000
 FIRST_YEAR = 1990
 """Creation dates before it are empty fields of the header."""
+INT32 = 2**31
 
 
 def read(path: Path, hints: Hints) -> Reading:
-    """The cloud as an asset. Raises InvalidInput for a header that lies, CrsMissing without CRS."""
+    """The cloud as an asset; reads every point once, for its bounds and classes.
+
+    Raises InvalidInput for a header that lies, a file without points or cut off; CrsMissing without CRS.
+    """
+    name = ids_name(path, hints)
+    point_layer.check_layer(hints)
+    header = las_header.checked(path, name)
+    stated, issues = las_header.stated_crs(header, name)
+    if header.n_points == 0:
+        raise InvalidInput(f"{name} has no points.", "Export it again.", code="FILE_EMPTY")
+    source, facts = _source(path, name, header)
+    if facts["bounds"] is not None:  # a CRS that is missing or wrong is told before all points are read
+        place.certificate(stated, hints, name, facts["bounds"])
+    found = _surveyed(path, header, source)
+    issues = [*header.issues, *issues, *_doubts(name, header, source, found)]
+    meta = {
+        "version": header.version,
+        "source_point_format": header.format_id,
+        "created": facts["created"],
+        "extra_dimensions": facts["extra_dimensions"],
+        "waveforms": header.format_id in WAVEFORMS,
+        "has_gps_time": header.format_id in HAS_TIME,
+        "has_color": TARGET[header.format_id] in {7, 8},
+    }
+    made = point_layer.layer(
+        path, hints, source, found, stated, meta=meta, issues=issues, vertical_unit=las_header.vertical_unit(header)
+    )
+    return Reading(path, f"LAS {header.version}", [made.layer], made.certificate, made.issues)
+
+
+def _source(path: Path, name: str, header: LasHeader) -> tuple[PointSource, dict[str, Any]]:
     import laspy
 
-    name = ids_name(path, hints)
-    if hints.layer is not None and catalogue.layer_type(hints.layer).geometry != "points":
-        raise InvalidInput(
-            f"Layer {hints.layer!r} does not hold points.",
-            "Correct `layer` in city.toml.",
-            code="LAYER_GEOMETRY_DIFFERS",
-        )
-    check_header(path, name)
-    try:
-        with laspy.open(path) as source:
-            header = source.header
-            stated, issues = _crs(header, name)
-            meta = _meta(header)
-            bounds = tuple(float(value) for value in (*header.mins[:2], *header.maxs[:2]))
-    except (laspy.errors.LaspyException, OSError, ValueError, RuntimeError, struct.error) as error:
-        raise InvalidInput(f"{name} cannot be read: {error}.", "Export it again.", code="FILE_UNREADABLE") from error
-    if meta["points"] == 0:
-        raise InvalidInput(f"{name} has no points.", "Export it again.", code="FILE_EMPTY")
-    west, south, east, north = bounds
-    certificate, placed = place.certificate(stated, hints, name, (west, south, east, north))
-    issues += [*placed, *_not_kept(meta, name)]
-    horizontal, vertical = certificate.source_crs or "", certificate.source_vertical_crs
-    layer = AssetLayer(
-        name=path.name.split(".")[0],
-        kind="points",
-        layer_type=hints.layer or "point_cloud",
-        crs=horizontal,
-        bounds=(west, south, east, north),
-        meta=meta,
-        write=lambda target: write_copc(path, target, name, stated or horizontal),
-        suffix=".copc.laz",
-        vertical_crs=vertical,
-        epoch=hints.epoch or meta["created"],
-    )
-    return Reading(path, f"LAS {meta['version']}", [layer], certificate, issues)
-
-
-def check_header(path: Path, name: str) -> None:
-    """Compare the public header block with the file's size before any library trusts it. Raises InvalidInput."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(375)
-    if len(head) < 227 or head[:4] != b"LASF":
-        raise InvalidInput(f"{name} does not begin like a LAS file.", "Export it again.", code="FILE_UNREADABLE")
-    minor, header_size, offset, n_vlrs = head[25], *struct.unpack("<HII", head[94:104])
-    record_format, record_length, n_points = head[104], *struct.unpack("<HI", head[105:111])
-    if head[24] != 1 or minor not in HEADER_BYTES:
-        raise InvalidInput(f"{name} is LAS {head[24]}.{minor}.", "Read are LAS 1.0 to 1.4.", code="LAS_VERSION")
-    if minor == 4 and len(head) >= 375:
-        first_evlr, n_evlrs, n_points_14 = struct.unpack("<QIQ", head[235:255])
-        n_points = n_points_14 or n_points
-        if n_evlrs * 60 > max(0, size - first_evlr):
-            raise _lies(name, f"{n_evlrs} extended VLRs from byte {first_evlr}, but it has {size} bytes")
-    if header_size < HEADER_BYTES[minor] or offset < header_size or offset > size:
-        raise _lies(name, f"points from byte {offset}, but its header has {header_size} and the file {size} bytes")
-    if n_vlrs * 54 > offset - header_size:
-        raise _lies(name, f"{n_vlrs} VLRs, but there are only {offset - header_size} bytes for them")
-    is_packed = bool(record_format & 0x80)
-    if not is_packed and offset + n_points * record_length > size:
-        n_whole = (size - offset) // max(record_length, 1)
-        problem = f"{name} is cut off: it claims {n_points} points and holds {n_whole}."
-        raise InvalidInput(problem, "Copy or export it again.", code="TRUNCATED")
-
-
-def _lies(name: str, claim: str) -> InvalidInput:
-    return InvalidInput(f"The header of {name} claims {claim}.", "It is damaged: export it again.", code="LAS_HEADER")
-
-
-def _crs(header: Any, name: str) -> tuple[str | None, list[Issue]]:
-    """WKT from the VLRs (LAS 1.4: WKT; before: GeoTIFF keys), or None."""
-    try:
-        parsed = header.parse_crs()
-    except Exception as error:  # noqa: BLE001 whatever pyproj finds wrong with a record of the file
-        message = f"Its CRS record cannot be read: {error}."
-        return None, [Issue("CRS_UNREADABLE", name, message, "Give crs in city.toml.", "warning")]
-    return (None, []) if parsed is None else (str(parsed.to_wkt()), [])
-
-
-def _meta(header: Any) -> dict[str, Any]:
-    return {
-        "points": int(header.point_count),
-        "version": str(header.version),
-        "point_format": int(header.point_format.id),
-        "scale": [float(value) for value in header.scales],
-        "z_bounds": [float(header.mins[2]), float(header.maxs[2])],
-        "created": header.creation_date.isoformat()
-        if header.creation_date and header.creation_date.year >= FIRST_YEAR
-        else None,
-        "extra_dimensions": list(header.point_format.extra_dimension_names),
-        "waveforms": bool(header.point_format.has_waveform_packet),
-        "has_color": "red" in header.point_format.dimension_names,
+    with _reading(name, 0), laspy.open(path) as opened:
+        las = opened.header
+        scales, offsets = (tuple(float(each) for each in values) for values in (las.scales, las.offsets))
+        corners = np.array([las.mins, las.maxs], np.float64)
+        created = las.creation_date
+        extra_names = list(las.point_format.extra_dimension_names)
+        encoding, source_id = int(las.global_encoding.value), int(las.file_source_id)
+    if not (np.isfinite([*scales, *offsets]).all() and all(scales)):
+        problem = f"{name} has scale {scales} and offset {offsets}, which place nothing."
+        raise InvalidInput(problem, "It is damaged: export it again.", code="LAS_HEADER")
+    is_sane = bool(np.isfinite(corners).all() and (corners[0] <= corners[1]).all())
+    if created is not None and created.year < FIRST_YEAR:
+        created = None
+    n_extra = header.record_bytes - las_header.BASE_BYTES[header.format_id]
+    made = PointSource(
+        name, TARGET[header.format_id], scales, offsets,  # type: ignore[arg-type]
+        chunks=lambda: _chunks(path, name, header),
+        positions=lambda: _chunks(path, name, header, only_positions=True),
+        guess=_steps(corners, scales, offsets) if is_sane else None,
+        extra=described(header.find(4, "LASF_Spec") or b"", n_extra),
+        global_encoding=encoding, source_id=source_id, created=created,
+    )  # fmt: skip
+    bounds = (*corners[0, :2].tolist(), *corners[1, :2].tolist()) if is_sane else None
+    return made, {
+        "bounds": bounds,
+        "created": created.isoformat() if created else None,
+        "extra_dimensions": extra_names,
     }
 
 
-def _not_kept(meta: dict[str, Any], name: str) -> list[Issue]:
+def _steps(corners: Any, scales: Any, offsets: Any) -> tuple[Steps, Steps] | None:
+    steps = np.sort(np.rint((corners - offsets) / scales), axis=0)
+    if not (np.abs(steps) <= INT32).all():
+        return None
+    low, high = (tuple(int(value) for value in row) for row in steps)
+    return low, high  # type: ignore[return-value]
+
+
+class _reading:  # noqa: N801 a context manager that is used like a function
+    """Whatever the libraries raise while they read becomes InvalidInput."""
+
+    def __init__(self, name: str, n_read: int) -> None:
+        self.name, self.n_read = name, n_read
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if (
+            error is None
+            or isinstance(error, (InvalidInput, GeneratorExit, MemoryError))
+            or not isinstance(error, _errors())
+        ):
+            return
+        if self.n_read:
+            problem, code = f"{self.name} cannot be read beyond point {self.n_read}: {error}.", "TRUNCATED"
+        else:
+            problem, code = f"{self.name} cannot be read: {error}.", "FILE_UNREADABLE"
+        raise InvalidInput(problem, "It is cut off or damaged: export it again.", code=code) from error
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    import laspy
+    import lazrs
+
+    library = (laspy.errors.LaspyException, lazrs.LazrsError)
+    return (*library, OSError, ValueError, RuntimeError, struct.error, OverflowError, KeyError, IndexError)
+
+
+def _chunks(path: Path, name: str, header: LasHeader, *, only_positions: bool = False) -> Iterator[Records]:
+    """Records in the target format; InvalidInput where they end too early."""
+    import laspy
+
+    wanted = laspy.DecompressionSelection.all()
+    if only_positions:
+        wanted = laspy.DecompressionSelection.base() | laspy.DecompressionSelection.Z
+        wanted |= laspy.DecompressionSelection.CLASSIFICATION
+    reading = _reading(name, 0)
+    with reading, laspy.open(path, decompression_selection=wanted) as source:
+        for points in source.chunk_iterator(CHUNK_POINTS):
+            records = np.ascontiguousarray(points.array)
+            if records.dtype.itemsize != header.record_bytes:
+                raise ValueError(f"{records.dtype.itemsize} bytes a point instead of {header.record_bytes}")
+            yield converted(records, header.format_id)
+            reading.n_read += len(points)
+    if reading.n_read != header.n_points:
+        problem = f"{name} claims {header.n_points} points, but holds {reading.n_read}."
+        raise InvalidInput(problem, "It is cut off: export it again.", code="TRUNCATED")
+
+
+def _surveyed(path: Path, header: LasHeader, source: PointSource) -> Survey:
+    """The survey of a file; kept while the file stays as it is, because a build opens a source more than once."""
+    status = path.stat()
+    return _survey_of(_Same((str(path.resolve()), status.st_mtime_ns, status.st_size, header.n_points), source))
+
+
+class _Same:
+    """A source that is equal to another of the same, unchanged file."""
+
+    def __init__(self, mark: tuple[str, int, int, int], source: PointSource) -> None:
+        self.mark, self.source = mark, source
+
+    def __hash__(self) -> int:
+        return hash(self.mark)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.mark == other.mark
+
+
+@lru_cache(maxsize=32)
+def _survey_of(same: _Same) -> Survey:
+    return survey(same.source)
+
+
+def _doubts(name: str, header: LasHeader, source: PointSource, found: Survey) -> list[Issue]:
     issues = []
-    if meta["extra_dimensions"]:
-        message = f"The extra dimensions {', '.join(meta['extra_dimensions'])} are not carried over to COPC."
-        issues.append(
-            Issue("LAS_EXTRA_BYTES_DROPPED", name, message, "Keep the source file if you need them.", "warning")
-        )
-    if meta["waveforms"]:
-        issues.append(
-            Issue(
-                "LAS_WAVEFORMS_DROPPED",
-                name,
-                "Waveforms are not carried over to COPC.",
-                "Keep the source file.",
-                "warning",
-            )
-        )
+    if source.guess is None or any(
+        abs(a - b) > 1
+        for pair in zip(source.guess, (found.low, found.high), strict=True)
+        for a, b in zip(*pair, strict=True)
+    ):
+        low, high = found.corners(source)
+        true = " to ".join(", ".join(f"{value:.10g}" for value in corner) for corner in (low, high))
+        message = f"The bounds in its header are not those of its points; they run from {true}."
+        issues.append(Issue("LAS_BOUNDS_DIFFER", name, message, "The true bounds are used.", "warning"))
+    if header.format_id in WAVEFORMS:
+        message = "Waveforms are not carried over to COPC."
+        issues.append(Issue("LAS_WAVEFORMS_DROPPED", name, message, "Keep the source file.", "warning"))
     return issues

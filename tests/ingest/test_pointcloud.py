@@ -2,7 +2,9 @@
 
 import re
 import struct
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import copclib
 import laspy
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import copc, octree, pointcloud
+from ingest import copc, octree, point_records, pointcloud
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest
@@ -76,9 +78,7 @@ def check_tree(target):
 def test_every_point_comes_out_once_with_all_it_carries(tmp_path, monkeypatch, format_id, tile_points):
     monkeypatch.setattr(octree, "TILE_POINTS", tile_points)
     monkeypatch.setattr(octree, "LEAF_POINTS", 200)
-    monkeypatch.setattr(octree, "GRID", 8)
-    monkeypatch.setattr(copc, "CHUNK_POINTS", 1100)
-    monkeypatch.setattr(octree.tile_depth, "__defaults__", (tile_points,))
+    monkeypatch.setattr(pointcloud, "CHUNK_POINTS", 1100)
     path = cloud(tmp_path / "a.las", format_id=format_id)
     layer, target = made(path, tmp_path)
     source = laspy.read(path)
@@ -94,7 +94,7 @@ def test_every_point_comes_out_once_with_all_it_carries(tmp_path, monkeypatch, f
         assert list(reader.header.number_of_points_by_return[:2]) == [5000, 0]
     assert layer.meta["points"] == 5000
     nodes = check_tree(target)
-    assert max(node.key.d for node in nodes) >= 3
+    assert max(node.key.d for node in nodes) >= (1 if tile_points == 700 else 0)
 
 
 def test_the_crs_is_in_the_copc_file(tmp_path):
@@ -111,39 +111,84 @@ def test_no_crs_is_asked_for(tmp_path):
     layer, target = made(path, tmp_path, Hints(crs="EPSG:4549", vertical_crs="EPSG:5737"))
     assert (layer.crs, layer.vertical_crs) == ("EPSG:4549", "EPSG:5737")
     with laspy.open(target) as file:
-        assert file.header.parse_crs().to_epsg(min_confidence=20) == 4549  # WKT 1 states no axes
+        horizontal, vertical = file.header.parse_crs().sub_crs_list
+        assert horizontal.to_epsg(min_confidence=20) == 4549  # WKT 1 states no axes
+        assert vertical.to_epsg() == 5737
 
 
 def test_unequal_steps_still_make_a_cube(tmp_path, monkeypatch):
     monkeypatch.setattr(octree, "LEAF_POINTS", 100)
-    monkeypatch.setattr(octree, "GRID", 4)
+    monkeypatch.setattr(octree, "TILE_POINTS", 300)
     _, target = made(cloud(tmp_path / "a.las", scales=(0.01, 0.01, 0.001)), tmp_path)
     check_tree(target)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(*[st.integers(-1000, 1000)] * 3), min_size=1, max_size=300),
-    st.integers(0, 3),
+EXTREME = st.one_of(
+    st.integers(-1000, 1000), st.sampled_from([-(2**31), 2**31 - 1, 0]), st.integers(-(2**31), 2**31 - 1)
 )
-def test_the_octree_neither_loses_nor_doubles_a_point(points, top):
-    records = np.zeros(len(points), [("X", "<i4"), ("Y", "<i4"), ("Z", "<i4"), ("n", "<i4")])
+POINT_SETS = st.one_of(
+    st.lists(st.tuples(EXTREME, EXTREME, EXTREME), min_size=1, max_size=300),
+    st.builds(lambda point, n: [point] * n, st.tuples(EXTREME, EXTREME, EXTREME), st.integers(1, 300)),
+    st.lists(st.tuples(EXTREME, st.just(5), st.just(-7)), min_size=1, max_size=300),
+)
+
+
+def steps(points, extra=0):
+    records = np.zeros(len(points), point_records.record_dtype(6, extra))
     for i, axis in enumerate("XYZ"):
         records[axis] = [point[i] for point in points]
-    records["n"] = np.arange(len(points))
+    records["gps_time"] = np.arange(len(points))
+    return records
+
+
+@settings(max_examples=60, deadline=None)
+@given(POINT_SETS, st.integers(1, 100), st.integers(1, 50))
+def test_any_points_come_back_as_they_were(points, tile_points, leaf_points):
+    records = steps(points)
+    source = copc.PointSource("a", 6, (0.01,) * 3, (0.0,) * 3, lambda: iter(np.array_split(records, 3)))
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(octree, "TILE_POINTS", tile_points)
+        patch.setattr(octree, "LEAF_POINTS", leaf_points)
+        target = Path(folder) / "a.copc.laz"
+        copc.write_copc(source, copc.survey(source), target, "EPSG:4549")
+        with laspy.CopcReader.open(str(target)) as reader:
+            assert rows(reader.query(), ("X", "Y", "Z", "gps_time")) == rows(records, ("X", "Y", "Z", "gps_time"))
+        assert rows(laspy.read(target).points, ("X", "gps_time")) == rows(records, ("X", "gps_time"))
+        assert sum(node.point_count for node in copclib.FileReader(str(target)).GetAllNodes()) == len(points)
+
+
+@settings(max_examples=40, deadline=None)
+@given(POINT_SETS, st.integers(1, 120))
+def test_tiles_hold_every_point_once_and_no_more_than_they_may(points, limit):
+    records = steps(points)
     low, high = (tuple(int(f(records[axis])) for axis in "XYZ") for f in (np.min, np.max))
     root, _ = octree.cube(low, high, (1.0, 1.0, 1.0))
-    seen = []
-    for _, share in octree.split(records, root, top):
-        octree.distribute(share, root, top, lambda key, chosen: seen.extend(chosen["n"].tolist()))
-    assert sorted(seen) == list(range(len(points)))
+    census = octree.Census(root)
+    census.add(records)
+    tiles = census.tiles(limit)
+    seen = Counter()
+    for key, share in tiles.split(records):
+        seen.update(share["gps_time"].tolist())
+        assert len(share) <= limit or key[0] == octree.GRID_LEVELS
+        for axis, at, side, low_at in zip("XYZ", key[1:], root.sides, root.low, strict=True):
+            cells = (share[axis].astype(float) - low_at) // (side / 2 ** key[0])
+            assert set(cells.tolist()) <= {at, at + 1 if at + 1 == 2 ** key[0] else at}
+    assert seen == Counter(range(len(points)))
 
 
-def test_tiles_are_as_deep_as_the_fullest_cube_asks_for():
-    counts = Counter({(0, 0, 0): 900, (127, 127, 127): 100})
-    assert octree.tile_depth(counts, 1000) == 0
-    assert octree.tile_depth(counts, 999) == 1
-    assert octree.tile_depth(counts, 10) == 7
+def test_a_stray_point_far_away_does_not_make_one_tile_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(octree, "TILE_POINTS", 500)
+    largest, distribute = [], octree.distribute
+    monkeypatch.setattr(
+        octree, "distribute", lambda records, *rest: (largest.append(len(records)), distribute(records, *rest))
+    )
+    rng = np.random.default_rng(0)
+    points = [*rng.integers(0, 100_000, (4000, 3)).tolist(), [2_000_000_000, 0, 0]]
+    records = steps(points)
+    source = copc.PointSource("a", 6, (0.01,) * 3, (0.0,) * 3, lambda: iter([records]))
+    copc.write_copc(source, copc.survey(source), tmp_path / "a.copc.laz", "EPSG:4549")
+    assert max(largest) <= 500
+    assert rows(laspy.read(tmp_path / "a.copc.laz").points, ("X", "Y", "Z")) == rows(records, ("X", "Y", "Z"))
 
 
 @pytest.mark.parametrize(
