@@ -1,0 +1,215 @@
+"""The first reading of a CityGML file: what is in it, in which CRS, and what must be kept for the second."""
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from lxml import etree
+
+from ingest import citygml_appearance, place
+from ingest.citygml_attributes import TooManyValues, attributes
+from ingest.citygml_crs import Reference, is_swapped, understand
+from ingest.citygml_objects import CityObject, features, is_utility
+from ingest.citygml_store import SideStore
+from ingest.citygml_stream import Element, Member, local, members
+from layers.certificate import Certificate
+from layers.crs import Bounds
+from layers.errors import CityTwinError, InvalidInput
+from layers.issue import Issue
+from layers.source import Hints
+
+MAX_COLUMNS = 1500
+"""Columns of one layer; what else its objects have goes into one column `more`."""
+
+MIXED = "\0mixed"
+"""Stands for the `srsName` of an object that states several systems."""
+
+MAX_SYSTEMS = 50
+
+_SRS = etree.XPath("descendant-or-self::*/@srsName")
+
+
+@dataclass
+class System:
+    """One coordinate system of the file.
+
+    Attributes
+    ----------
+    reference, swapped : how it is understood; `swapped` if the first stored coordinate is north
+    certificate : of everything in it
+    refusal : why objects in it cannot be used, or None
+    """
+
+    reference: Reference | None = None
+    swapped: bool = False
+    certificate: Certificate | None = None
+    refusal: CityTwinError | None = None
+
+
+@dataclass
+class Survey:
+    """What the first reading found.
+
+    Attributes
+    ----------
+    srs, dimension : of the envelope of the whole model
+    counts : (layer, srsName or empty for the model's own) -> objects
+    types : CityJSON type -> objects
+    columns : layer -> column names in the order they came
+    boxes : srsName -> lowest and highest of the sampled coordinates, as stored
+    skipped : what is not read, by name
+    """
+
+    path: Path
+    name: str
+    version: str = ""
+    srs: str = ""
+    dimension: int = 3
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, dict[str, None]] = field(default_factory=dict)
+    boxes: dict[str, Bounds] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    store: SideStore = field(default_factory=SideStore)
+    systems: dict[str, System] = field(default_factory=dict)
+
+    def srs_of(self, made: CityObject) -> str:
+        """The `srsName` of an object: its own, empty for the model's, `MIXED` for several."""
+        stated = {str(each).strip() for each in _SRS(made.element)}
+        if not stated or stated == {self.srs}:
+            return ""
+        if len(stated) == 1:
+            return stated.pop()
+        found = {_crs_or_text(each) for each in stated}
+        return min(stated) if len(found) == 1 else MIXED
+
+
+def _crs_or_text(stated: str) -> str:
+    try:
+        reference = understand(stated)
+    except InvalidInput:
+        return stated
+    return reference.crs + str(reference.is_legacy) if reference else ""
+
+
+def survey(path: Path, name: str) -> Survey:
+    """Read the file once. Raises InvalidInput as `citygml_stream.members` does."""
+    found = Survey(path, name)
+    for member in members(path, name):
+        found.version = found.version or member.version
+        if member.kind == "envelope":
+            _envelope(found, member.element)
+        elif member.kind == "appearance":
+            citygml_appearance.keep(member.element, found.store, found.skipped)
+        else:
+            _member(found, member)
+    if found.store.wanted:
+        for member in members(path, name):
+            if member.kind == "object":
+                found.store.keep_links(member.element)
+    return found
+
+
+def _envelope(found: Survey, element: Element) -> None:
+    found.srs = element.get("srsName", "").strip() or found.srs
+    if element.get("srsDimension", "").strip() == "2":
+        found.dimension = 2
+    for corner in element:
+        if local(corner) in {"lowerCorner", "upperCorner"}:
+            _widen(found, "", corner.text or "")
+
+
+def _member(found: Survey, member: Member) -> None:
+    if is_utility(member.element):
+        found.skipped[f"{local(member.element)} (UtilityNetwork ADE)"] += 1
+        return
+    for each in member.element.iter("{*}Appearance"):
+        citygml_appearance.keep(each, found.store, found.skipped)
+    found.store.note_links(member.element)
+    for made in features(member.element):
+        _object(found, made)
+
+
+def _object(found: Survey, made: CityObject) -> None:
+    srs = found.srs_of(made)
+    if len(found.boxes) >= MAX_SYSTEMS and srs not in found.boxes:
+        srs = MIXED
+    layer = made.layer
+    found.types[made.object_type] += 1
+    found.counts[layer, srs] += 1
+    for region in made.regions:
+        for role in region.skipped:
+            found.skipped[f"lod geometry {role}"] += 1
+    columns = found.columns.setdefault(layer, {})
+    if len(columns) < MAX_COLUMNS:
+        with suppress(TooManyValues):  # the object is rejected when it is read
+            columns.update(dict.fromkeys(attributes(made.element)))
+    sample = next((each for place_ in made.regions[0].places for each in place_.element.iter("{*}posList")), None)
+    if sample is not None:
+        _widen(found, srs, sample.text or "")
+    found.boxes.setdefault(srs, (np.inf, np.inf, -np.inf, -np.inf))
+
+
+def _widen(found: Survey, srs: str, text: str) -> None:
+    words = text[:200].split()[:2]
+    try:
+        first, second = (float(word) for word in words)
+    except ValueError:
+        return
+    if np.isfinite([first, second]).all():
+        a, b, c, d = found.boxes.get(srs, (np.inf, np.inf, -np.inf, -np.inf))
+        found.boxes[srs] = (min(a, first), min(b, second), max(c, first), max(d, second))
+
+
+def place_all(found: Survey, hints: Hints) -> list[Issue]:
+    """Fill `systems`. Raises CrsMissing or InvalidInput when nothing of the file can be placed."""
+    issues: list[Issue] = []
+    for _, srs in found.counts:
+        if srs not in found.systems:
+            found.systems[srs] = _system(found, srs, hints, issues)
+    refusals = [each.refusal for each in found.systems.values() if each.refusal is not None]
+    if len(refusals) == len(found.systems):
+        raise refusals[0]
+    issues += [
+        Issue(each.code, found.name, f"Some objects cannot be placed: {each.problem}", each.hint, "error")
+        for each in refusals
+    ]
+    return issues
+
+
+def _system(found: Survey, srs: str, hints: Hints, issues: list[Issue]) -> System:
+    if srs == MIXED:
+        problem = "Objects have geometry in several coordinate systems."
+        return System(refusal=InvalidInput(problem, "Export them in one.", code="CRS_MIXED"))
+    stated = srs or found.srs
+    try:
+        reference = _reference(stated, found, hints)
+        stored = found.boxes.get(srs)
+        swapped, told = is_swapped(reference, stored, hints, found.name)
+        bounds = None
+        if stored is not None and np.isfinite(stored).all():
+            bounds = (stored[1], stored[0], stored[3], stored[2]) if swapped else stored
+        certificate, more = place.certificate(reference.crs if stated else None, hints, found.name, bounds)
+    except CityTwinError as error:
+        return System(refusal=error)
+    issues += [*told, *more]
+    return System(reference, swapped, certificate)
+
+
+def _reference(stated: str, found: Survey, hints: Hints) -> Reference:
+    try:
+        reference = understand(stated)
+    except InvalidInput as error:
+        if hints.crs is None:
+            raise place.missing(found.name, f" ({stated[:80]!r} is none that is known)") from error
+        reference = None
+    if reference is not None:
+        return reference
+    if hints.crs is None:
+        raise place.missing(found.name)
+    given = understand(hints.crs)
+    if given is None:
+        raise place.missing(found.name)
+    return Reference(given.crs, is_legacy=True, north_first=given.north_first)
