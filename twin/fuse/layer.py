@@ -14,7 +14,7 @@ from layers.certificate import Certificate
 from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.source import FeatureBatch, VectorLayer
-from twin.fuse import buildings, pipes
+from twin.fuse import buildings, manholes, pipes
 from twin.fuse.columns import numbers, with_column, with_constant
 from twin.fuse.given import PlacedMeshes, place_meshes
 from twin.fuse.notes import Notes
@@ -108,10 +108,17 @@ class LayerFuser:
             self.used_terrain = True
         elif self._type.solid == "tube" and given is None:
             laid = pipes.lay(
+                batch.ids, geometry, attributes, batch.extra,
+                terrain=self._terrain, frame=self._frame, notes=self._notes,
+            )  # fmt: skip
+            geometry, attributes, meshes = laid.geometry, laid.attributes, laid.meshes
+            self.used_terrain |= laid.used_terrain
+        elif self._type.solid == "well" and given is None:
+            wells = manholes.sink(
                 batch.ids, geometry, attributes, terrain=self._terrain, frame=self._frame, notes=self._notes
             )
-            geometry, meshes = laid.geometry, laid.meshes
-            self.used_terrain |= laid.used_terrain
+            geometry, attributes, meshes = wells.geometry, wells.attributes, wells.meshes
+            self.used_terrain |= wells.used_terrain
         elif given is not None:
             box = given.bounds
             attributes = self._with_extent(attributes, box)

@@ -1,12 +1,12 @@
-"""Pipes from lines and numbers to tubes in the ground.
+"""Pipes from lines and numbers to closed solids in the ground.
 
 Each end takes its height from `start_elev_m`/`end_elev_m`, else from z of the line, else from ground - depth. What the
 height refers to (`z_ref`: outer top, axis, inner bottom) must be known; then the axis is straight between the ends
-along the line's length (or follows the line's own z). Size: `od_mm`, else `width_mm` x `height_mm`, else `dn_mm`,
-which is noted. Nothing else is assumed: a pipe that lacks one of these is stored without a mesh, and an issue says why.
+along the line's length (or follows the line's own z). Size: `pipe_size`. Nothing else is assumed: a pipe that lacks
+one of these is stored without a mesh, and an issue says why. The parts of a line with gaps are a closed solid each.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,101 +15,132 @@ from numpy.typing import NDArray
 
 from layers.frame import CityFrame
 from layers.mesh import StoredMesh
+from twin.fuse import pipe_size
 from twin.fuse.blobs import encode_all
 from twin.fuse.columns import numbers, only, words
 from twin.fuse.extrude import FloatArray, IntArray, Solids
 from twin.fuse.notes import Notes
-from twin.fuse.tube import box_section, round_section, tubes
+from twin.fuse.pipe_size import BOX, EGG, ROUND, Size
+from twin.fuse.tube import box_section, egg_section, round_section, tubes
 from twin.terrain import Terrain
 
-MM = 0.001
+MULTI = 5
+"""Type number of MultiLineString in GEOS."""
 
 
 @dataclass(frozen=True)
 class Pipes:
-    """What is stored: lines with z on the axis where it is known, meshes, and whether the ground was asked."""
+    """What is stored: lines with z on the axis where it is known, sizes, meshes, and whether the ground was asked."""
 
     geometry: NDArray[np.object_]
+    attributes: pa.Table
     meshes: list[StoredMesh | None]
     used_terrain: bool
 
 
 @dataclass(frozen=True)
-class _Size:
-    """Outer width and height in metres, NaN where unknown; `inner_m` is the height of the clear section."""
+class _Course:
+    """Points of all lines: (p, 3) coordinates, (p,) part and (p,) pipe of each; (n,) which pipes are lines."""
 
-    width_m: FloatArray
-    height_m: FloatArray
-    inner_m: FloatArray
-    is_box: NDArray[np.bool_]
+    xyz: FloatArray
+    part: IntArray
+    pipe: IntArray
+    is_line: NDArray[np.bool_]
 
 
 def lay(
     ids: list[str],
     geometry: NDArray[np.object_],
     attributes: pa.Table,
+    extra: list[str | None],
     *,
     terrain: Terrain,
     frame: CityFrame,
     notes: Notes,
 ) -> Pipes:
-    """(n,) LineStrings in the city's CRS, with or without z -> axes and tubes."""
+    """(n,) LineStrings or MultiLineStrings in the city's CRS, with or without z -> axes and solids."""
     names = np.array(ids, dtype=object)
-    size = _size(names, attributes, notes)
-    is_line = np.asarray(shapely.get_type_id(geometry) == 1)
-    xyz, line = shapely.get_coordinates(only(geometry, is_line), include_z=True, return_index=True)
-    reference, used_terrain = _reference(names, attributes, xyz, line, is_line=is_line, terrain=terrain, notes=notes)
+    attributes = pipe_size.read_sections(names, attributes, extra, notes)
+    size = pipe_size.size(names, attributes, notes)
+    course = _course(names, geometry, notes)
+    reference, used_terrain = _reference(names, attributes, course, terrain=terrain, notes=notes)
     shift = _to_axis(names, words(attributes, "z_ref"), size, notes)
-    axis = xyz.copy()
-    axis[:, 2] = reference + shift[line]
+    axis = course.xyz.copy()
+    axis[:, 2] = reference + shift[course.pipe]
 
-    known = is_line & (np.bincount(line, weights=~np.isfinite(axis[:, 2]), minlength=len(ids)) == 0)
-    out = np.array(geometry, dtype=object)
-    if known.any():
-        number = np.cumsum(known) - 1
-        on = known[line]
-        out[known] = shapely.linestrings(axis[on], indices=number[line[on]])
-    sized = np.isfinite(size.width_m) & np.isfinite(size.height_m)
+    unknown = np.bincount(course.pipe, weights=~np.isfinite(axis[:, 2]), minlength=len(ids))
+    known = course.is_line & (unknown == 0)
+    out = _with_axes(geometry, replace(course, xyz=axis), known)
+    drawn = known & np.isfinite(size.width_m) & np.isfinite(size.height_m)
     meshes: list[StoredMesh | None] = [None] * len(ids)
-    for chosen, is_box in ((known & sized & ~size.is_box, False), (known & sized & size.is_box, True)):
-        for i, mesh in zip(
-            np.flatnonzero(chosen), _meshes(axis, line, chosen, size, is_box=is_box, frame=frame), strict=True
-        ):
-            meshes[int(i)] = mesh
-    return Pipes(out, meshes, used_terrain)
+    for shape in (ROUND, BOX, EGG):
+        chosen = drawn & (size.shape == shape)
+        made = _meshes(replace(course, xyz=axis), chosen, size, shape, frame)
+        for i, mesh in zip(np.flatnonzero(chosen).tolist(), made, strict=True):
+            meshes[i] = mesh
+    return Pipes(out, attributes, meshes, used_terrain)
+
+
+def _course(names: NDArray[np.object_], geometry: NDArray[np.object_], notes: Notes) -> _Course:
+    kinds = shapely.get_type_id(geometry)
+    is_line = np.isin(kinds, (1, MULTI))
+    gaps = np.flatnonzero(kinds == MULTI)
+    notes.add("PIPE_HAS_GAPS", names[gaps], [f"It has {n} separate parts; each is a solid of its own."
+              for n in shapely.get_num_geometries(geometry[gaps])], "Split it into one pipe a part.",
+              "warning")  # fmt: skip
+    parts, owner = shapely.get_parts(only(geometry, is_line), return_index=True)
+    xyz, part = shapely.get_coordinates(parts, include_z=True, return_index=True)
+    return _Course(xyz, part, owner[part], is_line)
+
+
+def _with_axes(geometry: NDArray[np.object_], course: _Course, known: NDArray[np.bool_]) -> NDArray[np.object_]:
+    out = np.array(geometry, dtype=object)
+    if not known.any():
+        return out
+    on = known[course.pipe]
+    _, number = np.unique(course.part[on], return_inverse=True)
+    lines = shapely.linestrings(course.xyz[on], indices=number)
+    owner = course.pipe[on][np.r_[True, number[1:] != number[:-1]]]
+    is_multi = shapely.get_type_id(geometry[owner]) == MULTI
+    out[owner[~is_multi]] = lines[~is_multi]
+    if is_multi.any():
+        pipes, group = np.unique(owner[is_multi], return_inverse=True)
+        out[pipes] = shapely.multilinestrings(lines[is_multi], indices=group)
+    return out
 
 
 def _meshes(
-    axis: FloatArray, line: IntArray, chosen: NDArray[np.bool_], size: _Size, *, is_box: bool, frame: CityFrame
+    course: _Course, chosen: NDArray[np.bool_], size: Size, shape: int, frame: CityFrame
 ) -> list[StoredMesh | None]:
     if not chosen.any():
         return []
-    width, height = size.width_m[chosen], size.height_m[chosen]
-    sections = box_section(width, height) if is_box else round_section(width)
-    on = chosen[line]
-    number = (np.cumsum(chosen) - 1)[line[on]]
-    made = tubes(axis[on], number, sections)
-    vertices = frame.to_enu(made.vertices) if len(made.vertices) else made.vertices
-    return encode_all(Solids(vertices, made.triangles, made.n_vertices, made.n_triangles))
+    on = chosen[course.pipe]
+    _, number = np.unique(course.part[on], return_inverse=True)
+    owner = course.pipe[on][np.r_[True, number[1:] != number[:-1]]]
+    width, height = size.width_m[owner], size.height_m[owner]
+    if shape == ROUND:
+        sections = round_section(width)
+    else:
+        sections = box_section(width, height) if shape == BOX else egg_section(width, height)
+    made = tubes(course.xyz[on], number, sections, level=shape != ROUND)
+    merged = _merged(made, (np.cumsum(chosen) - 1)[owner], int(chosen.sum()))
+    vertices = frame.to_enu(merged.vertices) if len(merged.vertices) else merged.vertices
+    return encode_all(replace(merged, vertices=vertices))
 
 
-def _size(names: NDArray[np.object_], attributes: pa.Table, notes: Notes) -> _Size:
-    od, dn = numbers(attributes, "od_mm") * MM, numbers(attributes, "dn_mm") * MM
-    wide, high = numbers(attributes, "width_mm") * MM, numbers(attributes, "height_mm") * MM
-    od, dn, wide, high = (np.where(value > 0, value, np.nan) for value in (od, dn, wide, high))
-    is_box = np.isnan(od) & np.isfinite(wide) & np.isfinite(high)
-    by_dn = np.isnan(od) & ~is_box & np.isfinite(dn)
-    notes.add("OD_FROM_DN", names[by_dn], [f"No outer diameter: drawn with dn {value * 1000:.0f} mm."
-              for value in dn[by_dn]], "Give od_mm; clearances are short by the wall until then.", "info")  # fmt: skip
-    outer = np.where(by_dn, dn, od)
-    none = np.isnan(outer) & ~is_box
-    notes.add("PIPE_SIZE_MISSING", names[none], ["No diameter and no section: stored without a mesh."]
-              * int(none.sum()), "Give od_mm or dn_mm, or width_mm and height_mm.", "warning")  # fmt: skip
-    inner = np.where(is_box, high, np.fmin(dn, outer))
-    return _Size(np.where(is_box, wide, outer), np.where(is_box, high, outer), inner, is_box)
+def _merged(parts: Solids, owner: IntArray, n: int) -> Solids:
+    """Solids of parts as solids of their (n) owners; `owner` ascends."""
+    if len(owner) == n:
+        return parts
+    before = np.cumsum(parts.n_vertices) - parts.n_vertices
+    offset = before - before[np.searchsorted(owner, owner)]
+    triangles = parts.triangles + np.repeat(offset, parts.n_triangles)[:, None]
+    n_vertices = np.bincount(owner, weights=parts.n_vertices, minlength=n).astype(np.int64)
+    n_triangles = np.bincount(owner, weights=parts.n_triangles, minlength=n).astype(np.int64)
+    return Solids(parts.vertices, triangles, n_vertices, n_triangles)
 
 
-def _to_axis(names: NDArray[np.object_], z_ref: NDArray[np.object_], size: _Size, notes: Notes) -> FloatArray:
+def _to_axis(names: NDArray[np.object_], z_ref: NDArray[np.object_], size: Size, notes: Notes) -> FloatArray:
     """(n,) what must be added to the stated height to reach the axis; NaN where nobody says what it refers to."""
     shift = np.full(len(names), np.nan)
     shift[z_ref == "centre"] = 0.0
@@ -126,20 +157,12 @@ def _to_axis(names: NDArray[np.object_], z_ref: NDArray[np.object_], size: _Size
 
 
 def _reference(
-    names: NDArray[np.object_],
-    attributes: pa.Table,
-    xyz: FloatArray,
-    line: IntArray,
-    *,
-    is_line: NDArray[np.bool_],
-    terrain: Terrain,
-    notes: Notes,
+    names: NDArray[np.object_], attributes: pa.Table, course: _Course, *, terrain: Terrain, notes: Notes
 ) -> tuple[FloatArray, bool]:
     """(p,) stated height at each point of each line, NaN where unknown; and whether the ground was asked."""
-    n = len(names)
-    first = np.searchsorted(line, np.arange(n))[is_line]
-    last = np.searchsorted(line, np.arange(n), side="right")[is_line] - 1
-    ends = np.full((n, 2), np.nan)
+    n, xyz, pipe, is_line = len(names), course.xyz, course.pipe, course.is_line
+    first = np.searchsorted(pipe, np.arange(n))[is_line]
+    last = np.searchsorted(pipe, np.arange(n), side="right")[is_line] - 1
     stated = np.stack([numbers(attributes, "start_elev_m"), numbers(attributes, "end_elev_m")], axis=1)
     depth = np.stack([numbers(attributes, "start_depth_m"), numbers(attributes, "end_depth_m")], axis=1)
     own = np.full((n, 2), np.nan)
@@ -157,12 +180,12 @@ def _reference(
               "Give both elevations, both depths (with a DEM under them) or z of the line.", "warning")  # fmt: skip
 
     step = np.zeros(len(xyz))
-    step[1:] = np.hypot(*np.diff(xyz[:, :2], axis=0).T) * (line[1:] == line[:-1])
+    step[1:] = np.hypot(*np.diff(xyz[:, :2], axis=0).T) * (course.part[1:] == course.part[:-1])
     run = np.cumsum(step)
     begin, total = np.zeros(n), np.ones(n)
     begin[is_line] = run[first]
     total[is_line] = np.maximum(run[last] - run[first], 1e-9)
-    share = (run - begin[line]) / total[line]
-    straight = ends[line, 0] * (1 - share) + ends[line, 1] * share
+    share = (run - begin[pipe]) / total[pipe]
+    straight = ends[pipe, 0] * (1 - share) + ends[pipe, 1] * share
     follows_own = np.isnan(stated).all(axis=1) & np.isfinite(own).all(axis=1)
-    return np.where(follows_own[line], xyz[:, 2], straight), bool(asks.any())
+    return np.where(follows_own[pipe], xyz[:, 2], straight), bool(asks.any())
