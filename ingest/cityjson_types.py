@@ -71,6 +71,8 @@ def layer_of(object_type: str, kind: Kind = "surfaces") -> str:
         return LINES.get(object_type, OTHER_LINES)
     if kind == "points":
         return POINTS.get(object_type, OTHER_POINTS)
+    if object_type not in LAYERS and is_merged(object_type):  # a part whose parent is not in the file
+        object_type = next((each for each in ("Building", "Bridge", "Tunnel") if object_type.startswith(each)), "")
     return LAYERS.get(object_type, OTHER)
 
 

@@ -6,6 +6,8 @@ Triangulation: each polygon is projected on its own plane (normal after Newell, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 import mapbox_earcut
 import numpy as np
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Rings = Sequence[Sequence[int]]
 
+MANY_SURFACES = 2000
+"""So many polygons (a terrain) are joined as a coverage first: polygons side by side, which is much quicker."""
+
 MIN_AREA_M2 = 1e-8
 """A polygon with less area has no plane."""
 
@@ -22,9 +27,23 @@ MIN_SLOPE = 1e-3
 """Polygons whose normal rises less than this are vertical: they have no footprint."""
 
 
+class Polygonal(Protocol):
+    """One polygon: rings of indices into a vertex list (outer first), and what it is (`RoofSurface` …)."""
+
+    @property
+    def rings(self) -> Rings:
+        """Outer ring first."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Type of the semantic surface, or empty."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surface:
-    """One polygon: rings of indices into a vertex list (outer first), and what it is (`RoofSurface` …)."""
+    """The plainest `Polygonal`."""
 
     rings: Rings
     kind: str = ""
@@ -37,25 +56,80 @@ def newell(points: Float) -> Float:
     return np.asarray(np.cross(local, np.roll(local, -1, axis=0)).sum(axis=0))
 
 
+def newells(points: Float, start: NDArray[np.int64]) -> Float:
+    """(n, 3) what `newell` gives, for n rings that lie behind each other in `points`; ring i begins at `start[i]`."""
+    if not len(start):
+        return np.zeros((0, 3))
+    length = np.diff([*start.tolist(), len(points)])
+    local = points - np.repeat(points[start], length, axis=0)
+    after = np.arange(1, len(points) + 1)
+    after[start + length - 1] = start
+    (x, y, z), (u, v, w) = local.T, local[after].T
+    return np.add.reduceat(np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1), start, axis=0)
+
+
 def triangulate(vertices: Float, rings: Rings) -> NDArray[np.int64]:
     """(m, 3) indices into `vertices`, counter-clockwise seen from where the outer ring is; empty if degenerate."""
     clean = [ring for ring in (_without_repeats(ring) for ring in rings) if len(ring) >= 3]
     if not clean:
         return np.zeros((0, 3), np.int64)
     indices = np.concatenate([np.asarray(ring, np.int64) for ring in clean])
-    normal = newell(vertices[np.asarray(clean[0], np.int64)])
-    length = float(np.linalg.norm(normal))
-    if length < 2 * MIN_AREA_M2:
-        return np.zeros((0, 3), np.int64)
-    if len(indices) == 3:
-        return indices.reshape(1, 3)
-    flat = _on_plane(vertices[indices], normal / length)
-    ends = np.cumsum([len(ring) for ring in clean]).astype(np.uint32)
-    local = np.asarray(mapbox_earcut.triangulate_float64(flat, ends), np.int64).reshape(-1, 3)
+    triangles, _ = triangulate_all(vertices[indices], [[len(ring) for ring in clean]])
+    return indices[triangles]
+
+
+def triangulate_all(points: Float, sizes: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Triangles of n polygons at once.
+
+    Parameters
+    ----------
+    points : (k, 3) ring after ring, polygon after polygon, no vertex twice in a row
+    sizes : of each polygon, the numbers of vertices of its rings (outer first), each 3 or more
+
+    Returns
+    -------
+    (m, 3) indices into `points` and (m,) the polygon of each, ascending; none of a degenerate polygon
+    """
+    totals = np.array([sum(each) for each in sizes], np.int64)
+    start = np.cumsum(totals) - totals
+    outer = np.array([each[0] for each in sizes], np.int64)
+    ring_start = np.concatenate([start[:, None], (start + outer)[:, None]], axis=1)
+    is_single = totals == outer
+    bounds = np.unique(ring_start[ring_start < len(points)])
+    normal = newells(points, bounds)[np.searchsorted(bounds, start)]
+    length = np.linalg.norm(normal, axis=1)
+    sound = length >= 2 * MIN_AREA_M2
+    threes = np.flatnonzero(sound & is_single & (outer == 3))
+    fours = np.flatnonzero(sound & is_single & (outer == 4))
+    fours = fours[_is_convex(points[start[fours][:, None] + np.arange(4)], normal[fours])]
+    pieces = [start[threes][:, None] + [0, 1, 2], start[fours][:, None] + [0, 1, 2], start[fours][:, None] + [0, 2, 3]]
+    owners = [threes, fours, fours]
+    sound[threes] = sound[fours] = False
+    for each in np.flatnonzero(sound).tolist():
+        own = points[start[each] : start[each] + totals[each]]
+        cut = _cut(own, np.cumsum(sizes[each]), normal[each] / length[each]) + start[each]
+        pieces.append(cut)
+        owners.append(np.full(len(cut), each))
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    return np.concatenate(pieces)[order].astype(np.int64), owner[order].astype(np.int64)
+
+
+def _is_convex(corners: Float, normal: Float) -> NDArray[np.bool_]:
+    """(n, 4, 3) quadrilaterals: every corner turns the same way as the whole."""
+    edges = np.roll(corners, -1, axis=1) - corners
+    turns = np.cross(edges, np.roll(edges, -1, axis=1))
+    return np.asarray((np.einsum("ijk,ik->ij", turns, normal) > 0).all(axis=1))
+
+
+def _cut(points: Float, ends: NDArray[np.int64], normal: Float) -> NDArray[np.int64]:
+    """(m, 3) triangles of one polygon by ear clipping."""
+    flat = _on_plane(points, normal)
+    local = np.asarray(mapbox_earcut.triangulate_float64(flat, ends.astype(np.uint32)), np.int64).reshape(-1, 3)
     a, b, c = (flat[local[:, i]] for i in range(3))
     doubled = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     local[doubled < 0] = local[doubled < 0][:, ::-1]
-    return indices[local]
+    return local
 
 
 def _without_repeats(ring: Sequence[int]) -> list[int]:
@@ -70,30 +144,57 @@ def _on_plane(points: Float, normal: Float) -> Float:
     return np.ascontiguousarray((points - points[0]) @ np.stack([u, np.cross(normal, u)], axis=1))
 
 
-def footprint(vertices: Float, surfaces: Sequence[Surface]) -> shapely.Geometry:
+def footprint(vertices: Float, surfaces: Sequence[Polygonal]) -> shapely.Geometry:
     """Union of the ground surfaces seen from above; of all surfaces that are not vertical where none is marked."""
     grounds = [surface for surface in surfaces if surface.kind == "GroundSurface"]
-    shapes = [
-        shape for surface in grounds or surfaces if (shape := _seen_from_above(vertices, surface.rings)) is not None
-    ]
-    if not shapes and grounds:
-        shapes = [shape for surface in surfaces if (shape := _seen_from_above(vertices, surface.rings)) is not None]
-    if not shapes:
+    shapes = _seen_from_above(vertices, grounds or surfaces)
+    if not len(shapes) and grounds:
+        shapes = _seen_from_above(vertices, surfaces)
+    if not len(shapes):
         return shapely.MultiPolygon()
-    whole = shapely.union_all(
-        shapely.make_valid(np.array(shapes, dtype=object), method="structure", keep_collapsed=False)
-    )
+    bad = ~shapely.is_valid(shapes)
+    shapes[bad] = shapely.make_valid(shapes[bad], method="structure", keep_collapsed=False)
+    whole = _union(shapes)
     return shapely.multipolygons(
         [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon" and part.area > 1e-6]
     )
 
 
-def _seen_from_above(vertices: Float, rings: Rings) -> shapely.Polygon | None:
-    points = [vertices[np.asarray(ring, np.int64)] for ring in rings if len(set(ring)) >= 3]
-    if not points:
-        return None
-    normal = newell(points[0])
-    length = float(np.linalg.norm(normal))
-    if length < 2 * MIN_AREA_M2 or abs(normal[2]) < MIN_SLOPE * length:
-        return None
-    return shapely.Polygon(points[0][:, :2], [ring[:, :2] for ring in points[1:]])
+def _union(shapes: NDArray[np.object_]) -> shapely.Geometry:
+    if len(shapes) > MANY_SURFACES:
+        try:
+            whole = shapely.coverage_union_all(shapes)
+        except shapely.GEOSException:  # they overlap
+            return shapely.union_all(shapes)
+        if shapely.is_valid(whole):
+            return whole
+    return shapely.union_all(shapes)
+
+
+def _seen_from_above(vertices: Float, surfaces: Sequence[Polygonal]) -> NDArray[np.object_]:
+    """Polygons in plan of the surfaces that are neither vertical nor degenerate."""
+    rings = [ring for surface in surfaces for ring in surface.rings if len(ring) >= 3]
+    if not rings:
+        return np.zeros(0, object)
+    owner = [number for number, surface in enumerate(surfaces) for ring in surface.rings if len(ring) >= 3]
+    sizes = np.array([len(ring) for ring in rings])
+    points = vertices[np.fromiter(chain.from_iterable(rings), np.int64)]
+    start = np.cumsum(sizes) - sizes
+    normal = newells(points, start)
+    length = np.linalg.norm(normal, axis=1)
+    flat = (length >= 2 * MIN_AREA_M2) & (np.abs(normal[:, 2]) >= MIN_SLOPE * length)
+    is_outer = np.diff([-1, *owner]) > 0
+    lines = np.full(len(rings), None, object)
+    kept = np.repeat(flat, sizes)
+    numbers = np.repeat(np.cumsum(flat) - 1, sizes)
+    if flat.any():
+        lines[flat] = shapely.linearrings(points[kept, :2], indices=numbers[kept])
+    holed = {number for number, outer in zip(owner, is_outer.tolist(), strict=True) if not outer}
+    simple = np.array([number not in holed for number in owner])
+    shapes = [shapely.polygons(lines[flat & simple])] if (flat & simple).any() else []
+    for number in sorted(holed):
+        own = [row for row in range(owner.index(number), len(owner)) if owner[row] == number]
+        if lines[own[0]] is not None:
+            holes = [lines[row] for row in own[1:] if lines[row] is not None]
+            shapes.append(np.array([shapely.Polygon(lines[own[0]], holes)], object))
+    return np.concatenate(shapes).astype(object) if shapes else np.zeros(0, object)

@@ -1,0 +1,320 @@
+"""The shape of one city object: footprint, lines or point, and its mesh, from the highest level of detail it has.
+
+Templates (https://www.cityjson.org/specs/2.0.1/#geometry-templates) are cut into triangles once; every instance is the
+template's vertices under its 4 x 4 matrix (rows first), then moved to its reference point.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from ingest import cityjson_appearance as appearances
+from ingest.cityjson_appearance import Images
+from ingest.cityjson_file import Feature, Part, template
+from ingest.cityjson_geometry import (
+    LINES,
+    POINTS,
+    SURFACES,
+    Broken,
+    Painted,
+    checked,
+    indices_of,
+    kind_of,
+    lines_of,
+    lod_of,
+    points_of,
+    surfaces_of,
+)  # fmt: skip
+from ingest.cityjson_mesh import Paint, joined, mesh_of
+from ingest.surfaces import Float, footprint
+from layers.mesh import Mesh, SharedShape
+
+_SOLIDS = {"Solid", "MultiSolid", "CompositeSolid"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a feature gets: geometry by its kind (None where there is nothing), mesh, level of detail as written."""
+
+    geometry: shapely.Geometry | None
+    mesh: Mesh | None
+    lod: str
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A geometry template in its own frame, indices on its own vertices."""
+
+    kind: int
+    lod: tuple[float, str]
+    vertices: Float
+    surfaces: list[Painted]
+    lines: list[NDArray[np.int64]]
+    mesh: Mesh | None
+    shared: SharedShape | None
+
+
+@dataclass
+class _Pieces:
+    """What was gathered for one feature, at one level of detail for each object of its family."""
+
+    lod: tuple[float, str] = (0.0, "")
+    surfaces: list[Painted] = field(default_factory=list)
+    placed: list[tuple[_Template, Float, Float]] = field(default_factory=list)
+    lines: list[Float] = field(default_factory=list)
+    points: list[Float] = field(default_factory=list)
+
+
+class ShapeMaker:
+    """Shapes of the features of one file, in the order in which they are read."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._templates: dict[int, _Template] = {}
+        self._header: dict[str, Any] | None = None
+        self._template_vertices: Float = np.zeros((0, 3))
+        self._paints: tuple[int, Paint] | None = None
+
+    def shape(self, feature: Feature, bodies: dict[str, dict[str, Any]], *, is_point: bool) -> Shape:
+        """Shape of a feature; `is_point`: its layer has a point and a mesh. Raises Broken with the JSON path."""
+        base = feature.where.rsplit("/", 1)[0]
+        candidates = {
+            key: self._candidates(feature.part, body, f"{base}/{key}/geometry") for key, body in bodies.items()
+        }
+        kinds = [kind for found in candidates.values() for kind, _, _, _ in found]
+        if not kinds:
+            return Shape(None, None, "")
+        kind = max(kinds)
+        best = max(lod[0] for found in candidates.values() for own, lod, _, _ in found if own == kind)
+        pieces = _Pieces()
+        for found in candidates.values():
+            self._gather(feature.part, [each for each in found if each[0] == kind], best, pieces)
+        if kind == SURFACES:
+            return self._solid(feature.part, pieces, base, is_point=is_point)
+        if kind == LINES:
+            lines = [shapely.linestrings(each) for each in pieces.lines]
+            return Shape(shapely.multilinestrings(lines) if lines else None, None, pieces.lod[1])
+        points = np.concatenate(pieces.points) if pieces.points else np.zeros((0, 3))
+        if not len(points):
+            return Shape(None, None, "")
+        single = shapely.points(points[0]) if len(points) == 1 and is_point else shapely.multipoints(points)
+        return Shape(single, None, pieces.lod[1])
+
+    def _candidates(
+        self, part: Part, body: dict[str, Any], path: str
+    ) -> list[tuple[int, tuple[float, str], dict[str, Any], str]]:
+        """(kind, level of detail, geometry, place) of each geometry that is of a known type."""
+        given = body.get("geometry")
+        out = []
+        for number, shape in enumerate(given if isinstance(given, list) else ()):
+            if not isinstance(shape, dict):
+                continue
+            source = template(part.header, shape.get("template")) if shape.get("type") == "GeometryInstance" else shape
+            if source is None:
+                raise Broken(
+                    "CJ_TEMPLATE_MISSING", f"{path}/{number}", f"There is no template {shape.get('template')!r}."
+                )
+            if kind_of(source):
+                out.append((kind_of(source), lod_of(source), shape, f"{path}/{number}"))
+        return out
+
+    def _gather(
+        self, part: Part, found: list[tuple[int, tuple[float, str], dict[str, Any], str]], best: float, pieces: _Pieces
+    ) -> None:
+        """The highest level of detail of one object that is not empty; outlines (LoD 0) only where all have no more."""
+        for level in sorted({lod for _, lod, _, _ in found}, reverse=True):
+            if level[0] < 1 <= best:
+                return
+            here = [(shape, path) for _, lod, shape, path in found if lod == level]
+            if any(shape.get("type") in _SOLIDS for shape, _ in here):  # the same object as surfaces too, in some files
+                here = [(shape, path) for shape, path in here if shape["type"] in _SOLIDS | {"GeometryInstance"}]
+            taken = [self._take(part, shape, path, pieces) for shape, path in here]
+            if any(taken):
+                pieces.lod = max(pieces.lod, level)
+                return
+
+    def _take(self, part: Part, shape: dict[str, Any], path: str, pieces: _Pieces) -> bool:
+        """Add one geometry; False where it is empty."""
+        n_vertices = len(part.vertices)
+        if shape["type"] == "GeometryInstance":
+            return self._take_instance(part, shape, path, pieces)
+        kind = kind_of(shape)
+        if kind == SURFACES:
+            surfaces = surfaces_of(shape, appearances.themes(part.appearance), path)
+            indices_of(surfaces, n_vertices, path)
+            pieces.surfaces += surfaces
+            return bool(surfaces)
+        if kind == LINES:
+            lines = lines_of(shape, n_vertices, path)
+            pieces.lines += [part.vertices.at(each) for each in lines]
+            return bool(lines)
+        points = points_of(shape, n_vertices, path)
+        pieces.points.append(part.vertices.at(points))
+        return bool(len(points))
+
+    def _take_instance(self, part: Part, shape: dict[str, Any], path: str, pieces: _Pieces) -> bool:
+        made = self._template(part, shape["template"], path)
+        given = shape.get("boundaries")
+        reference = checked(given if isinstance(given, list) else [given], len(part.vertices), path)
+        if len(reference) != 1:
+            raise Broken("CJ_INVALID", path, "An instance needs one reference point in its boundaries.")
+        matrix = _matrix(shape.get("transformationMatrix"), path)
+        point = part.vertices.at(reference)[0]
+        placed = _moved(made.vertices, matrix, point)
+        if made.kind == SURFACES:
+            pieces.placed.append((made, matrix, point))
+        elif made.kind == LINES:
+            pieces.lines += [placed[each] for each in made.lines]
+        else:
+            pieces.points.append(placed)
+        return bool(len(placed))
+
+    def _template(self, part: Part, number: int, path: str) -> _Template:
+        if part.header is not self._header:
+            self._header, self._templates = part.header, {}
+            self._template_vertices = _template_vertices(part.header, path)
+        if number not in self._templates:
+            self._templates[number] = self._made(part.header, number, f"/geometry-templates/templates/{number}")
+        return self._templates[number]
+
+    def _made(self, header: dict[str, Any], number: int, path: str) -> _Template:
+        shape = template(header, number)
+        if shape is None:
+            raise Broken("CJ_TEMPLATE_MISSING", path, "There is no such template.")
+        kind, lod, vertices = kind_of(shape), lod_of(shape), self._template_vertices
+        if kind == LINES:
+            return _Template(kind, lod, vertices, [], lines_of(shape, len(vertices), path), None, None)
+        if kind == POINTS:
+            chosen = points_of(shape, len(vertices), path)
+            return _Template(kind, lod, vertices[chosen], [], [], None, None)
+        own = appearances_of(header)
+        surfaces = surfaces_of(shape, appearances.themes(own), path)
+        flat = indices_of(surfaces, len(vertices), path)
+        used, surfaces = _local(flat, surfaces)
+        mesh = mesh_of(vertices[used], surfaces, self._paint(own))
+        shared = None if mesh is None else SharedShape(f"template {number}", mesh.vertices)
+        return _Template(kind, lod, vertices[used], surfaces, [], mesh, shared)
+
+    def _paint(self, appearance: dict[str, Any]) -> Paint:
+        """What an appearance says; kept for the next object that has the same."""
+        if self._paints is not None and self._paints[0] == id(appearance) and appearance:
+            return self._paints[1]
+        given = appearance.get("textures")
+        textures = _Lazy(self._images, given if isinstance(given, list) else [])
+        paint = Paint(appearances.colours(appearance), textures, appearances.coordinates(appearance))
+        self._paints = (id(appearance), paint)
+        return paint
+
+    def _solid(self, part: Part, pieces: _Pieces, path: str, *, is_point: bool) -> Shape:
+        flat = indices_of(pieces.surfaces, len(part.vertices), path)
+        used, surfaces = _local(flat, pieces.surfaces)
+        vertices = part.vertices.at(used)
+        meshes = [mesh_of(vertices, surfaces, self._paint(part.appearance))] if surfaces else []
+        meshes += [_instance(*each) for each in pieces.placed]
+        made = [mesh for mesh in meshes if mesh is not None]
+        mesh = joined(made) if made else None
+        if is_point:
+            return Shape(_point(mesh, pieces), mesh, pieces.lod[1])
+        everything, polygons = vertices, list(surfaces)
+        for each, matrix, point in pieces.placed:
+            shift = len(everything)
+            polygons += [
+                Painted([[index + shift for index in ring] for ring in own.rings], own.kind) for own in each.surfaces
+            ]
+            everything = np.concatenate([everything, _moved(each.vertices, matrix, point)])
+        if not polygons:
+            return Shape(None, None, "")
+        return Shape(footprint(everything, polygons), mesh, pieces.lod[1])
+
+
+class _Lazy(list[Any]):
+    """Textures of an appearance, read when one is asked for."""
+
+    def __init__(self, images: Images, given: list[Any]) -> None:
+        super().__init__(given)
+        self._images = images
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._images.texture(super().__getitem__(number))
+
+
+def appearances_of(header: dict[str, Any]) -> dict[str, Any]:
+    """The appearance of a document or of a sequence's header; empty where there is none."""
+    found = header.get("appearance")
+    return found if isinstance(found, dict) else {}
+
+
+def _local(flat: NDArray[np.int64], surfaces: list[Painted]) -> tuple[NDArray[np.int64], list[Painted]]:
+    """Vertices that polygons use, and the polygons on these alone."""
+    used, inverse = np.unique(flat, return_inverse=True)
+    numbers = iter(inverse.tolist())
+
+    def ring(given: list[int]) -> list[int]:
+        return [next(numbers) for _ in given]
+
+    return used, [
+        Painted([ring(each) for each in one.rings], one.kind, one.material, one.texture, one.uv) for one in surfaces
+    ]
+
+
+def _moved(vertices: Float, matrix: Float, point: Float) -> Float:
+    return np.asarray(vertices @ matrix[:3, :3].T + matrix[:3, 3] + point)
+
+
+def _instance(made: _Template, matrix: Float, point: Float) -> Mesh | None:
+    """A template's mesh in its place; where the matrix mirrors, triangles are turned so that they face outwards."""
+    own = made.mesh
+    if own is None:
+        return None
+    vertices = _moved(own.vertices, matrix, point)
+    is_mirrored = np.linalg.det(matrix[:3, :3]) < 0
+    triangles = own.triangles[:, ::-1] if is_mirrored else own.triangles
+    shared = None if is_mirrored else made.shared
+    return Mesh(vertices, triangles, own.material_ids, own.materials, own.uv, own.textures, shared)
+
+
+def _point(mesh: Mesh | None, pieces: _Pieces) -> shapely.Geometry | None:
+    """The reference point of a single instance; else the middle of the shape, at its lowest height."""
+    if len(pieces.placed) == 1 and not pieces.surfaces:
+        return shapely.points(pieces.placed[0][2])
+    if mesh is None:
+        return None
+    west, south, low, east, north, _ = mesh.bounds()
+    return shapely.points([(west + east) / 2, (south + north) / 2, low])
+
+
+def _matrix(given: Any, path: str) -> Float:
+    try:
+        matrix = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        matrix = np.zeros(0)
+    if matrix.shape != (16,) or not np.isfinite(matrix).all():
+        raise Broken("CJ_INVALID", path, "Its transformationMatrix is not 16 numbers.")
+    matrix = matrix.reshape(4, 4)
+    if not np.allclose(matrix[3], [0, 0, 0, 1]):
+        raise Broken("CJ_INVALID", path, "The last row of its transformationMatrix is not 0, 0, 0, 1.")
+    return matrix
+
+
+def _template_vertices(header: dict[str, Any], path: str) -> Float:
+    given = header.get("geometry-templates")
+    given = given.get("vertices-templates") if isinstance(given, dict) else None
+    try:
+        array = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.zeros(0)
+    if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
+        raise Broken("CJ_INVALID", path, "/geometry-templates/vertices-templates is not a list of three numbers each.")
+    return array
+
+
+def n_ignored(bodies: Iterator[dict[str, Any]]) -> set[str]:
+    """Types of geometry that no one knows."""
+    return {
+        str(shape.get("type"))[:40] for body in bodies for shape in body.get("geometry") or ()
+        if isinstance(shape, dict) and shape.get("type") != "GeometryInstance" and not kind_of(shape)
+    }  # fmt: skip
