@@ -6,6 +6,7 @@ heavy libraries.
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -28,6 +29,9 @@ READERS: dict[str, str] = {
     ".tiff": "raster",
     ".asc": "raster",
     ".img": "raster",
+    ".png": "raster",
+    ".jpg": "raster",
+    ".jpeg": "raster",
     ".gpkg": "vector",
     ".shp": "vector",
     ".geojson": "vector",
@@ -102,6 +106,8 @@ def module_of(path: Path) -> str:
         module = "swmm" if _is_swmm(path) else "epanet"
     if suffix == ".gml":
         module = "citygml" if _is_citygml(path) else "vector"
+    if suffix == ".ply":
+        module = "mesh_file" if _has_faces(path) else "ply_points"
     return module
 
 
@@ -119,6 +125,14 @@ def _is_citygml(path: Path) -> bool:
     """True if the namespace of CityGML's core (1.0 to 3.0) is declared near the beginning."""
     with path.open("rb") as file:
         return b"opengis.net/citygml/" in file.read(SNIFFED_BYTES)
+
+
+def _has_faces(path: Path) -> bool:
+    """False for a PLY whose header names vertices and no faces: a point cloud."""
+    with path.open("rb") as file:
+        head, end, _ = file.read(SNIFFED_BYTES).partition(b"end_header")
+    faces = re.search(rb"^element\s+face\s+0*([1-9])", head, re.MULTILINE)
+    return not end or faces is not None or b"element vertex" not in head
 
 
 def _is_swmm(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""GeoTIFF, ASCII grid, ERDAS IMAGINE -> raster assets: where the cells lie, in which CRS, of what.
+"""GeoTIFF, ASCII grid, IMAGINE, images with world files -> raster assets: where the cells lie, in which CRS, of what.
 
 Formats: OGC 19-008r4 (GeoTIFF), OGC 21-026 (COG). What the file leaves open (CRS, control points, unit of the heights,
 nodata) comes from `hints`; `raster_cog` writes the result block by block.
@@ -21,7 +21,7 @@ from layers.errors import InvalidInput
 from layers.issue import Issue
 from layers.source import AssetLayer, Hints, Reading
 
-SUFFIXES = (".tif", ".tiff", ".asc", ".img")
+SUFFIXES = (".tif", ".tiff", ".asc", ".img", ".png", ".jpg", ".jpeg")
 
 MAX_PIXELS = 1 << 36
 """A header that claims more is taken for damaged."""

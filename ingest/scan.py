@@ -4,16 +4,22 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ingest import suffix_of, tileset_scan
+from ingest import mesh_scan, suffix_of, tileset_scan
 from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
 IGNORED_SUFFIXES = {".md": "a document", ".txt": "a document", ".pdf": "a document"}
 IGNORED_SUFFIXES |= {".qgz": "a QGIS project", ".qgs": "a QGIS project"}
+
+IMAGES: dict[str, tuple[str, ...]] = {
+    ".png": (".pgw", ".pngw", ".wld"), ".jpg": (".jgw", ".jpgw", ".wld"), ".jpeg": (".jgw", ".jpegw", ".wld"),
+    ".webp": (), ".bmp": (), ".tga": (), ".gif": (),
+}  # fmt: skip
+"""Images, and the world files that make rasters of them; without one they are textures or photographs."""
 
 SIDE_FILES: dict[str, tuple[str, ...]] = {
     ".shp": (
@@ -23,6 +29,9 @@ SIDE_FILES: dict[str, tuple[str, ...]] = {
     ".gpkg": (".gpkg-wal", ".gpkg-shm", ".gpkg-journal"),
     ".tif": (".tfw", ".tifw", ".tif.ovr", ".tif.aux.xml", ".tif.msk", ".prj", ".wld", ".tab"),
     ".tiff": (".tfw", ".tiffw", ".tiff.ovr", ".tiff.aux.xml", ".tiff.msk", ".prj", ".wld"),
+    ".png": (".pgw", ".pngw", ".wld", ".png.aux.xml", ".prj"),
+    ".jpg": (".jgw", ".jpgw", ".wld", ".jpg.aux.xml", ".prj"),
+    ".jpeg": (".jgw", ".jpegw", ".wld", ".jpeg.aux.xml", ".prj"),
     ".asc": (".prj", ".asc.aux.xml"),
     ".img": (".ige", ".rrd", ".img.aux.xml", ".img.ovr"),
     ".tab": (".dat", ".map", ".id", ".ind"),
@@ -147,8 +156,12 @@ def everything(folder: Path) -> list[SourceFile]:
     sets = tileset_scan.parts_of_sets(by_folder)
     found += [SourceFile(path, _name(path, folder), (path, *parts)) for path, parts in sets.items()]
     in_sets = {path for root, parts in sets.items() for path in (root, *parts)}
-    for paths in by_folder.values():
-        found += _grouped(sorted(path for path in paths if path not in in_sets), folder)
+    alone = {top: sorted(path for path in paths if path not in in_sets) for top, paths in by_folder.items()}
+    beside = mesh_scan.companions(alone)
+    belonging = {path for parts in beside.values() for path in parts}
+    for paths in alone.values():
+        for each in _grouped([path for path in paths if path not in belonging], folder):
+            found.append(replace(each, parts=(*each.parts, *beside.get(each.path, ()))))
     return sorted(found, key=lambda each: each.name)
 
 
@@ -178,7 +191,10 @@ def _reason(path: Path, folder: Path, root: Path) -> str:
         return "not data"
     if name.startswith("~$") or name.endswith(("~", ".tmp", ".lock", ".bak")):
         return "a temporary file"
-    return IGNORED_SUFFIXES.get(path.suffix.lower(), "")
+    suffix = path.suffix.lower()
+    if suffix in IMAGES and not any(path.with_suffix(world).exists() for world in IMAGES[suffix]):
+        return "an image without a world file"
+    return IGNORED_SUFFIXES.get(suffix, "")
 
 
 def _grouped(paths: list[Path], folder: Path) -> list[SourceFile]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from ingest import reader_for
+import ingest
 from ingest.city_toml import CityToml
 from ingest.scan import SourceFile
 from layers import crs
@@ -29,6 +29,7 @@ class _Survey:
     """What the sources say about where they are."""
 
     crs: Counter[str] = field(default_factory=Counter)
+    geographic: Counter[str] = field(default_factory=Counter)
     vertical: Counter[str] = field(default_factory=Counter)
     lonlat: list[tuple[float, float]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -37,10 +38,10 @@ class _Survey:
 def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, list[Issue]]:
     """Settings for a new twin, and an issue for each that was decided for the user.
 
-    Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet); the height datum
-    the one that most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers that are
-    where that CRS holds. Raises
-    InvalidInput where no source names a projected CRS and `city.toml` gives none.
+    Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet); where all are in
+    degrees, the 3-degree zone of CGCS2000 or else the UTM zone that their middle lies in; the height datum the one that
+    most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers that are where that
+    CRS holds. Raises InvalidInput where no source names a CRS and `city.toml` gives none.
     """
     issues: list[Issue] = []
     needs_survey = toml.crs is None or toml.origin is None
@@ -48,13 +49,18 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
     city_crs, vertical = toml.crs, toml.vertical_crs
     if city_crs is None:
         city_crs = _most_common(survey.crs)
-        if city_crs is None:
+        if city_crs is not None:
+            why = f"which most sources name ({dict(survey.crs)})"
+        elif survey.geographic and survey.lonlat:
+            city_crs = zone(*_median(survey.lonlat), _most_common(survey.geographic) or crs.WGS84)
+            why = f"{crs.parse(city_crs).name}, the zone of the sources, which are all in degrees"
+        else:
             first = f" {survey.problems[0]}" if survey.problems else ""
             raise InvalidInput(
-                f"None of the {len(files)} sources names a projected CRS, and city.toml gives none.{first}",
+                f"None of the {len(files)} sources names a CRS, and city.toml gives none.{first}",
                 f'Write into {toml.folder / "city.toml"}: crs = "EPSG:4549" (with the true code).',
             )
-        issues.append(_decided("CITY_CRS_CHOSEN", "crs", f"{city_crs}, which most sources name ({dict(survey.crs)})"))
+        issues.append(_decided("CITY_CRS_CHOSEN", "crs", f"{city_crs}, {why}"))
     if vertical is None:
         vertical = _most_common(survey.vertical) or DEFAULT_VERTICAL
         why = "which the sources name" if survey.vertical else "as no source names a height datum"
@@ -141,7 +147,7 @@ def _survey(toml: CityToml, files: Sequence[SourceFile]) -> _Survey:
     survey = _Survey()
     for file in files:
         try:
-            _look(reader_for(file.path).read(file.path, toml.hints_for(file.path)), survey)
+            _look(ingest.read(file.path, toml.hints_for(file.path)), survey)
         except CityTwinError as error:
             survey.problems.append(str(error))
         except Exception as error:  # noqa: BLE001 a reader's failure is reported when the source is read for good
@@ -155,7 +161,9 @@ def _look(reading: Reading, survey: _Survey) -> None:
         if layer.crs is None:
             continue
         flat = crs.horizontal(layer.crs)
-        if not crs.is_geographic(flat):
+        if crs.is_geographic(flat):
+            survey.geographic[flat] += 1
+        else:
             named.add(flat)
         datum = layer.vertical_crs or crs.vertical(layer.crs)
         if datum and crs.parse(datum).is_vertical:
@@ -186,5 +194,22 @@ def _middle(survey: _Survey, city_crs: str) -> tuple[float, float]:
         raise InvalidInput(
             f"No source lies where {city_crs} holds.", "Write origin = [longitude, latitude] into city.toml."
         )
-    lon, lat = np.median(np.array(near), axis=0)
-    return round(float(lon), 6), round(float(lat), 6)
+    lon, lat = _median(near)
+    return round(lon, 6), round(lat, 6)
+
+
+def _median(lonlat: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    lon, lat = np.median(np.array(lonlat), axis=0)
+    return float(lon), float(lat)
+
+
+def zone(lon_deg: float, lat_deg: float, geographic: str) -> str:
+    """The projected CRS for a city at a place whose data are in a geographic one.
+
+    CGCS2000 data get the 3-degree Gauss-Kruger zone without prefix (EPSG:4534 is 75 E, 4554 is 135 E), all others the
+    UTM zone on WGS 84.
+    """
+    if "China Geodetic Coordinate System 2000" in crs.parse(geographic).name:
+        return f"EPSG:{4534 + round((min(max(lon_deg, 75.0), 135.0) - 75) / 3)}"
+    number = int((lon_deg + 180) // 6) % 60 + 1
+    return f"EPSG:{32600 + number if lat_deg >= 0 else 32700 + number}"

@@ -15,7 +15,7 @@ from layers.source import Hints
 from twin.config import TwinConfig
 from twin.store.interface import Asset, SourceRecord
 
-READING = 2
+READING = 3
 """Grows when readers or fusion change what they make of the same file; then everything is read again."""
 
 ADDED = "added:"
@@ -26,7 +26,7 @@ FAILED = "failed"
 
 _GROUND = "\nground="
 _MARK = re.compile(r"-([0-9a-f]{8})\.copc\.laz$")
-_POINT_READERS = {"pointcloud", "e57", "ptx"}
+_POINT_READERS = {"pointcloud", "e57", "ptx", "ply_points"}
 _ASSET_READERS = _POINT_READERS | {"raster", "tileset"}
 
 

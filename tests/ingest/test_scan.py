@@ -45,6 +45,14 @@ def test_what_is_passed_over_has_a_reason(tmp_path):
     assert all(found[name] for name in ("city.toml", "README.md", ".git/x", "notes.txt"))
 
 
+def test_an_image_is_a_raster_only_with_a_world_file(tmp_path):
+    touch(tmp_path, "scan.png", "scan.pgw", "wall.jpg", "photo.JPG", "photo.jgw")
+    assert [each.name for each in scan.sources(tmp_path)] == ["photo.JPG", "scan.png"]
+    assert [each.ignored for each in scan.everything(tmp_path) if each.name == "wall.jpg"] == [
+        "an image without a world file"
+    ]
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     touch(tmp_path, "outside/secret.csv", "folder/a.csv")
     (tmp_path / "folder" / "b.csv").symlink_to(tmp_path / "outside" / "secret.csv")

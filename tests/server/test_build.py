@@ -18,9 +18,10 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
+import ingest
 import twin
 from layers.errors import CityTwinError, InvalidInput
-from server import build_city, build_features
+from server import build_features
 from server.build import add_sources, build, check
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,11 +160,10 @@ def test_an_unchanged_folder_is_not_read_at_all(source, tmp_path, monkeypatch):
     build(source, tmp_path / "twin")
     version = twin.open(tmp_path / "twin").store.version()
 
-    def no_reader(path):
+    def no_reader(path, hints):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(build_features, "reader_for", no_reader)
-    monkeypatch.setattr(build_city, "reader_for", no_reader)
+    monkeypatch.setattr(ingest, "read", no_reader)
     result = build(source, tmp_path / "twin")
     (source / "buildings.gpkg").touch()  # a new date on old bytes
     again = build(source, tmp_path / "twin")
@@ -267,16 +267,14 @@ def test_a_file_that_breaks_keeps_its_good_features_until_it_is_mended(source, t
 
 
 def test_a_reader_that_falls_over_parks_its_source_only(source, tmp_path, monkeypatch):
-    real = build_features.reader_for
+    real = ingest.read
 
-    class Broken:
-        SUFFIXES = ()
-
-        @staticmethod
-        def read(path, hints):
+    def broken(path, hints):
+        if path.name == "pipe_water.gpkg":
             raise ZeroDivisionError("by nothing")
+        return real(path, hints)
 
-    monkeypatch.setattr(build_features, "reader_for", lambda p: Broken if p.name == "pipe_water.gpkg" else real(p))
+    monkeypatch.setattr(ingest, "read", broken)
     result = build(source, tmp_path / "twin")
     [issue] = report_of(result, "pipe_water.gpkg").issues
     assert issue.code == "READER_FAILED"
@@ -331,11 +329,25 @@ def test_a_city_without_settings_takes_the_commonest_projected_crs(tmp_path):
         assert abs(n - N0) < 500
 
 
+@pytest.mark.parametrize(("degrees", "code"), [("EPSG:4490", "EPSG:4549"), ("EPSG:4326", "EPSG:32651")])
+def test_data_in_degrees_alone_get_the_zone_they_lie_in(tmp_path, degrees, code):
+    """121.0 E: zone 120 E of CGCS2000 reaches from 118.5 to 121.5, UTM zone 51 from 120 to 126."""
+    source = tmp_path / "source"
+    save(buildings(5).to_crs(degrees), source / "building.gpkg")
+    result = build(source, tmp_path / "twin")
+    [issue] = [issue for issue in result.issues if issue.code == "CITY_CRS_CHOSEN"]
+    assert code in issue.message
+    with twin.open(tmp_path / "twin") as city:
+        assert city.crs == code
+        there = city["building"].query().to_crs(CITY)
+        assert there.geometry.centroid.x.iloc[0] == pytest.approx(buildings(5).geometry.centroid.x.iloc[0], abs=1e-3)
+
+
 def test_where_nobody_names_a_crs_nothing_is_built(tmp_path):
     source = tmp_path / "plain"
     save(buildings(3), source / "building.shp")
     (source / "building.prj").unlink()
-    with pytest.raises(InvalidInput, match="projected CRS"):
+    with pytest.raises(InvalidInput, match="names a CRS"):
         build(source, tmp_path / "twin")
     assert not (tmp_path / "twin" / "twin.toml").exists()
 
