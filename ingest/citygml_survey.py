@@ -27,6 +27,8 @@ MIXED = "\0mixed"
 """Stands for the `srsName` of an object that states several systems."""
 
 MAX_SYSTEMS = 50
+SAMPLED = 2000
+"""Objects of one system that are looked at to see whether they can be in it."""
 
 _SRS = etree.XPath("descendant-or-self::*/@srsName")
 
@@ -58,7 +60,7 @@ class Survey:
     counts : (layer, srsName or empty for the model's own) -> objects
     types : CityJSON type -> objects
     columns : layer -> column names in the order they came
-    boxes : srsName -> lowest and highest of the sampled coordinates, as stored
+    samples : srsName -> first two coordinates, as stored, of one point of each of its first objects
     skipped : what is not read, by name
     """
 
@@ -70,7 +72,7 @@ class Survey:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     columns: dict[str, dict[str, None]] = field(default_factory=dict)
-    boxes: dict[str, Bounds] = field(default_factory=dict)
+    samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     store: SideStore = field(default_factory=SideStore)
     systems: dict[str, System] = field(default_factory=dict)
@@ -116,9 +118,6 @@ def _envelope(found: Survey, element: Element) -> None:
     found.srs = element.get("srsName", "").strip() or found.srs
     if element.get("srsDimension", "").strip() == "2":
         found.dimension = 2
-    for corner in element:
-        if local(corner) in {"lowerCorner", "upperCorner"}:
-            _widen(found, "", corner.text or "")
 
 
 def _member(found: Survey, member: Member) -> None:
@@ -134,7 +133,7 @@ def _member(found: Survey, member: Member) -> None:
 
 def _object(found: Survey, made: CityObject) -> None:
     srs = found.srs_of(made)
-    if len(found.boxes) >= MAX_SYSTEMS and srs not in found.boxes:
+    if len(found.samples) >= MAX_SYSTEMS and srs not in found.samples:
         srs = MIXED
     layer = made.layer
     found.types[made.object_type] += 1
@@ -146,21 +145,37 @@ def _object(found: Survey, made: CityObject) -> None:
     if len(columns) < MAX_COLUMNS:
         with suppress(TooManyValues):  # the object is rejected when it is read
             columns.update(dict.fromkeys(attributes(made.element)))
-    sample = next((each for place_ in made.regions[0].places for each in place_.element.iter("{*}posList")), None)
-    if sample is not None:
-        _widen(found, srs, sample.text or "")
-    found.boxes.setdefault(srs, (np.inf, np.inf, -np.inf, -np.inf))
+    _sample(found, srs, made)
 
 
-def _widen(found: Survey, srs: str, text: str) -> None:
-    words = text[:200].split()[:2]
-    try:
-        first, second = (float(word) for word in words)
-    except ValueError:
+def _sample(found: Survey, srs: str, made: CityObject) -> None:
+    samples = found.samples.setdefault(srs, [])
+    if len(samples) >= SAMPLED:
         return
-    if np.isfinite([first, second]).all():
-        a, b, c, d = found.boxes.get(srs, (np.inf, np.inf, -np.inf, -np.inf))
-        found.boxes[srs] = (min(a, first), min(b, second), max(c, first), max(d, second))
+    for region in made.regions:
+        for each in region.places:
+            # the coordinates of a template are in a frame of their own
+            inner = each.element.iter("{*}referencePoint") if "Implicit" in each.role else [each.element]
+            first = next((at for top in inner for at in top.iter("{*}posList", "{*}pos")), None)
+            if first is not None and (point := _two(first.text or "")) is not None:
+                samples.append(point)
+                return
+
+
+def _two(text: str) -> tuple[float, float] | None:
+    try:
+        first, second = (float(word) for word in text[:200].split()[:2])
+    except ValueError:
+        return None
+    return (first, second) if np.isfinite([first, second]).all() else None
+
+
+def _box(samples: list[tuple[float, float]]) -> Bounds | None:
+    """The box of the middle half: a bad object is rejected when it is read, and must not condemn the file."""
+    if not samples:
+        return None
+    low, high = np.percentile(np.array(samples), [25, 75], axis=0, method="nearest")
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def place_all(found: Survey, hints: Hints) -> list[Issue]:
@@ -186,10 +201,10 @@ def _system(found: Survey, srs: str, hints: Hints, issues: list[Issue]) -> Syste
     stated = srs or found.srs
     try:
         reference = _reference(stated, found, hints)
-        stored = found.boxes.get(srs)
+        stored = _box(found.samples[srs])
         swapped, told = is_swapped(reference, stored, hints, found.name)
         bounds = None
-        if stored is not None and np.isfinite(stored).all():
+        if stored is not None:
             bounds = (stored[1], stored[0], stored[3], stored[2]) if swapped else stored
         certificate, more = place.certificate(reference.crs if stated else None, hints, found.name, bounds)
     except CityTwinError as error:
