@@ -27,6 +27,7 @@ Move = Callable[[FloatArray], FloatArray]
 """(n, 2) or (n, 3) -> the same shape."""
 
 _WORDS = {
+    "given-crs": "the CRS of city.toml was believed, not the file's, as asked",
     "swap-axes": "x and y were swapped, as asked",
     "zone-prefix": "the zone number before the eastings was made that of the CRS, as asked",
     "bd09": "BD-09 was turned back into WGS 84, as asked",
@@ -42,7 +43,7 @@ def repair(corrections: tuple[str, ...], horizontal: str | None) -> Move | None:
     unknown = [each for each in corrections if each not in REPAIRS]
     if unknown:
         raise InvalidInput(f"correct = {unknown[0]!r} is not known.", f"There are {', '.join(REPAIRS)}.")
-    if not corrections or horizontal is None:
+    if not set(corrections) - {"given-crs"} or horizontal is None:
         return None
     if {"bd09", "gcj02"} <= set(corrections):
         raise InvalidInput("gcj02 and bd09 exclude each other.", "Name the one that the data is in.")

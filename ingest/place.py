@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from ingest.correct import repair
 from layers import crs
 from layers.certificate import Certificate, Method
 from layers.crs import Bounds
+from layers.crs_doubts import doubts
 from layers.errors import CrsMissing, InvalidInput
 from layers.issue import Issue
 from layers.source import Hints
@@ -26,7 +28,7 @@ def missing(name: str, what: str = "", table: str = "") -> CrsMissing:
     return CrsMissing(problem, hint, code="CRS_MISSING")
 
 
-def toml_lines(path: str, **keys: str) -> str:
+def toml_lines(path: str, **keys: Any) -> str:
     """The `[[source]]` table to add to city.toml, ready to copy."""
     rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in {"path": path, **keys}.items()]
     return "\n".join(["[[source]]", *rows])
@@ -57,6 +59,7 @@ def certificate(
     given = crs.name(hints.crs) if hints.crs else None
     issues: list[Issue] = []
     contradictions: tuple[str, ...] = ()
+    overridable = overridable or "given-crs" in hints.correct
     if stated is None or (overridable and given is not None):
         if given is None:
             raise missing(name, table=table)
@@ -141,30 +144,16 @@ def _check_bounds(horizontal: str, bounds: Bounds, name: str) -> None:
         return
     extent = f"its coordinates run from {west:.10g}, {south:.10g} to {east:.10g}, {north:.10g}"
     problem = f"{name} says {_short(horizontal)}, but {extent}, which is outside the area of that system."
-    raise InvalidInput(problem, _way_out(horizontal, bounds), code="COORDINATES_OUTSIDE_CRS")
+    raise InvalidInput(problem, _way_out(horizontal, bounds, name), code="COORDINATES_OUTSIDE_CRS")
 
 
-def _way_out(horizontal: str, bounds: Bounds) -> str:
+def _way_out(horizontal: str, bounds: Bounds, name: str) -> str:
     west, south, east, north = bounds
-    if crs.is_geographic(horizontal):
-        is_swapped = south >= -180 and north <= 360 and west >= -90 and east <= 90
-        if not is_swapped:
-            return "These are metres, not degrees: give the true CRS, such as EPSG:4549."
-    else:
-        is_swapped = _in_area(horizontal, (south + north) / 2, (west + east) / 2)
-        zone = int(west // 1_000_000)
-        if 13 <= zone <= 45 and zone == int(east // 1_000_000):
-            return (
-                f"The eastings seem to begin with the zone number {zone}: give the CRS that has it, or "
-                'correct = ["zone-prefix"] in city.toml.'
-            )
-        if 13 <= zone < east // 1_000_000 <= 60:
-            return f"The eastings begin with zone numbers from {zone} to {east // 1_000_000:.0f}: one file a zone."
-    if is_swapped:
-        return (
-            'Perhaps the axes are swapped (x must be east, y north): then write correct = ["swap-axes"] into '
-            "city.toml. Or the CRS or its unit is another."
-        )
+    for doubt in doubts(horizontal, np.array([west, east]), np.array([south, north])):
+        if doubt.code == "far-from-city":
+            continue
+        lines = f" If so, write into city.toml:\n{toml_lines(name, **doubt.cure)}" if doubt.cure else ""
+        return doubt.explanation.replace(" lie in the city", " fit the CRS") + lines
     return "Give the true CRS in the file, or in city.toml where the file names none."
 
 

@@ -17,7 +17,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 """Key -> types that TOML may give for it."""
 
-REPAIRS = ("swap-axes", "zone-prefix", "bd09", "gcj02")
+REPAIRS = ("given-crs", "swap-axes", "zone-prefix", "bd09", "gcj02")
 """What `correct` may ask for, in the order in which it is done."""
 
 FARTHEST_M = 12_000.0

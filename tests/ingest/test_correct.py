@@ -47,9 +47,11 @@ def test_swapped_axes_are_refused_with_the_line_and_put_right_when_asked(tmp_pat
 
 def test_zone_prefix_is_taken_off_or_put_on(tmp_path):
     path = geojson(tmp_path, 40e6 + EAST, NORTH, 4549)
-    with pytest.raises(InvalidInput, match="zone-prefix"):
+    with pytest.raises(InvalidInput, match="EPSG:4528"):
         ingest.read(path, Hints())
     assert first(path, correct=("zone-prefix",))[1] == pytest.approx((EAST, NORTH), abs=1e-5)
+    reading, place = first(path, correct=("given-crs",), crs="EPSG:4528")
+    assert (reading.certificate.source_crs, place[0]) == ("EPSG:4528", 40e6 + EAST)
     path = geojson(tmp_path, EAST, NORTH, 4528)
     assert first(path, correct=("zone-prefix",))[1] == pytest.approx((40e6 + EAST, NORTH), abs=1e-5)
 
