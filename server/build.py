@@ -210,6 +210,7 @@ class _Run:
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
         from server import build_place
         from server.build_assets import AssetWriter
+        from twin.fuse import attach
 
         frame = self._config.frame(self._dir)
         writer = AssetWriter(self._dir, self._config, frame)
@@ -235,6 +236,8 @@ class _Run:
                     self._features(batch, item, place)
                 for written in writer.others():
                     self._register(batch, written)
+                if attach.is_needed(batch.touched()):
+                    self._result.issues += attach.attach(batch)
             place.terrain.close()
             place.roofs.close()
         finally:

@@ -82,14 +82,14 @@ class FeatureWriter:
         self._mark(layer, decided.equal, reading)
         chosen = np.flatnonzero((decided.outcome == "inserted") | (decided.outcome == "updated"))
         if chosen.size:
-            first = self._next_fid(layer)
+            first = self.next_fid(layer)
             fids = range(first, first + chosen.size)
             blobs, is_single = self._fitted(change, rows.geometry[chosen], [encoded.blobs[r] for r in chosen.tolist()])
             head = [
                 (fid, rows.ids[row], decided.versions.get(row, 1), self._now)
                 for fid, row in zip(fids, chosen.tolist(), strict=True)
             ]
-            self._insert(layer, head, blobs, [records[row] for row in chosen.tolist()])
+            self.insert(layer, head, blobs, [records[row] for row in chosen.tolist()])
             facts = zip(fids, [hashes[row] for row in chosen.tolist()], is_single, strict=True)
             self._db.executemany(
                 f"INSERT INTO {quote(layer.rows)} (fid, source, seen, hash, single) VALUES (?, ?, ?, ?, ?)",
@@ -97,7 +97,7 @@ class FeatureWriter:
             )
             change.n_rows += chosen.size
             self._insert_meshes(change, fids, [meshes[row] for row in chosen.tolist()])
-            self._index(change, fids, encoded.boxes[chosen], encoded.z_bounds[chosen])
+            self.index(change, fids, encoded.boxes[chosen], encoded.z_bounds[chosen])
         return PutResult(decided.outcome)
 
     def _encoded(self, layer: LayerRecord, rows: Rows) -> EncodedGeometries:
@@ -184,17 +184,19 @@ class FeatureWriter:
             [(reading.generation, reading.number, fid) for fid in fids],
         )
 
-    def _next_fid(self, layer: LayerRecord) -> int:
+    def next_fid(self, layer: LayerRecord) -> int:
+        """The number that the next row gets."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer.table,)).fetchone()
         return 1 if row is None else int(row[0]) + 1
 
-    def _insert(
+    def insert(
         self,
         layer: LayerRecord,
         head: list[tuple[int, str, int, str]],
         blobs: list[bytes | None],
         records: list[tuple[Any, ...]],
     ) -> None:
+        """Rows: (fid, id, version, valid from), geometry, and the values of all columns with `extra` last."""
         names = ["fid", "id", "version", "valid_from", *map(quote, layer.columns.values()), "extra"]
         if layer.has_geometry:
             names.append(GEOMETRY)
@@ -218,9 +220,10 @@ class FeatureWriter:
         )
         change.n_meshes += len(made)
 
-    def _index(
+    def index(
         self, change: LayerChange, fids: range, boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]
     ) -> None:
+        """Note the boxes of new rows for the R-tree and the extent."""
         present = np.flatnonzero(np.isfinite(boxes[:, 0]))
         if not present.size:
             return

@@ -192,6 +192,21 @@ class WriteBatch(Protocol):
         """
         ...
 
+    def touched(self) -> set[str]:
+        """Layers that something was put into, or closed in, by this transaction."""
+        ...
+
+    def query(self, layer_id: str, query: Query, batch_size: int = 10_000) -> Iterator[Features]:
+        """Current features as this transaction sees them; nothing where there is no such layer. No `region`."""
+        ...
+
+    def set_derived(self, layer_id: str, fids: NDArray[np.int64], values: pa.Table) -> None:
+        """Current rows take values that follow from other features; their source's content stays the same.
+
+        A row that is older than this transaction gets a new version. Give only rows whose values change.
+        """
+        ...
+
     def put_asset(self, asset: Asset) -> None:
         """Register a raster or point cloud, replacing one of the same id."""
         ...

@@ -3,19 +3,23 @@
 # ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
 from layers.report import Report
 from twin.scope import EVERYTHING
-from twin.store import columns, gpkg_schema, layer_change, registry
+from twin.store import columns, derived, gpkg_schema, layer_change, query_plan, read, registry
 from twin.store.columns import quote
 from twin.store.feature_writer import FeatureWriter, SourceReading
-from twin.store.interface import Asset, PutResult, Rows, SourceRecord
+from twin.store.interface import Asset, Features, PutResult, Query, Rows, SourceRecord
 from twin.store.layer_change import LayerChange
 from twin.store.layer_record import LayerRecord, merged, new_record, to_json
 
@@ -106,6 +110,27 @@ class GeoPackageBatch:
         """
         begun = {each.number: each.generation for each in self._readings.values()}
         return self._features.put(self._change(layer_id), rows, self._reading(source), begun)
+
+    def touched(self) -> set[str]:
+        """Layers that something was put into, or closed in, by this transaction."""
+        return set(self._changes)
+
+    def query(self, layer_id: str, query: Query, batch_size: int = 10_000) -> Iterator[Features]:
+        """Current features as this transaction sees them; nothing where there is no such layer. No `region`."""
+        if not self._db.execute("SELECT 1 FROM gpkg_citytwin_layer WHERE id = ?", (layer_id,)).fetchone():
+            return
+        asked = query_plan.plan(registry.record(self._db, layer_id, EVERYTHING), query)
+        yield from read.stream(self._db, asked, query, batch_size)
+
+    def set_derived(self, layer_id: str, fids: NDArray[np.int64], values: pa.Table) -> None:
+        """Current rows take values that follow from other features; their source's content stays the same.
+
+        A row that is older than this transaction gets a new version. Give only rows whose values change.
+        """
+        if len(fids):
+            derived.set_derived(
+                derived.Session(self._db, self._features, self._now), self._change(layer_id), fids, values
+            )
 
     def put_asset(self, asset: Asset) -> None:
         """Register a raster or point cloud, replacing one of the same id."""
