@@ -24,7 +24,7 @@ from ingest.cityjson_file import CityFile, Feature, features_of, open_file, part
 from ingest.cityjson_geometry import Broken
 from ingest.cityjson_header import has_sequences, short
 from ingest.cityjson_mesh import MATERIALS
-from ingest.cityjson_shape import Shape, ShapeMaker, n_ignored
+from ingest.cityjson_shape import NOTHING, Draft, Shape, ShapeMaker, n_ignored, shapes_of
 from ingest.geometry import Conformed
 from ingest.mapping import Mapper
 from ingest.stream import Chunk, FeatureStream
@@ -166,18 +166,20 @@ class _LayerReader:
 
     def _chunk(self, features: tuple[Feature, ...], maker: ShapeMaker) -> Chunk:
         bad: dict[int, tuple[str, str]] = {}
-        made: list[Shape] = []
+        drafts: list[Draft] = []
         bodies = [{key: each.part.body(key) for key in (each.key, *each.merged)} for each in features]
         for row, each in enumerate(features):
-            shape = Shape(None, None, "")
+            draft = Draft(NOTHING)
             try:
                 if self.kind.geometry != "none":
-                    shape = maker.shape(each, bodies[row], is_point=self.is_point)
-                    if shape.geometry is None:
-                        bad[row] = ("CJ_NO_GEOMETRY", _no_geometry(bodies[row]))
+                    draft = maker.draft(each, bodies[row], is_point=self.is_point)
             except Broken as error:
                 bad[row] = (error.code, f"{error.path}: {error.sentence}")
-            made.append(shape)
+            drafts.append(draft)
+        made = shapes_of(drafts)
+        if self.kind.geometry != "none":
+            for row in [row for row, shape in enumerate(made) if shape.geometry is None and row not in bad]:
+                bad[row] = ("CJ_NO_GEOMETRY", _no_geometry(bodies[row]))
         table = self._table(features, bodies, made)
         where = [f"{self.file.name} {each.where}" for each in features]
         grounds = np.full(len(features), None, object)

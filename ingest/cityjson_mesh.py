@@ -47,8 +47,20 @@ class Paint:
         return MATERIALS.get(surface.kind, MATERIALS[""]) if surface.kind else None
 
 
-def mesh_of(vertices: Float, surfaces: Sequence[Painted], paint: Paint) -> Mesh | None:
-    """Triangles of all polygons; None when every one is degenerate. More than 255 paints fall on the common colour."""
+@dataclass(frozen=True)
+class Corners:
+    """Polygons of one feature ready to be cut: (2, k) vertex and texture index of each corner, their paint."""
+
+    vertices: Float
+    corners: NDArray[np.int64]
+    sizes: list[list[int]]
+    ids: list[int]
+    palette: dict[tuple[Colour | None, Texture | None], int]
+    uv: NDArray[np.float32]
+
+
+def corners_of(vertices: Float, surfaces: Sequence[Painted], paint: Paint) -> Corners:
+    """Gather the corners of all polygons that have three or more."""
     palette: dict[tuple[Colour | None, Texture | None], int] = {}
     flat: list[int] = []
     uv: list[int] = []
@@ -60,21 +72,38 @@ def mesh_of(vertices: Float, surfaces: Sequence[Painted], paint: Paint) -> Mesh 
             sizes.append(rings)
             colour = WHITE if texture is not None else paint.colour(surface)
             ids.append(palette.setdefault((colour, texture), len(palette)))
-    if not sizes:
-        return None
-    corners = np.array([flat, uv], np.int64)
-    triangles, owner = triangulate_all(vertices[corners[0]], sizes)
+    return Corners(vertices, np.array([flat, uv], np.int64), sizes, ids, palette, paint.uv)
+
+
+def meshes_of(given: Sequence[Corners]) -> list[Mesh | None]:
+    """A mesh for each feature; None where every polygon is degenerate. All are cut at once, which is much quicker."""
+    if not any(each.sizes for each in given):
+        return [None] * len(given)
+    points = np.concatenate([each.vertices[each.corners[0]] for each in given])
+    triangles, owner = triangulate_all(points, [size for each in given for size in each.sizes])
+    first_corner = np.cumsum([0, *(each.corners.shape[1] for each in given)])
+    first_polygon = np.cumsum([0, *(len(each.sizes) for each in given)])
+    cuts = np.searchsorted(owner, first_polygon)
+    out: list[Mesh | None] = []
+    for i, each in enumerate(given):
+        own = slice(cuts[i], cuts[i + 1])
+        out.append(_made(each, triangles[own] - first_corner[i], owner[own] - first_polygon[i]))
+    return out
+
+
+def _made(given: Corners, triangles: NDArray[np.int64], owner: NDArray[np.int64]) -> Mesh | None:
+    """One feature's mesh. More than 255 paints fall on the common colour."""
     if not len(triangles):
         return None
-    used, compact = _compact(corners, triangles)
-    made = Mesh(vertices[used[0]], compact)
-    if list(palette) == [(None, None)]:
+    used, compact = _compact(given.corners, triangles)
+    made = Mesh(given.vertices[used[0]], compact)
+    if list(given.palette) == [(None, None)]:
         return made
-    made = _coloured(made, palette, np.array(ids)[owner])
+    made = _coloured(made, given.palette, np.array(given.ids)[owner])
     if not made.textures:
         return made
-    given = np.concatenate([paint.uv, np.full((1, 2), np.nan, np.float32)])
-    return replace(made, uv=given[used[1]])
+    uv = np.concatenate([given.uv, np.full((1, 2), np.nan, np.float32)])
+    return replace(made, uv=uv[used[1]])
 
 
 def _corners(surface: Painted, flat: list[int], uv: list[int], *, is_textured: bool) -> list[int]:

@@ -4,7 +4,7 @@ Templates (https://www.cityjson.org/specs/2.0.1/#geometry-templates) are cut int
 template's vertices under its 4 x 4 matrix (rows first), then moved to its reference point.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from ingest.cityjson_geometry import (
     points_of,
     surfaces_of,
 )  # fmt: skip
-from ingest.cityjson_mesh import Paint, joined, mesh_of
+from ingest.cityjson_mesh import Corners, Paint, corners_of, joined, meshes_of
 from ingest.surfaces import Float, footprint
 from layers.mesh import Mesh, SharedShape
 
@@ -43,6 +43,9 @@ class Shape:
     geometry: shapely.Geometry | None
     mesh: Mesh | None
     lod: str
+
+
+NOTHING = Shape(None, None, "")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class _Pieces:
     points: list[Float] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A shape whose polygons are not cut into triangles yet; or a finished one, without polygons."""
+
+    finished: Shape
+    pieces: _Pieces | None = None
+    surfaces: list[Painted] = field(default_factory=list)
+    corners: Corners | None = None
+    is_point: bool = False
+
+
 class ShapeMaker:
     """Shapes of the features of one file, in the order in which they are read."""
 
@@ -79,7 +93,7 @@ class ShapeMaker:
         self._template_vertices: Float = np.zeros((0, 3))
         self._paints: tuple[int, Paint] | None = None
 
-    def shape(self, feature: Feature, bodies: dict[str, dict[str, Any]], *, is_point: bool) -> Shape:
+    def draft(self, feature: Feature, bodies: dict[str, dict[str, Any]], *, is_point: bool) -> Draft:
         """Shape of a feature; `is_point`: its layer has a point and a mesh. Raises Broken with the JSON path."""
         base = feature.where.rsplit("/", 1)[0]
         candidates = {
@@ -87,22 +101,25 @@ class ShapeMaker:
         }
         kinds = [kind for found in candidates.values() for kind, _, _, _ in found]
         if not kinds:
-            return Shape(None, None, "")
+            return Draft(NOTHING)
         kind = max(kinds)
         best = max(lod[0] for found in candidates.values() for own, lod, _, _ in found if own == kind)
         pieces = _Pieces()
         for found in candidates.values():
             self._gather(feature.part, [each for each in found if each[0] == kind], best, pieces)
         if kind == SURFACES:
-            return self._solid(feature.part, pieces, base, is_point=is_point)
+            flat = indices_of(pieces.surfaces, len(feature.part.vertices), base)
+            used, surfaces = _local(flat, pieces.surfaces)
+            corners = corners_of(feature.part.vertices.at(used), surfaces, self._paint(feature.part.appearance))
+            return Draft(NOTHING, pieces, surfaces, corners, is_point)
         if kind == LINES:
             lines = [shapely.linestrings(each) for each in pieces.lines]
-            return Shape(shapely.multilinestrings(lines) if lines else None, None, pieces.lod[1])
+            return Draft(Shape(shapely.multilinestrings(lines) if lines else None, None, pieces.lod[1]))
         points = np.concatenate(pieces.points) if pieces.points else np.zeros((0, 3))
         if not len(points):
-            return Shape(None, None, "")
+            return Draft(NOTHING)
         single = shapely.points(points[0]) if len(points) == 1 and is_point else shapely.multipoints(points)
-        return Shape(single, None, pieces.lod[1])
+        return Draft(Shape(single, None, pieces.lod[1]))
 
     def _candidates(
         self, part: Part, body: dict[str, Any], path: str
@@ -195,7 +212,7 @@ class ShapeMaker:
         surfaces = surfaces_of(shape, appearances.themes(own), path)
         flat = indices_of(surfaces, len(vertices), path)
         used, surfaces = _local(flat, surfaces)
-        mesh = mesh_of(vertices[used], surfaces, self._paint(own))
+        [mesh] = meshes_of([corners_of(vertices[used], surfaces, self._paint(own))])
         shared = None if mesh is None else SharedShape(f"template {number}", mesh.vertices)
         return _Template(kind, lod, vertices[used], surfaces, [], mesh, shared)
 
@@ -209,26 +226,32 @@ class ShapeMaker:
         self._paints = (id(appearance), paint)
         return paint
 
-    def _solid(self, part: Part, pieces: _Pieces, path: str, *, is_point: bool) -> Shape:
-        flat = indices_of(pieces.surfaces, len(part.vertices), path)
-        used, surfaces = _local(flat, pieces.surfaces)
-        vertices = part.vertices.at(used)
-        meshes = [mesh_of(vertices, surfaces, self._paint(part.appearance))] if surfaces else []
-        meshes += [_instance(*each) for each in pieces.placed]
-        made = [mesh for mesh in meshes if mesh is not None]
-        mesh = joined(made) if made else None
-        if is_point:
-            return Shape(_point(mesh, pieces), mesh, pieces.lod[1])
-        everything, polygons = vertices, list(surfaces)
-        for each, matrix, point in pieces.placed:
-            shift = len(everything)
-            polygons += [
-                Painted([[index + shift for index in ring] for ring in own.rings], own.kind) for own in each.surfaces
-            ]
-            everything = np.concatenate([everything, _moved(each.vertices, matrix, point)])
-        if not polygons:
-            return Shape(None, None, "")
-        return Shape(footprint(everything, polygons), mesh, pieces.lod[1])
+
+def shapes_of(drafts: Sequence[Draft]) -> list[Shape]:
+    """Finish many shapes at once."""
+    rows = [row for row, draft in enumerate(drafts) if draft.corners is not None]
+    out = [draft.finished for draft in drafts]
+    for row, mesh in zip(rows, meshes_of([each.corners for each in drafts if each.corners is not None]), strict=True):
+        out[row] = _solid(drafts[row], mesh)
+    return out
+
+
+def _solid(draft: Draft, own: Mesh | None) -> Shape:
+    pieces, corners = draft.pieces, draft.corners
+    if pieces is None or corners is None:
+        return draft.finished
+    made = [mesh for mesh in (own, *(_instance(*each) for each in pieces.placed)) if mesh is not None]
+    mesh = joined(made) if made else None
+    if draft.is_point:
+        return Shape(_point(mesh, pieces), mesh, pieces.lod[1])
+    everything, polygons = corners.vertices, list(draft.surfaces)
+    for each, matrix, point in pieces.placed:
+        shift = len(everything)
+        polygons += [
+            Painted([[index + shift for index in ring] for ring in one.rings], one.kind) for one in each.surfaces
+        ]
+        everything = np.concatenate([everything, _moved(each.vertices, matrix, point)])
+    return Shape(footprint(everything, polygons), mesh, pieces.lod[1]) if polygons else NOTHING
 
 
 class _Lazy(list[Any]):

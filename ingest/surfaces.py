@@ -105,43 +105,45 @@ def triangulate_all(points: Float, sizes: Sequence[Sequence[int]]) -> tuple[NDAr
     pieces = [start[threes][:, None] + [0, 1, 2], start[fours][:, None] + [0, 1, 2], start[fours][:, None] + [0, 2, 3]]
     owners = [threes, fours, fours]
     sound[threes] = sound[fours] = False
-    for each in np.flatnonzero(sound).tolist():
+    rest = np.flatnonzero(sound)
+    for each, frame in zip(rest.tolist(), _frames(normal[rest] / length[rest, None]), strict=True):
         own = points[start[each] : start[each] + totals[each]]
-        cut = _cut(own, np.cumsum(sizes[each]), normal[each] / length[each]) + start[each]
-        pieces.append(cut)
-        owners.append(np.full(len(cut), each))
+        flat = np.ascontiguousarray((own - own[0]) @ frame)
+        cut = mapbox_earcut.triangulate_float64(flat, np.cumsum(sizes[each], dtype=np.uint32))
+        pieces.append(np.asarray(cut, np.int64).reshape(-1, 3) + start[each])
+        owners.append(np.full(len(pieces[-1]), each))
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
-    return np.concatenate(pieces)[order].astype(np.int64), owner[order].astype(np.int64)
+    triangles, owner = np.concatenate(pieces)[order].astype(np.int64), owner[order].astype(np.int64)
+    a, b, c = (points[triangles[:, i]] for i in range(3))
+    is_turned = (_cross(b - a, c - a) * normal[owner]).sum(axis=1) < 0
+    triangles[is_turned] = triangles[is_turned][:, ::-1]
+    return triangles, owner
 
 
 def _is_convex(corners: Float, normal: Float) -> NDArray[np.bool_]:
     """(n, 4, 3) quadrilaterals: every corner turns the same way as the whole."""
-    edges = np.roll(corners, -1, axis=1) - corners
-    turns = np.cross(edges, np.roll(edges, -1, axis=1))
-    return np.asarray((np.einsum("ijk,ik->ij", turns, normal) > 0).all(axis=1))
+    edges = corners[:, [1, 2, 3, 0]] - corners
+    turns = _cross(edges, edges[:, [1, 2, 3, 0]])
+    return np.asarray(((turns * normal[:, None, :]).sum(axis=2) > 0).all(axis=1))
 
 
-def _cut(points: Float, ends: NDArray[np.int64], normal: Float) -> NDArray[np.int64]:
-    """(m, 3) triangles of one polygon by ear clipping."""
-    flat = _on_plane(points, normal)
-    local = np.asarray(mapbox_earcut.triangulate_float64(flat, ends.astype(np.uint32)), np.int64).reshape(-1, 3)
-    a, b, c = (flat[local[:, i]] for i in range(3))
-    doubled = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    local[doubled < 0] = local[doubled < 0][:, ::-1]
-    return local
+def _cross(a: Float, b: Float) -> Float:
+    """Cross products along the last axis; `numpy.cross` spends more time on its arguments than on small arrays."""
+    (x, y, z), (u, v, w) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+
+
+def _frames(normal: Float) -> Float:
+    """(n, 3) unit normals -> (n, 3, 2) a right-handed frame of each plane."""
+    helper = np.eye(3)[np.argmin(np.abs(normal), axis=1)]
+    u = _cross(helper, normal)
+    u /= np.linalg.norm(u, axis=1)[:, None]
+    return np.stack([u, _cross(normal, u)], axis=2)
 
 
 def _without_repeats(ring: Sequence[int]) -> list[int]:
     return [index for i, index in enumerate(ring) if index != ring[i - 1] or len(ring) == 1]
-
-
-def _on_plane(points: Float, normal: Float) -> Float:
-    """(n, 3) points -> (n, 2) in a right-handed frame of the plane, about the first point."""
-    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
-    u = np.cross(helper, normal)
-    u /= np.linalg.norm(u)
-    return np.ascontiguousarray((points - points[0]) @ np.stack([u, np.cross(normal, u)], axis=1))
 
 
 def footprint(vertices: Float, surfaces: Sequence[Polygonal]) -> shapely.Geometry:
