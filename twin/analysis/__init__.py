@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Process", "process", "registry", "run"]
 
-_MODULES = ("buffer_query",)
+_MODULES = ("buffer_query", "crs_audit")
 
 
 @lru_cache(maxsize=1)
