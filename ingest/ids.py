@@ -122,7 +122,7 @@ class IdMaker:
         self._times: dict[str, int] = {}
         self.n_made = 0
 
-    def ids(self, table: pa.Table, fids: Sequence[int] | None, content: Callable[[int], bytes]) -> list[str]:
+    def ids(self, table: pa.Table, fids: Sequence[int | str] | None, content: Callable[[int], bytes]) -> list[str]:
         """(n,) ids. `content(row)` gives the bytes that identify a feature without id or number (its geometry)."""
         texts: list[str | None] = [None] * table.num_rows
         if self.plan.column is not None:
@@ -130,7 +130,7 @@ class IdMaker:
         made = (self._made(row, fids, content) if text is None else text for row, text in enumerate(texts))
         return [text + self.plan.suffix for text in made]
 
-    def _made(self, row: int, fids: Sequence[int] | None, content: Callable[[int], bytes]) -> str:
+    def _made(self, row: int, fids: Sequence[int | str] | None, content: Callable[[int], bytes]) -> str:
         self.n_made += 1
         if self.plan.persistent and fids is not None:
             return f"{self.plan.prefix}.{fids[row]}"

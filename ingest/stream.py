@@ -34,7 +34,7 @@ class Chunk:
     table : attribute columns under the file's names
     shapes : geometries that passed `geometry.from_wkb` or `.check`; None for tables without geometry
     raw : (n,) bytes that tell geometries apart (WKB), or None
-    fids : (n,) the file's feature numbers, or None
+    fids : (n,) the file's feature numbers (or handles), or None
     where : row -> place in the file, for messages
     meshes : n meshes or None
     bad : row -> (code, sentence) for rows that the format itself finds wrong
@@ -44,7 +44,7 @@ class Chunk:
     table: pa.Table
     shapes: Conformed | None
     raw: Sequence[bytes | None] | None
-    fids: Sequence[int] | None
+    fids: Sequence[int | str] | None
     where: Callable[[int], str]
     meshes: list[Mesh | None] | None = None
     bad: dict[int, tuple[str, str]] | None = None

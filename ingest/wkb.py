@@ -169,3 +169,12 @@ class _Reader:
         out = np.full((n, 3), np.nan)
         out[:, : 2 + found.has_z] = values[:, : 2 + found.has_z]
         return out
+
+
+def polyhedral(rings: list[NDArray[np.float64]]) -> bytes:
+    """(n, 3) open rings of faces -> WKB of a PolyhedralSurface Z."""
+    parts = [struct.pack("<BII", 1, 1015, len(rings))]
+    for ring in rings:
+        closed = np.concatenate([ring, ring[:1]]).astype("<f8")
+        parts += [struct.pack("<BIII", 1, 1003, 1, len(closed)), closed.tobytes()]
+    return b"".join(parts)
