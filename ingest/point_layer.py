@@ -60,13 +60,16 @@ class MadeLayer:
 
 
 def check_layer(hints: Hints) -> None:
-    """Raises InvalidInput if `layer` in city.toml is one that does not hold points."""
+    """Raises InvalidInput for a layer that does not hold points, and for repairs that are not made here."""
     if hints.layer is not None and catalogue.layer_type(hints.layer).geometry != "points":
         raise InvalidInput(
             f"Layer {hints.layer!r} does not hold points.",
             "Correct `layer` in city.toml.",
             code="LAYER_GEOMETRY_DIFFERS",
         )
+    if hints.correct or hints.control_points:
+        problem = "`correct` and `control_points` cannot be applied to point clouds."
+        raise InvalidInput(problem, "Move the points first, and give the true crs.", code="POINTS_NOT_MOVED")
 
 
 def copc_from_chunks(

@@ -5,18 +5,19 @@ waveforms and become 6 and 8; extra bytes stay. Coordinates and heights stay in 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from ingest import las_header, place, point_layer
+from ingest import las_header, pdal_pipeline, place, point_layer
 from ingest.copc import PointSource, Steps, Survey, survey
 from ingest.las_header import LasHeader
 from ingest.octree import Records
 from ingest.point_records import HAS_TIME, TARGET, WAVEFORMS, converted, described
+from ingest.scratch import Scratch
 from ingest.vector import ids_name
 from layers.errors import InvalidInput
 from layers.issue import Issue
@@ -37,6 +38,10 @@ def read(path: Path, hints: Hints) -> Reading:
     """
     name = ids_name(path, hints)
     point_layer.check_layer(hints)
+    original, scratch = path, Scratch() if hints.pipeline else None
+    if scratch is not None:
+        las_header.checked(path, name)
+        path = pdal_pipeline.run(path, hints.pipeline, name, scratch)
     header = las_header.checked(path, name)
     stated, issues = las_header.stated_crs(header, name)
     if header.n_points == 0:
@@ -56,9 +61,20 @@ def read(path: Path, hints: Hints) -> Reading:
         "has_color": TARGET[header.format_id] in {7, 8},
     }
     made = point_layer.layer(
-        path, hints, source, found, stated, meta=meta, issues=issues, vertical_unit=las_header.vertical_unit(header)
+        original, hints, source, found, stated, meta=meta, issues=issues, vertical_unit=las_header.vertical_unit(header)
     )
-    return Reading(path, f"LAS {header.version}", [made.layer], made.certificate, made.issues)
+    if scratch is not None:
+        made.layer.write = _keeping(scratch, made.layer.write)
+    return Reading(original, f"LAS {header.version}", [made.layer], made.certificate, made.issues)
+
+
+def _keeping(scratch: Scratch, write: Callable[[Path], list[Issue]]) -> Callable[[Path], list[Issue]]:
+    """The same, with the folder that it reads from kept until then."""
+
+    def kept(target: Path, _scratch: Scratch = scratch) -> list[Issue]:
+        return write(target)
+
+    return kept
 
 
 def _source(path: Path, name: str, header: LasHeader) -> tuple[PointSource, dict[str, Any]]:
