@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ingest import ifc_file, ifc_georef, ifc_text
-from ingest.ifc_layers import Model
-from ingest.ifc_process import WorkerLost, ask, survey
+from ingest.ifc_geometry import Chunk
+from ingest.ifc_layers import Model, Products, Run
+from ingest.ifc_process import Limits, Worker, WorkerLost, ask
 from layers.errors import InvalidInput
 from layers.issue import Issue
 from layers.source import Hints, Reading
 
 SUFFIXES = (".ifc", ".ifczip")
+_N_PROBES = 64
 
 
 def read(path: Path, hints: Hints) -> Reading:
@@ -31,11 +33,21 @@ def read(path: Path, hints: Hints) -> Reading:
     unpacked = ifc_file.unpack(path)
     ifc_file.check_head_and_tail(unpacked.path, path.name)
     unpacked, issues = ifc_text.to_escapes(unpacked, path.name, hints.encoding)
-    facts, log = _survey(unpacked.path, path.name)
-    _check_whole(unpacked.path, path.name, facts, log)
-    issues += ifc_file.dangling(unpacked.path, path.name, log)
-    placement = ifc_georef.place(facts, hints)
-    model = Model(path, unpacked, facts, placement, hints)
+    facts, log, reader, n_instances = _survey(unpacked.path, path.name)
+    try:
+        _check_whole(unpacked.path, path.name, facts, log, n_instances)
+        issues += ifc_file.dangling(unpacked.path, path.name, log)
+        run = Run(unpacked, Products.of(facts), reader)
+    except BaseException:
+        reader.close()
+        raise
+    try:
+        facts["probes"] = _middles(run.first())
+        placement = ifc_georef.place(facts, hints)
+    except BaseException:
+        run.close()
+        raise
+    model = Model(path, unpacked, facts, placement, hints, run)
     issues += [
         Issue("IFC_CONTRADICTION", path.name, sentence, "Correct the model's georeference, or accept this.")
         for sentence in placement.certificate.contradictions
@@ -43,21 +55,38 @@ def read(path: Path, hints: Hints) -> Reading:
     return Reading(path, f"IFC {facts['schema']}", [model.elements, model.assemblies], placement.certificate, issues)
 
 
-def _survey(plain: Path, name: str) -> tuple[dict[str, Any], str]:
+def _survey(plain: Path, name: str) -> tuple[dict[str, Any], str, Worker, int]:
+    """What the file says, the parser's log, the worker that has parsed it, and the instances in the text."""
+    worker = None
     try:
-        answer = survey(plain)
+        worker = Worker(plain)
+        worker.send(("survey",))
+        n_instances = ifc_file.n_instances(plain)  # meanwhile
+        answer = worker.receive(Limits().to_parse_s(plain))
     except WorkerLost as lost:
+        if worker is not None:
+            worker.close()
         raise InvalidInput(
             f"{name} cannot be parsed: {lost.reason}.", "Check it with another IFC program.", code="IFC_PARSER_LOST"
         ) from lost
     if answer[0] == "failed":
+        worker.close()
         raise ifc_file.parse_failed(plain, name, *answer[1:])
-    return answer[1], answer[2]
+    return answer[1], answer[2], worker, n_instances
 
 
-def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str) -> None:
+def _middles(chunk: Chunk | None) -> list[list[float]]:
+    """Middles of the first shapes, metres in the model's frame.
+
+    Placements alone do not tell where a model lies: its coordinates may stand in the shapes, or along an alignment.
+    """
+    shapes = [] if chunk is None else list(chunk.shapes.values())
+    return [((each.vertices.min(axis=0) + each.vertices.max(axis=0)) / 2).tolist() for each in shapes[:_N_PROBES]]
+
+
+def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str, n_instances: int) -> None:
     """Every instance of the text must have been parsed, and there must be a project with products."""
-    if sum(1 for _ in ifc_file.instance_ids(plain)) != facts["n_instances"]:
+    if n_instances != facts["n_instances"]:
         _refuse_partial(plain, name, facts, log)
     if facts["n_projects"] == 0:
         raise InvalidInput(f"{name} has no IfcProject.", "Export the whole model.", code="IFC_EMPTY")

@@ -1,7 +1,9 @@
 """Rows and shapes of IFC products as feature batches: footprints, materials, elevations, attributes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,10 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from ingest.ifc_geometry import Shape
+from ingest.ifc_geometry import Geometry, Shape
 from ingest.ifc_placement import Placement
 from layers.catalogue import LayerType
-from layers.mesh import Mesh
+from layers.mesh import Mesh, SharedShape
 from layers.source import FeatureBatch
 
 THIN_M = 0.001
@@ -22,16 +24,42 @@ DEFAULT_RGBA = (183, 196, 207, 255)
 """For the unstyled triangles of a mesh whose other triangles have styles."""
 
 
-def mesh_of(shape: Shape, placement: Placement) -> Mesh:
-    """A shape on the map: east, north, height; at most 255 materials, none when the file gives no style."""
-    materials, material_ids = _materials(shape)
-    triangles = shape.triangles
-    if _is_inside_out(shape.vertices, triangles):
+class Meshes:
+    """Shapes on the map; what several products share is prepared once and said to be shared."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._seen: set[str] = set()
+
+    def of(self, shapes: Iterable[Shape]) -> dict[int, Mesh]:
+        """Meshes by product: east, north, height; at most 255 materials, none when the file gives no style.
+
+        A mesh has `shared` when another of these, or an earlier one, has the same vertices, triangles and colours.
+        """
+        shapes = list(shapes)
+        count = Counter(each.geometry.key for each in shapes)
+        prepared: dict[str, Mesh] = {}
+        found = {}
+        for each in shapes:
+            key = each.geometry.key
+            if key not in prepared:
+                prepared[key] = _local(each.geometry, count[key] > 1 or key in self._seen)
+            found[each.id] = replace(prepared[key], vertices=self._placement.to_map(each.vertices))
+        self._seen.update(count)
+        return found
+
+
+def _local(geometry: Geometry, is_shared: bool) -> Mesh:
+    """A mesh whose vertices are still in the frame of the product, metres."""
+    materials, material_ids = _materials(geometry)
+    triangles = geometry.triangles
+    if _is_inside_out(geometry.vertices, triangles):
         triangles = triangles[:, ::-1]
-    return Mesh(placement.to_map(shape.vertices), triangles, material_ids, materials)
+    shared = SharedShape(geometry.key, geometry.vertices) if is_shared else None
+    return Mesh(geometry.vertices, triangles, material_ids, materials, shared=shared)
 
 
-def _materials(shape: Shape) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+def _materials(shape: Geometry) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
     if not len(shape.colours) or (shape.material_ids < 0).all():
         return None, None
     styled = np.rint(np.clip(np.nan_to_num(shape.colours), 0, 1) * 255).astype(np.uint8)
@@ -56,14 +84,17 @@ def _is_inside_out(vertices: NDArray[np.float64], triangles: NDArray[np.int64]) 
     return bool(np.array_equal(np.sort(forward), np.sort(backward)))
 
 
-def footprint(points: NDArray[np.float64], unit_m: float) -> shapely.Geometry | None:
-    """Plan convex hull of (n, 3) map points as a MultiPolygon at their lowest height."""
-    hull = shapely.convex_hull(shapely.multipoints(points[:, :2]))
-    if hull.area * unit_m**2 < THIN_M**2:
-        hull = shapely.buffer(hull, THIN_M / unit_m, quad_segs=1, cap_style="square", join_style="mitre")
-    if hull.geom_type != "Polygon":
-        return None
-    return shapely.multipolygons([shapely.force_3d(hull, float(points[:, 2].min()))])
+def footprints(shapes: Sequence[NDArray[np.float64]], unit_m: float) -> list[shapely.Geometry | None]:
+    """Plan convex hulls of (n, 3) map points each, as MultiPolygons at their lowest heights."""
+    if not shapes:
+        return []
+    owner = np.repeat(np.arange(len(shapes)), [len(each) for each in shapes])
+    hulls = shapely.convex_hull(shapely.multipoints(np.vstack(shapes)[:, :2], indices=owner))
+    thin = shapely.area(hulls) * unit_m**2 < THIN_M**2
+    hulls[thin] = shapely.buffer(hulls[thin], THIN_M / unit_m, quad_segs=1, cap_style="square", join_style="mitre")
+    lows = [float(each[:, 2].min()) for each in shapes]
+    flat = shapely.force_3d(hulls, lows)
+    return [shapely.multipolygons([each]) if each.geom_type == "Polygon" else None for each in flat]
 
 
 def batch(

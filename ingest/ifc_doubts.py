@@ -22,12 +22,6 @@ def check_size(facts: Facts, doubts: Doubts) -> None:
         size = float(np.ptp(samples[:, :2], axis=0).max()) * unit_m
         if size > 20_000:
             doubts.sentences.append(f"The model's elements are spread over {size / 1000:.0f} km; is the unit right?")
-    if facts["world_origin"] is not None:
-        x, y, z = (value * unit_m for value in facts["world_origin"])
-        doubts.sentences.append(
-            f"The WorldCoordinateSystem of the model's context lies at ({x:g}, {y:g}, {z:g}) m instead of the origin; "
-            "the placements are taken as they are, without it."
-        )
 
 
 def check_doubled(facts: Facts, placed: Placement, doubts: Doubts) -> None:

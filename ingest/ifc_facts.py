@@ -6,15 +6,14 @@ neither an IfcFeatureElement (openings, voids, projections) nor an IfcVirtualEle
 IfcSpatialElement (IFC2X3: IfcSpatialStructureElement), spaces, sites, storeys, facilities and their parts.
 """
 
-import json
 from collections import Counter
 from typing import Any
 
 import ifcopenshell
-import ifcopenshell.util.element as element_util
 import ifcopenshell.util.unit as unit_util
 
-from ingest import ifc_place_facts
+from ingest import ifc_place_facts, ifc_rows
+from ingest.ifc_relations import get, relations
 
 _MAX_ITEMS = 100_000
 BODY_TYPES = {"Curve2D", "Curve3D", "Point", "PointCloud", "Annotation2D", "GeometricCurveSet", "BoundingBox"}
@@ -51,11 +50,12 @@ def has_body(product: Any) -> bool:
 
 def has_boolean(product: Any) -> bool:
     """True if the body, or an opening in it, is cut with a boolean result such as a wall clipped under a roof."""
-    openings = [each.RelatedOpeningElement for each in getattr(product, "HasOpenings", ())]
-    return any(_is_boolean(item) for each in [product, *openings] for item in _items(each))
+    openings = [each.RelatedOpeningElement for each in get(product, "HasOpenings") or ()]
+    return any(_is_boolean(item) for each in [product, *openings] for item in items(each))
 
 
-def _items(product: Any) -> list[Any]:
+def items(product: Any) -> list[Any]:
+    """The representation items of a product, with those behind mapped items."""
     definition = product.Representation
     representations = definition.Representations if definition is not None else ()
     found = [item for each in representations for item in each.Items]
@@ -72,6 +72,7 @@ def _is_boolean(item: Any) -> bool:
 def survey(model: Any) -> dict[str, Any]:
     """Schema, unit, products and place of a model, as plain data; lengths in project units unless named `_m`."""
     chosen = elements(model)
+    relations(model)  # here, so that the copies of this process need not read them again
     return {
         "schema": model.schema_identifier,
         "application": [str(each.ApplicationFullName) for each in model.by_type("IfcApplication")][:3],
@@ -89,7 +90,7 @@ def survey(model: Any) -> dict[str, Any]:
         ],
         "sites": [ifc_place_facts.site(each) for each in model.by_type("IfcSite")],
         "true_north": ifc_place_facts.true_north(model),
-        "world_origin": ifc_place_facts.world_origin(model),
+        "world_system": ifc_place_facts.world_system(model),
         "conversions": ifc_place_facts.conversions(model),
     }
 
@@ -100,82 +101,10 @@ def _others(model: Any) -> dict[str, int]:
     return dict(Counter(e.is_a() for e in model.by_type("IfcProduct") if e.id() not in known))
 
 
-def row(product: Any) -> dict[str, Any]:
-    """Identity, classification and property sets of one product."""
-    kind = element_util.get_type(product)
-    parent = _parent(product)
-    return {
-        "id": product.id(),
-        "ifc_guid": product.GlobalId,
-        "ifc_class": product.is_a(),
-        "name": product.Name,
-        "long_name": getattr(product, "LongName", None),
-        "description": product.Description,
-        "object_type": product.ObjectType,
-        "predefined_type": element_util.get_predefined_type(product),
-        "tag": getattr(product, "Tag", None),
-        "type_name": kind.Name if kind is not None else None,
-        "storey": _storey(product),
-        "system": "; ".join(_systems(product)) or None,
-        "parent_id": parent.GlobalId if parent is not None and not parent.is_a("IfcProject") else None,
-        "ancestors": _ancestors(product),
-        "has_parts": bool(element_util.get_parts(product)),
-        "cim_level": _cim_level(product),
-        "psets": _property_sets(product),
-    }
-
-
-def _parent(product: Any) -> Any:
-    return (
-        element_util.get_aggregate(product)
-        or element_util.get_nest(product)
-        or element_util.get_container(product, should_get_direct=True)
-    )
-
-
-def _ancestors(product: Any) -> list[str]:
-    """GlobalIds from the parent upwards, without the project; a cycle ends the climb."""
-    found: list[str] = []
-    parent = _parent(product)
-    while parent is not None and not parent.is_a("IfcProject") and parent.GlobalId not in found:
-        found.append(parent.GlobalId)
-        parent = _parent(parent)
-    return found
-
-
-def _storey(product: Any) -> str | None:
-    seen: set[int] = set()
-    parent = _parent(product)
-    part: str | None = None
-    while parent is not None and parent.id() not in seen:
-        seen.add(parent.id())
-        if parent.is_a("IfcBuildingStorey"):
-            return parent.Name or parent.LongName or parent.GlobalId
-        if part is None and parent.is_a() in {"IfcFacilityPart", "IfcMarinePart", "IfcBridgePart", "IfcRoadPart"}:
-            part = parent.Name
-        parent = _parent(parent)
-    return part
-
-
-def _systems(product: Any) -> list[str]:
-    return [
-        relation.RelatingGroup.Name or relation.RelatingGroup.GlobalId
-        for relation in getattr(product, "HasAssignments", ())
-        if relation.is_a("IfcRelAssignsToGroup") and relation.RelatingGroup.is_a("IfcSystem")
-    ]
-
-
-def _cim_level(product: Any) -> int:
-    """Technical guideline for city information models: spaces and storeys 5, components 6, their small parts 7."""
-    if not product.is_a("IfcElement"):
-        return 5
-    return 7 if product.is_a("IfcElementComponent") else 6
-
-
-def _property_sets(product: Any) -> str | None:
-    found = element_util.get_psets(product)
-    plain = {name: {k: v for k, v in values.items() if k != "id"} for name, values in found.items()}
-    return json.dumps(plain, ensure_ascii=False, default=str) if plain else None
+def rows(model: Any, ids: list[int]) -> list[dict[str, Any]]:
+    """Attribute rows of products (`ingest.ifc_rows`)."""
+    reader = ifc_rows.Rows(model)
+    return [reader.row(each) for each in ids]
 
 
 def missing(model: Any, ids: list[int]) -> list[int]:

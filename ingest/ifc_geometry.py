@@ -1,18 +1,17 @@
 """Meshes of IFC products, made in worker processes so that a kernel can crash without harm.
 
-Measured before deciding: the kernel `manifold` is 3-20 times faster than `opencascade`, but on real files it killed
-its process, lost elements in silence (697 of 699 shapes; 0 of 8 in a girder bridge), lost parts of elements with no
-more than a line in its log, and left walls uncut that a roof clips (9.9 m3 instead of 2.1 m3). So what is made of
-boolean results goes to the second kernel at once, every element is announced before it is meshed, and when the
-process dies or takes too long, the announced element is the culprit, a new process goes on with the rest, and whatever
-the first kernel missed or complained about is made with the second. At 39,500 km from the origin both kernels keep a
-0.3 m box to 1e-6 of its volume (they work in float64), so shapes are not shifted before meshing.
+A chunk of products is first made the quick way, all in one go and each by the kernel that `ingest.ifc_kernels` chooses.
+When the process dies or stays silent meanwhile, a new one goes on with what is left one by one: every element is
+announced before it is meshed, kernel after kernel, so the announced element is the culprit and the only one that is
+lost. At 39,500 km from the origin both kernels keep a 0.3 m box to 1e-6 of its volume (they work in float64), so
+shapes are not shifted before meshing.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,45 @@ from numpy.typing import NDArray
 from ingest.ifc_process import KERNELS, Limits, Worker, WorkerLost
 from layers.errors import InvalidInput
 
-CHUNK = 64
+CHUNK = 256
+MIN_CHUNK = 32
+"""Products in a chunk: at most so many, and no fewer where a model is divided among the workers."""
 MAX_CRASHES = 5
 """After so many crashes of the first kernel in one file, the rest of the file goes straight to the second."""
 
+LARGE = 1_000_000
+"""Bytes of a file above which one process keeps the parsed model and only its copies make shapes."""
+
 
 @dataclass(frozen=True)
-class Shape:
-    """One meshed product: metres in the model's own frame, float64; `material_ids` is -1 where there is no style."""
+class Geometry:
+    """A shape in the frame of its product: metres, float64; `material_ids` is -1 where there is no style."""
 
-    id: int
-    kernel: str
+    key: str
     vertices: NDArray[np.float64]
     triangles: NDArray[np.int64]
     material_ids: NDArray[np.int64]
     colours: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One meshed product: a geometry, which others may share, and its 4 x 4 placement in metres."""
+
+    id: int
+    kernel: str
+    geometry: Geometry
+    matrix: NDArray[np.float64]
+
+    @cached_property
+    def vertices(self) -> NDArray[np.float64]:
+        """(n, 3) metres in the model's own frame."""
+        return self.geometry.vertices @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+
+    @property
+    def triangles(self) -> NDArray[np.int64]:
+        """(m, 3) indices of vertices."""
+        return self.geometry.triangles
 
 
 @dataclass(frozen=True)
@@ -66,6 +89,8 @@ class Chunk:
     rows: list[dict[str, Any]] = field(default_factory=list)
     shapes: dict[int, Shape] = field(default_factory=dict)
     reasons: dict[int, list[str]] = field(default_factory=dict)
+    geometries: dict[str, Geometry] = field(default_factory=dict)
+    quick: bool = True
     kernel: int = 0
 
     def pending(self) -> list[int]:
@@ -98,16 +123,21 @@ class Pool:
     Parameters
     ----------
     path : the IFC file, already known to parse
-    n_workers : processes; each parses the file once
+    n_workers : processes
     tally : counts what happened
+    reader : a worker that has parsed the file and is idle; the pool ends it. Without one the pool starts its own
     """
 
-    def __init__(self, path: Path, n_workers: int, tally: Tally, limits: Limits | None = None) -> None:
+    def __init__(
+        self, path: Path, n_workers: int, tally: Tally, limits: Limits | None = None, reader: Worker | None = None
+    ) -> None:
         self.path, self.n_workers, self.tally = path, max(1, n_workers), tally
         self.limits = limits or Limits()
+        self._reader = reader
+        self._keeps = self.n_workers > 1 or path.stat().st_size > LARGE
         self._parse_s = self.limits.to_parse_s(path)
 
-    def run(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    def run(self, chunks: Iterator[Chunk]) -> Generator[Chunk]:
         """Fill every chunk and yield them in the order in which they came."""
         seats = [_Seat() for _ in range(self.n_workers)]
         done: dict[int, Chunk] = {}
@@ -133,6 +163,22 @@ class Pool:
         finally:
             for seat in seats:
                 seat.dismiss()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    def _worker(self) -> Worker:
+        """A small file is meshed by the process that has parsed it, a large one by copies of that process."""
+        if self._reader is None and self._keeps:
+            self._reader = Worker(self.path)
+        if self._keeps:
+            try:
+                return Worker(self.path, self._reader)
+            except WorkerLost:
+                self._reader = None
+                return Worker(self.path)
+        reader, self._reader = self._reader, None
+        return reader or Worker(self.path)
 
     def _begin(self, seat: _Seat) -> None:
         """Send the next request of the seat's chunk: first its rows, then its shapes, kernel by kernel."""
@@ -140,9 +186,12 @@ class Pool:
         if chunk is None:
             return
         if seat.worker is None:
-            seat.worker = Worker(self.path)
+            seat.worker = self._worker()
         seat.current = None
         seat.deadline = time.monotonic() + self._parse_s
+        if chunk.quick:
+            seat.worker.send(("group", chunk.ids, chunk.to_mesh))
+            return
         if not chunk.rows:
             seat.worker.send(("rows", chunk.ids))
             return
@@ -179,21 +228,25 @@ class Pool:
     def _take(self, seat: _Seat, answer: tuple[Any, ...]) -> bool:
         chunk = seat.chunk
         assert chunk is not None  # only busy seats are listened to
-        kernel = KERNELS[chunk.kernel]
         if answer[0] == "rows":
             chunk.rows = answer[1]
-            return self._go_on(seat)
+            seat.deadline = time.monotonic() + self.limits.group_s
+            return False if chunk.quick else self._go_on(seat)
         if answer[0] == "start":
             seat.current = answer[1]
             seat.deadline = time.monotonic() + self.limits.element_s[chunk.kernel]
-        elif answer[0] == "shape":
-            _, each, shape, reason = answer
+        elif answer[0] == "made":
             seat.current = None
-            if shape is None:
-                chunk.reasons.setdefault(each, []).append(reason)
-            else:
-                chunk.shapes[each] = Shape(each, kernel, **shape)
+            seat.deadline = time.monotonic() + (self.limits.group_s if chunk.quick else self._parse_s)
+            for key, arrays in answer[1].items():
+                chunk.geometries.setdefault(key, Geometry(key, **arrays))
+            for each, key, matrix, by in answer[2]:
+                chunk.shapes[each] = Shape(each, by, chunk.geometries[key], matrix)
+        elif answer[0] == "miss":
+            seat.current = None
+            chunk.reasons.setdefault(answer[1], []).append(answer[2])
         elif answer[0] == "done":
+            chunk.quick = False
             return self._go_on(seat)
         else:
             raise InvalidInput(f"{self.path.name} can no longer be parsed: {answer[2]}", "Is it being written?")
@@ -203,7 +256,7 @@ class Pool:
         """Start what the chunk still needs; True when that is nothing."""
         chunk = seat.chunk
         assert chunk is not None  # see _take
-        while not chunk.pending():
+        while chunk.rows and not chunk.pending():
             if chunk.kernel + 1 >= len(KERNELS):
                 return True
             chunk.kernel += 1
@@ -215,6 +268,9 @@ class Pool:
         chunk = seat.chunk
         assert chunk is not None  # see _take
         seat.dismiss()
+        if chunk.quick and seat.current is None:
+            chunk.quick = False  # somebody in the group did it: one by one it will be found out who
+            return [seat] if self._go_on(seat) else []
         if seat.current is None:
             raise InvalidInput(
                 f"{self.path.name} could not be read a second time: {reason}.", "Check the file and the memory left."

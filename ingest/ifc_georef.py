@@ -8,15 +8,50 @@ import numpy as np
 
 from ingest.ifc_doubts import check_size, compare_with_site
 from ingest.ifc_map_conversion import by_conversion
-from ingest.ifc_placement import Doubts, Facts, Placement, affine, certified, in_area, middle
+from ingest.ifc_placement import Doubts, Facts, FloatArray, Placement, affine, certified, in_area, middle
 from ingest.ifc_site import by_site
 from layers import crs
 from layers.source import Hints
 
 
 def place(facts: Facts, hints: Hints) -> Placement:
-    """The placement of a surveyed model (`ingest.ifc_facts.survey`). Raises Unplaceable or InvalidInput."""
+    """The placement of a surveyed model (`ingest.ifc_facts.survey`). Raises Unplaceable or InvalidInput.
+
+    The context's WorldCoordinateSystem lies between the placements and everything that this module works out: the
+    kernels leave it out, so it is applied here, and said.
+    """
+    system = facts.get("world_system")
+    if system is None:
+        return _place(facts, hints, Doubts())
     doubts = Doubts()
+    frame = np.array(system, np.float64)
+    x, y, z = (float(each) * facts["unit_m"] for each in frame[:3, 3])
+    doubts.sentences.append(
+        f"The WorldCoordinateSystem of the model's context lies at ({x:g}, {y:g}, {z:g}) m and not at the origin; it "
+        "is applied to all placements."
+    )
+    doubts.parameters["world_coordinate_system"] = frame.tolist()
+    return _place(_moved(facts, frame), hints, doubts).after(frame[:3, :3], frame[:3, 3] * facts["unit_m"])
+
+
+def _moved(facts: Facts, frame: FloatArray) -> Facts:
+    """The facts with their positions in the frame around the WorldCoordinateSystem."""
+    turn, shift = frame[:3, :3], frame[:3, 3]
+
+    def moved(points: object, unit: float) -> list[list[float]]:
+        found: list[list[float]] = (np.array(points, np.float64).reshape(-1, 3) @ turn.T + shift * unit).tolist()
+        return found
+
+    sites = [each | {"origin": moved(each["origin"] or (0.0, 0.0, 0.0), 1.0)[0]} for each in facts["sites"]]
+    return {
+        **facts,
+        "sites": sites,
+        "samples": moved(facts["samples"], 1.0),
+        "probes": moved(facts["probes"], facts["unit_m"]),
+    }
+
+
+def _place(facts: Facts, hints: Hints, doubts: Doubts) -> Placement:
     check_size(facts, doubts)
     doubts.parameters["project_unit_m"] = facts["unit_m"]
     if facts["conversions"]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest import ifc_batch, ifc_file
-from ingest.ifc_geometry import CHUNK, Chunk, Pool, Tally
+from ingest.ifc_geometry import CHUNK, MIN_CHUNK, Chunk, Pool, Tally
 from ingest.ifc_placement import Placement
-from ingest.ifc_process import KERNELS
+from ingest.ifc_process import KERNELS, Worker
 from layers import catalogue
 from layers.issue import Issue, Reject
 from layers.mesh import Mesh
@@ -22,6 +22,7 @@ from layers.source import FeatureBatch, Hints, VectorLayer
 
 _LEVEL_OF_SPACES = 5
 _MAX_WORKERS = 2
+_N_PARTS = 500
 _ASSEMBLY_NOTES = (
     (
         "own",
@@ -41,11 +42,17 @@ _ASSEMBLY_NOTES = (
 class Hull:
     """Plan hull and height range of what belongs to one assembly."""
 
-    points: NDArray[np.float64]
+    parts: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, corners: NDArray[np.float64]) -> None:
-        """Grow by (n, 3) map points; only the hull's corners are kept."""
-        self.points = _corners(np.vstack([self.points, corners]))
+        """Grow by (n, 3) map points; only the hull's corners are kept for long."""
+        self.parts.append(corners)
+        if len(self.parts) >= _N_PARTS:
+            self.parts = [self.points()]
+
+    def points(self) -> NDArray[np.float64]:
+        """Corners of the hull of everything that was added."""
+        return _corners(np.vstack(self.parts))
 
 
 def _corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,6 +60,72 @@ def _corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
     plan = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(points[:, :2])))
     low, high = points[:, 2].min(), points[:, 2].max()
     return np.vstack([np.column_stack([plan, np.full(len(plan), z)]) for z in (low, high)])
+
+
+@dataclass(frozen=True)
+class Products:
+    """What is to be read: (instance, GlobalId, has a body) of elements and of assemblies; repeated GlobalIds."""
+
+    elements: list[tuple[int, str, bool]]
+    assemblies: list[tuple[int, str, bool]]
+    duplicates: set[int]
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "Products":
+        """Of a surveyed model; elements without a body of their own are assemblies."""
+        with_body = [each for each in facts["elements"] if each[2]]
+        without = [each for each in facts["elements"] if not each[2]]
+        seen: set[str] = set()
+        duplicates: set[int] = set()
+        for number, guid, _ in [*with_body, *without, *facts["spatial"]]:
+            if guid in seen:
+                duplicates.add(number)
+            seen.add(guid)
+        return cls(with_body, [*facts["spatial"], *without], duplicates)
+
+    def chunks(self) -> tuple[list[Chunk], int]:
+        """All products in the order in which they are read, and how many of these chunks hold elements."""
+        found: list[Chunk] = []
+        n_element_chunks = 0
+        size = min(CHUNK, max(MIN_CHUNK, -(-len(self.elements) // 8)))
+        for products in (self.elements, self.assemblies):
+            for start in range(0, len(products), size):
+                part = products[start : start + size]
+                wanted = [each[0] for each in part if each[2] and each[0] not in self.duplicates]
+                found.append(Chunk(len(found), [each[0] for each in part], wanted))
+            n_element_chunks = n_element_chunks or len(found)
+        return found, n_element_chunks if self.elements else 0
+
+
+class Run:
+    """One pass of the workers over a model. The first chunk can be looked at before the rest is asked for."""
+
+    def __init__(self, unpacked: ifc_file.Unpacked, products: Products, reader: Worker | None = None) -> None:
+        chunks, self.n_element_chunks = products.chunks()
+        self.tally = Tally()
+        n_workers = min(_MAX_WORKERS, os.cpu_count() or 1, len(chunks)) if len(chunks) > 1 else 1
+        self._stream: Generator[Chunk] = Pool(unpacked.path, n_workers, self.tally, reader=reader).run(iter(chunks))
+        self._first: Chunk | None = None
+
+    def first(self) -> Chunk | None:
+        """The first chunk, which `chunks` gives again."""
+        if self._first is None:
+            self._first = next(self._stream, None)
+        return self._first
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks, once."""
+        if self._first is not None:
+            yield self._first
+            self._first = None
+        try:
+            yield from self._stream
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._stream.close()
 
 
 @dataclass
@@ -68,12 +141,14 @@ class Model:
     facts: dict[str, Any]
     placement: Placement
     hints: Hints
+    run: "Run | None" = None
     hulls: dict[str, Hull] = field(default_factory=dict)
     elements: VectorLayer = field(init=False)
     assemblies: VectorLayer = field(init=False)
 
     def __post_init__(self) -> None:
         place = self.placement
+        self.products = Products.of(self.facts)
         self.element_type = catalogue.layer_type(self.hints.layer or "bim_element")
         self.assembly_type = catalogue.layer_type("bim_assembly")
         self.elements, self.assemblies = (
@@ -84,56 +159,37 @@ class Model:
             )
         )
         self._held: list[Chunk] | None = None
-        with_body = [each for each in self.facts["elements"] if each[2]]
-        without = [each for each in self.facts["elements"] if not each[2]]
-        seen: set[str] = set()
-        self._duplicates: set[int] = set()
-        for number, guid, _ in [*with_body, *without, *self.facts["spatial"]]:
-            if guid in seen:
-                self._duplicates.add(number)
-            seen.add(guid)
-        self._element_products = with_body
-        self._assembly_products = [*self.facts["spatial"], *without]
-
-    def _chunks(self, products: list[tuple[int, str, bool]], first: int) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for start in range(0, len(products), CHUNK):
-            part = products[start : start + CHUNK]
-            wanted = [each[0] for each in part if each[2] and each[0] not in self._duplicates]
-            chunks.append(Chunk(first + len(chunks), [each[0] for each in part], wanted))
-        return chunks
 
     def _unique_rows(self, layer: VectorLayer, chunk: Chunk) -> list[dict[str, Any]]:
         """Count a chunk into its layer; rows of repeated GlobalIds become rejects."""
+        duplicates = self.products.duplicates
         layer.n_read += len(chunk.ids)
         kept = []
         for row in chunk.rows:
             row["model"] = self.path.name
-            if row["id"] in self._duplicates:
+            if row["id"] in duplicates:
                 message = f"GlobalId {row['ifc_guid']} is used by an earlier product of this file."
                 layer.rejects.append(Reject("IFC_DUPLICATE_GUID", f"#{row['id']}", message, _content(row)))
             else:
                 kept.append(row)
         return kept
 
-    def _is_large(self, n_chunks: int) -> bool:
-        """A second process takes a third of a second to start and to parse a small file; below this it does not pay."""
-        return n_chunks >= 4 or (n_chunks > 1 and self.unpacked.path.stat().st_size > 1_000_000)
-
     def _element_batches(self) -> Iterator[FeatureBatch]:
-        layer, tally, made = self.elements, Tally(), Counter[str]()
+        layer, made = self.elements, Counter[str]()
         _restart(layer)
         self.hulls.clear()
         held: list[Chunk] = []
-        elements = self._chunks(self._element_products, 0)
-        chunks = elements + self._chunks(self._assembly_products, len(elements))
-        n_workers = min(_MAX_WORKERS, os.cpu_count() or 1) if self._is_large(len(elements)) else 1
-        for chunk in Pool(self.unpacked.path, n_workers, tally).run(iter(chunks)):
-            if chunk.number >= len(elements):
+        maker = ifc_batch.Meshes(self.placement)
+        run = self.run or Run(self.unpacked, self.products)
+        self.run = None
+        tally = run.tally
+        for chunk in run.chunks():
+            if chunk.number >= run.n_element_chunks:
                 held.append(chunk)
                 continue
             reasons = {miss.id: miss.reasons for miss in chunk.misses()}
-            rows, meshes, geometries = [], [], []
+            meshes_of = maker.of(chunk.shapes.values())
+            kept, rows, meshes = [], [], list[Mesh]()
             for row in self._unique_rows(layer, chunk):
                 if row["id"] in reasons:
                     said = "; ".join(
@@ -143,24 +199,25 @@ class Model:
                     layer.rejects.append(Reject("IFC_NO_SHAPE", row["ifc_guid"], message, _content(row)))
                     continue
                 shape = chunk.shapes[row["id"]]
-                mesh = ifc_batch.mesh_of(shape, self.placement)
-                self._grow(row, mesh)
+                mesh = meshes_of[row["id"]]
                 rows.append(self._finished(row, mesh.vertices, shape.kernel))
                 meshes.append(mesh)
+                kept.append(row)
                 made[shape.kernel] += 1
-                geometries.append(ifc_batch.footprint(mesh.vertices, self.placement.crs_unit_m))
+            geometries = ifc_batch.footprints([each.vertices for each in meshes], self.placement.crs_unit_m)
+            for row, mesh, geometry in zip(kept, meshes, geometries, strict=True):
+                self._grow(row, mesh, geometry)
             if rows:
                 yield ifc_batch.batch(self.element_type, rows, geometries, list[Mesh | None](meshes))
         self._held = held
         layer.issues += _kernel_issues(self.path.name, tally, made) + self._left_out()
 
-    def _grow(self, row: dict[str, Any], mesh: Mesh) -> None:
-        corners = _corners(mesh.vertices)
+    def _grow(self, row: dict[str, Any], mesh: Mesh, footprint: shapely.Geometry | None) -> None:
+        plan, vertices = shapely.get_coordinates(footprint), mesh.vertices
+        low, high = vertices[:, 2].min(), vertices[:, 2].max()
+        corners = np.vstack([np.column_stack([plan, np.full(len(plan), z)]) for z in (low, high)])
         for guid in row["ancestors"]:
-            if guid in self.hulls:
-                self.hulls[guid].add(corners)
-            else:
-                self.hulls[guid] = Hull(corners)
+            self.hulls.setdefault(guid, Hull()).add(corners)
 
     def _finished(self, row: dict[str, Any], points: NDArray[np.float64] | None, kernel: str | None) -> dict[str, Any]:
         row = _content(row) | {"kernel": kernel}
@@ -186,7 +243,7 @@ class Model:
                 found["alone"] += row["cim_level"] > _LEVEL_OF_SPACES and not row["has_parts"]
                 rows.append(self._finished(row, points, None))
                 unit = self.placement.crs_unit_m
-                geometries.append(None if points is None else ifc_batch.footprint(points, unit))
+                geometries.append(None if points is None else ifc_batch.footprints([points], unit)[0])
             if rows:
                 yield ifc_batch.batch(self.assembly_type, rows, geometries, None)
         for key, code, words in _ASSEMBLY_NOTES:
@@ -198,7 +255,7 @@ class Model:
         if own is not None:
             return self.placement.to_map(own.vertices)
         hull = self.hulls.get(row["ifc_guid"])
-        return None if hull is None else hull.points
+        return None if hull is None else hull.points()
 
     def _left_out(self) -> list[Issue]:
         others = ", ".join(f"{count} {name}" for name, count in sorted(self.facts["others"].items()))

@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 import ifcopenshell.util.element as element_util
-import ifcopenshell.util.placement as placement_util
 import ifcopenshell.util.unit as unit_util
+
+from ingest.ifc_frames import Matrix, axis_placement, local_placement
+from ingest.ifc_relations import get
 
 _N_SAMPLES = 200
 
@@ -18,19 +20,20 @@ def sample_positions(products: list[Any]) -> list[tuple[float, float, float]]:
     """Origins of up to 200 element placements in project units: where in the local frame the model lies."""
     step = max(1, len(products) // _N_SAMPLES)
     found = []
+    memory: dict[int, Matrix] = {}
     for product in products[::step]:
-        origin = _origin(product)
+        origin = _origin(product, memory)
         if origin is not None:
             found.append(origin)
     return found
 
 
-def _origin(product: Any) -> tuple[float, float, float] | None:
+def _origin(product: Any, memory: dict[int, Matrix] | None = None) -> tuple[float, float, float] | None:
     placement = product.ObjectPlacement
     if placement is None or not placement.is_a("IfcLocalPlacement"):
         return None
     try:
-        x, y, z = (float(v) for v in placement_util.get_local_placement(placement)[:3, 3])
+        x, y, z = (row[3] for row in local_placement(placement, {} if memory is None else memory)[:3])
     except (AttributeError, TypeError, ValueError, IndexError, RecursionError):
         return None
     return (x, y, z) if all(map(math.isfinite, (x, y, z))) else None
@@ -71,13 +74,14 @@ def true_north(model: Any) -> tuple[float, float] | None:
     return None
 
 
-def world_origin(model: Any) -> tuple[float, float, float] | None:
-    """Location of the context's WorldCoordinateSystem when that is not the identity."""
+def world_system(model: Any) -> list[list[float]] | None:
+    """The context's WorldCoordinateSystem as 4 x 4 in project units when that is not the identity."""
     for context in _model_contexts(model):
         system = context.WorldCoordinateSystem
         if system is not None and system.is_a("IfcAxis2Placement3D"):
-            x, y, z = (float(v) for v in placement_util.get_axis2placement(system)[:3, 3])
-            return (x, y, z) if any((x, y, z)) else None
+            found = [list(row) for row in axis_placement(system)]
+            identity = all(abs(found[i][j] - (i == j)) < 1e-12 for i in range(4) for j in range(4))
+            return None if identity else found
     return None
 
 
@@ -89,7 +93,7 @@ def conversions(model: Any) -> list[dict[str, Any]]:
     for operation in model.by_type("IfcCoordinateOperation"):
         source = operation.SourceCRS
         facts: dict[str, Any] = {"kind": operation.is_a(), "crs": _crs(operation.TargetCRS)}
-        facts["context"] = getattr(source, "ContextType", None)
+        facts["context"] = get(source, "ContextType")
         if operation.is_a("IfcMapConversion"):
             facts |= {
                 "eastings": operation.Eastings,
@@ -98,7 +102,7 @@ def conversions(model: Any) -> list[dict[str, Any]]:
                 "abscissa": operation.XAxisAbscissa,
                 "ordinate": operation.XAxisOrdinate,
                 "scale": operation.Scale,
-                "factors": [getattr(operation, f"Factor{axis}", None) for axis in "XYZ"],
+                "factors": [get(operation, f"Factor{axis}") for axis in "XYZ"],
             }
         elif operation.is_a("IfcRigidOperation"):
             first, second = operation.FirstCoordinate, operation.SecondCoordinate
@@ -113,15 +117,15 @@ def conversions(model: Any) -> list[dict[str, Any]]:
 
 
 def _crs(crs: Any) -> dict[str, Any]:
-    unit = getattr(crs, "MapUnit", None)
-    texts = [each.WellKnownText for each in getattr(crs, "WellKnownText", None) or ()]
+    unit = get(crs, "MapUnit")
+    texts = [each.WellKnownText for each in get(crs, "WellKnownText") or ()]
     return {
         "class": crs.is_a(),
         "name": crs.Name,
         "description": crs.Description,
-        "vertical_datum": getattr(crs, "VerticalDatum", None),
-        "map_projection": getattr(crs, "MapProjection", None),
-        "map_zone": getattr(crs, "MapZone", None),
+        "vertical_datum": get(crs, "VerticalDatum"),
+        "map_projection": get(crs, "MapProjection"),
+        "map_zone": get(crs, "MapZone"),
         "map_unit_m": None if unit is None else float(unit_util.get_named_unit_scale(unit)),
         "wkt": texts[0] if texts else None,
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,13 @@ class Placement:
         placed = np.asarray(xyz_m, np.float64) @ self.matrix.T + self.offset_m
         placed[:, :2] /= self.crs_unit_m
         return placed
+
+    def after(self, turn: FloatArray, shift_m: FloatArray) -> "Placement":
+        """The same step, taken after another affine one."""
+        matrix, offset = self.matrix @ turn, self.matrix @ shift_m + self.offset_m
+        numbers = {"offset_m": offset.tolist(), "matrix": matrix.tolist()}
+        certificate = replace(self.certificate, parameters={**self.certificate.parameters, **numbers})
+        return replace(self, matrix=matrix, offset_m=offset, certificate=certificate)
 
 
 @dataclass

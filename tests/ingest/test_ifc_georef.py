@@ -27,7 +27,7 @@ def facts(**changes):
         "probes": [],
         "storey_elevations": [0.0, 3600.0],
         "true_north": None,
-        "world_origin": None,
+        "world_system": None,
     } | changes
 
 
@@ -261,9 +261,17 @@ def test_a_north_that_contradicts_the_x_axis_is_named():
     [
         ({"storey_elevations": [0.0, 3.6, 7.2]}, "Storeys are 0.0036 m apart"),
         ({"samples": [(0, 0, 0), (30e6, 0, 0)]}, "spread over 30 km"),
-        ({"world_origin": (1000.0, 0.0, 0.0)}, "WorldCoordinateSystem"),
+        ({"world_system": [[1, 0, 0, 1000], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}, "WorldCoordinateSystem"),
     ],
 )
 def test_sizes_and_frames_that_cannot_be_right_are_named(changes, words):
     placed = ifc_georef.place(facts(conversions=[conversion()], **changes), CITY)
     assert any(words in sentence for sentence in placed.certificate.contradictions)
+
+
+def test_a_world_coordinate_system_is_applied_before_the_map_conversion():
+    # by hand: local (1, 2, 3) m turned by 90 degrees is (-2, 1, 3), plus (10, 20, 30) m is (8, 21, 33)
+    system = [[0, -1, 0, 10_000], [1, 0, 0, 20_000], [0, 0, 1, 30_000], [0, 0, 0, 1]]
+    placed, at = put(facts(conversions=[conversion()], world_system=system), (1, 2, 3))
+    assert at == pytest.approx([E0 + 8, N0 + 21, 5.6 + 33], abs=1e-6)
+    assert placed.certificate.parameters["offset_m"] == pytest.approx([E0 + 10, N0 + 20, 35.6], abs=1e-6)
