@@ -245,3 +245,44 @@ def test_real_clouds_keep_their_points_by_class(realdata, name, tmp_path):
         values, counts = np.unique(np.asarray(reader.query().classification), return_counts=True)
     assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {int(c): int(n) for c, n in classes.items()}
     assert layer.meta["points"] == n_points
+
+
+def bounds_of(facts):
+    return [float(value) for value in re.search(r"bbox=\[([^\]]+)\]", facts)[1].split(",")]
+
+
+def test_extra_bytes_and_every_dimension_stay(realdata, tmp_path):
+    name = "pointcloud/extra_bytes.las"
+    layer, target = made(realdata / name, tmp_path, Hints(crs="EPSG:2992"))
+    source, found = laspy.read(realdata / name), laspy.read(target)
+    assert layer.meta["extra_dimensions"] == list(found.point_format.extra_dimension_names)
+    for each in ("red", "green", "blue", "intensity", "gps_time", "Colors", "Reserved", "Flags", "Intensity", "Time"):
+        a, b = (np.asarray(las[each]).reshape(1065, -1) for las in (source, found))
+        of_source, of_found = (
+            Counter(zip(las.X.tolist(), las.Y.tolist(), map(tuple, part.tolist()), strict=True))
+            for las, part in ((source, a), (found, b))
+        )
+        assert of_source == of_found
+    box = bounds_of(manifest()[name]["expected"])
+    assert layer.bounds == pytest.approx((box[0], box[1], box[3], box[4]), abs=1e-6)
+    assert "HEIGHT_UNIT_UNKNOWN" in {
+        issue.code for issue in pointcloud.read(realdata / name, Hints(crs="EPSG:2992")).issues
+    }
+
+
+def test_bounds_that_lie_are_told_and_not_used(tmp_path):
+    path = cloud(tmp_path / "a.las", n=10)
+    data = bytearray(path.read_bytes())
+    data[179:187] = struct.pack("<d", 597500.0)
+    path.write_bytes(data)
+    reading = pointcloud.read(path, Hints())
+    assert "LAS_BOUNDS_DIFFER" in {issue.code for issue in reading.issues}
+    assert reading.layers[0].bounds[2] == pytest.approx(laspy.read(path).x.max())
+
+
+@pytest.mark.parametrize(
+    "name", ["las_bad_vlr_count.las", "las_garbage_vlr_length.las", "las_truncated_60pct.laz", "las_truncated_half.las"]
+)
+def test_bad_files_are_refused(realdata, name):
+    with pytest.raises(InvalidInput):
+        pointcloud.read(realdata / "bad" / name, Hints(crs="+proj=tmerc +ellps=GRS80 +units=m"))
