@@ -24,6 +24,12 @@ from twin.fuse.pipe_size import BOX, EGG, ROUND, Size
 from twin.fuse.tube import box_section, egg_section, round_section, tubes
 from twin.terrain import Terrain
 
+GRAVITY = ("WS", "YS", "HS", "PS")
+"""Codes of networks that flow by slope: sewage, rain, combined, drainage (CJJ 61-2017)."""
+FLOWS_BACK = ("1", "-", "逆", "反", "逆向", "反向")
+"""Flow directions that mean from end to start; all others, and none, mean from start to end."""
+LEVEL_M = 0.001
+
 MULTI = 5
 """Type number of MultiLineString in GEOS."""
 
@@ -64,6 +70,7 @@ def lay(
     size = pipe_size.size(names, attributes, notes)
     course = _course(names, geometry, notes)
     reference, used_terrain = _reference(names, attributes, course, terrain=terrain, notes=notes)
+    _tell_reverse(names, attributes, course, reference, notes)
     shift = _to_axis(names, words(attributes, "z_ref"), size, notes)
     axis = course.xyz.copy()
     axis[:, 2] = reference + shift[course.pipe]
@@ -138,6 +145,23 @@ def _merged(parts: Solids, owner: IntArray, n: int) -> Solids:
     n_vertices = np.bincount(owner, weights=parts.n_vertices, minlength=n).astype(np.int64)
     n_triangles = np.bincount(owner, weights=parts.n_triangles, minlength=n).astype(np.int64)
     return Solids(parts.vertices, triangles, n_vertices, n_triangles)
+
+
+def _tell_reverse(
+    names: NDArray[np.object_], attributes: pa.Table, course: _Course, reference: FloatArray, notes: Notes
+) -> None:
+    """Gravity pipes whose end, in the direction of flow, is higher than their beginning."""
+    gravity = course.is_line & np.isin(words(attributes, "type_code"), GRAVITY)
+    if not gravity.any():
+        return
+    first = np.searchsorted(course.pipe, np.arange(len(names)))
+    last = np.searchsorted(course.pipe, np.arange(len(names)), side="right") - 1
+    rise = np.full(len(names), np.nan)
+    rise[gravity] = reference[last[gravity]] - reference[first[gravity]]
+    rise = np.where(np.isin(words(attributes, "flow_dir"), FLOWS_BACK), -rise, rise)
+    uphill = rise > LEVEL_M
+    notes.add("SEWER_REVERSE_SLOPE", names[uphill], [f"It rises by {value:.3f} m in the direction of its flow."
+              for value in rise[uphill]], "Check both elevations and flow_dir.", "warning")  # fmt: skip
 
 
 def _to_axis(names: NDArray[np.object_], z_ref: NDArray[np.object_], size: Size, notes: Notes) -> FloatArray:

@@ -166,3 +166,12 @@ def test_what_is_missing_stays_unknown():
     )  # fmt: skip
     assert made.meshes == [None] * 3
     assert codes == ["OD_FROM_DN", "OD_FROM_DN", "PIPE_ELEV_MISSING", "PIPE_ELEV_MISSING", "PIPE_SIZE_MISSING"]
+
+
+def test_gravity_pipes_that_rise_are_told():
+    made, codes = lay(
+        [line((0, 0), (9, 0))] * 5, od_mm=[300.0] * 5, z_ref=["centre"] * 5, type_code=["WS", "WS", "YS", "JS", "YS"],
+        start_elev_m=[1.0] * 5, end_elev_m=[1.2, 1.2, 0.8, 1.2, 0.8], flow_dir=["0", "1", None, None, "1"],
+    )  # fmt: skip
+    assert codes == ["SEWER_REVERSE_SLOPE"] * 2  # the first and the last
+    assert all(mesh is not None for mesh in made.meshes)
