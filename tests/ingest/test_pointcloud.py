@@ -286,3 +286,22 @@ def test_bounds_that_lie_are_told_and_not_used(tmp_path):
 def test_bad_files_are_refused(realdata, name):
     with pytest.raises(InvalidInput):
         pointcloud.read(realdata / "bad" / name, Hints(crs="+proj=tmerc +ellps=GRS80 +units=m"))
+
+
+def test_a_user_defined_crs_in_geotiff_keys(tmp_path):
+    """Transverse Mercator at 120° E, false easting 500 km, on WGS 84, without any code (OGC 19-008, 7.5)."""
+    keys = [1, 1, 0, 8, 1024, 0, 1, 1, 2048, 0, 1, 4326, 3072, 0, 1, 32767, 3074, 0, 1, 32767, 3075, 0, 1, 1]
+    keys += [3076, 0, 1, 9001, 3080, 34736, 1, 0, 3082, 34736, 1, 1]
+    header = laspy.LasHeader(point_format=1, version="1.2")
+    header.scales, header.offsets = np.full(3, 0.01), np.array([597000.0, 3109000.0, 0.0])
+    for number, data in ((34735, struct.pack("<36H", *keys)), (34736, struct.pack("<2d", 120.0, 500000.0))):
+        header.vlrs.append(laspy.VLR("LASF_Projection", number, "", data))
+    las = laspy.LasData(header)
+    las.x, las.y, las.z = [597000.0], [3109000.0], [1.0]
+    las.write(tmp_path / "a.las")
+    found = pointcloud.read(tmp_path / "a.las", Hints()).layers[0].crs
+    from pyproj import CRS, Transformer
+
+    east, north = Transformer.from_crs(4326, CRS(found), always_xy=True).transform(121.0, 28.1)
+    like = Transformer.from_crs(4326, "+proj=tmerc +lon_0=120 +x_0=500000 +datum=WGS84", always_xy=True)
+    assert (east, north) == pytest.approx(like.transform(121.0, 28.1), abs=1e-4)
