@@ -182,7 +182,7 @@ def read_ply(path: Path, name: str, beside: Beside) -> Model:
                     rows.lists(element)
                 else:
                     rows.plain(element)
-        except (ValueError, IndexError, OverflowError, MemoryError) as error:
+        except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
             raise broken(name, f"its rows cannot be read: {error}.") from error
     if faces is None or not {"x", "y", "z"} <= set(vertices):
         raise broken(name, "it has no vertices with x, y, z, or no faces.", "MESH_EMPTY")

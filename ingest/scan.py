@@ -34,7 +34,10 @@ SIDE_FILES: dict[str, tuple[str, ...]] = {
     ".jpeg": (".jgw", ".jpegw", ".wld", ".jpeg.aux.xml", ".prj"),
     ".asc": (".prj", ".asc.aux.xml"),
     ".img": (".ige", ".rrd", ".img.aux.xml", ".img.ovr"),
-    ".tab": (".dat", ".map", ".id", ".ind"),
+    ".tab": (".dat", ".map", ".id", ".ind", ".dbf"),
+    ".mif": (".mid",),
+    ".gml": (".gfs", ".xsd"),
+    ".dbf": (".cpg",),
     ".csv": (".csvt", ".prj"),
     ".las": (".prj", ".lax"),
     ".laz": (".prj", ".lax"),
@@ -45,8 +48,9 @@ VOLATILE = (".gpkg-shm",)
 """Side files whose bytes change without the data changing; they are not hashed."""
 
 WHOLE_FOLDERS = (".gdb",)
-"""Folders that are one data set."""
+"""Folders that are one data set; their parts are the files right in them, without locks."""
 
+NO_WORLD_FILE = "an image without a world file"
 LINK_OUT, LINK_TO_FOLDER = "a link to a place outside the folder", "a link to a folder"
 
 
@@ -97,7 +101,7 @@ class SourceFile:
     def _hashed(self) -> str:
         digest = hashlib.sha256()
         for part in self.parts:
-            if part.name.lower().endswith(VOLATILE):
+            if part.name.lower().endswith(VOLATILE) or (part == self.path and len(self.parts) > 1 and part.is_dir()):
                 continue
             digest.update(os.fsencode(part.name) + b"\0" + str(part.stat().st_size).encode() + b"\0")
             with part.open("rb") as file:
@@ -146,11 +150,16 @@ def everything(folder: Path) -> list[SourceFile]:
     """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     found: list[SourceFile] = []
+    images: set[Path] = set()
     root = folder.resolve()
     for path in _walk(folder):
         reason = _reason(path, folder, root)
-        if reason or path.is_dir():
-            found.append(SourceFile(path, _name(path, folder), (path,), reason))
+        if reason == NO_WORLD_FILE:  # perhaps the texture of a model, or a part of a 3D Tiles set
+            by_folder[path.parent].append(path)
+            images.add(path)
+        elif reason or path.is_dir():
+            inside = () if reason else _inside(path)
+            found.append(SourceFile(path, _name(path, folder), (path, *inside), reason))
         else:
             by_folder[path.parent].append(path)
     sets = tileset_scan.parts_of_sets(by_folder)
@@ -159,6 +168,9 @@ def everything(folder: Path) -> list[SourceFile]:
     alone = {top: sorted(path for path in paths if path not in in_sets) for top, paths in by_folder.items()}
     beside = mesh_scan.companions(alone)
     belonging = {path for parts in beside.values() for path in parts}
+    lone_images = images - in_sets - belonging
+    found += [SourceFile(path, _name(path, folder), (path,), NO_WORLD_FILE) for path in lone_images]
+    belonging |= images
     for paths in alone.values():
         for each in _grouped([path for path in paths if path not in belonging], folder):
             found.append(replace(each, parts=(*each.parts, *beside.get(each.path, ()))))
@@ -174,6 +186,16 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if name not in whole]
         yield from (here / name for name in (*names, *whole))
     yield from blocked
+
+
+def _inside(path: Path) -> list[Path]:
+    """The files of a folder that is one data set; none of a folder that cannot be listed."""
+    if not path.name.lower().endswith(WHOLE_FOLDERS):
+        return []
+    try:
+        return sorted(each for each in path.iterdir() if each.is_file() and not each.name.endswith(".lock"))
+    except OSError:
+        return []
 
 
 def _reason(path: Path, folder: Path, root: Path) -> str:
@@ -193,7 +215,7 @@ def _reason(path: Path, folder: Path, root: Path) -> str:
         return "a temporary file"
     suffix = path.suffix.lower()
     if suffix in IMAGES and not any(path.with_suffix(world).exists() for world in IMAGES[suffix]):
-        return "an image without a world file"
+        return NO_WORLD_FILE
     return IGNORED_SUFFIXES.get(suffix, "")
 
 

@@ -160,7 +160,8 @@ def _vector(given: Any, binary: bytes) -> Matrix:
     if isinstance(given, dict) and isinstance(given.get("byteOffset"), int):
         at = given["byteOffset"]
         if 0 <= at <= len(binary) - 12:
-            return np.frombuffer(binary, "<f4", 3, at).astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                return np.frombuffer(binary, "<f4", 3, at).astype(np.float64)
         raise Fault("TILE_BROKEN", "", "RTC_CENTER lies beyond its feature table.")
     if isinstance(given, list) and len(given) == 3 and all(isinstance(each, int | float) for each in given):
         return np.array(given, np.float64)
@@ -177,7 +178,8 @@ def _rows(table: dict[str, Any], key: str, binary: bytes, kind: str, n_rows: int
     size = n_rows * 3 * np.dtype(kind).itemsize
     if at < 0 or at + size > len(binary):
         raise Fault("TILE_BROKEN", "", f"{key} of {n_rows} rows reaches beyond its feature table.")
-    return np.frombuffer(binary, kind, n_rows * 3, at).reshape(-1, 3).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # numbers that are none are told apart later
+        return np.frombuffer(binary, kind, n_rows * 3, at).reshape(-1, 3).astype(np.float64)
 
 
 def _positions(table: dict[str, Any], binary: bytes, count_key: str) -> Matrix | None:

@@ -108,10 +108,9 @@ class SetCopy:
         return list(dict.fromkeys(below))
 
     def _check_declared(self, document: tileset_json.Document, where: str, uri: str) -> None:
-        path, used = uri.partition("?")[0].lower(), document.body.get("extensionsUsed") or []
-        if path.endswith(".3tz") and tileset_json.EXTENSION_CONTENT_3TZ not in (
-            document.body.get("extensionsRequired") or []
-        ):
+        path = uri.partition("?")[0].lower()
+        used, required = (str(document.body.get(key)) for key in ("extensionsUsed", "extensionsRequired"))
+        if path.endswith(".3tz") and tileset_json.EXTENSION_CONTENT_3TZ not in required:
             document.tell("TILESET_EXTENSIONS", where, "A .3tz needs MAXAR_content_3tz in extensionsRequired.")
         is_old = document.body["asset"]["version"] != "1.1"
         if path.endswith((".glb", ".gltf")) and is_old and tileset_json.EXTENSION_CONTENT_GLTF not in used:

@@ -174,7 +174,7 @@ def _tile(document: Document, path: str, body: Any, parent_error: float) -> Tile
         sentence = f"{error} is more than the parent's {parent_error}."
         document.tell("TILE_ERROR_ORDER", f"{path}/geometricError", sentence, "info")
     refine = body.get("refine", "ADD")
-    if refine not in {"ADD", "REPLACE"}:
+    if not isinstance(refine, str) or refine not in {"ADD", "REPLACE"}:
         is_case = isinstance(refine, str) and refine.upper() in {"ADD", "REPLACE"}
         sentence = f"It is {_short(refine)}, not ADD or REPLACE."
         document.tell("TILE_REFINE", f"{path}/refine", sentence, "info" if is_case else "warning")
@@ -205,7 +205,8 @@ def _contents(document: Document, path: str, body: dict[str, Any]) -> Iterator[s
                 document.tell("TILE_IMPLICIT", f"{place}/boundingVolume", "An implicit tile's content may have none.")
         groups = document.body.get("groups")
         group = content.get("group")
-        if group is not None and not (isinstance(group, int) and 0 <= group < len(groups or [])):
+        n_groups = len(groups) if isinstance(groups, list) else 0
+        if group is not None and not (isinstance(group, int) and 0 <= group < n_groups):
             document.tell("TILE_CONTENT", f"{place}/group", f"There is no group {_short(group)}.")
         yield uri
 
@@ -218,7 +219,7 @@ def _implicit(path: str, body: dict[str, Any]) -> dict[str, Any] | None:
     where = f"{path}/implicitTiling"
     if not isinstance(given, dict):
         raise Fault("TILE_IMPLICIT", where, "It is not an object.")
-    if given.get("subdivisionScheme") not in {"QUADTREE", "OCTREE"}:
+    if str(given.get("subdivisionScheme")) not in {"QUADTREE", "OCTREE"}:
         sentence = f"It is {_short(given.get('subdivisionScheme'))}, not QUADTREE or OCTREE."
         raise Fault("TILE_IMPLICIT", f"{where}/subdivisionScheme", sentence)
     levels = given.get("availableLevels", given.get("maximumLevel"))

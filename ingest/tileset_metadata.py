@@ -35,7 +35,7 @@ def check(document: Document) -> None:
         if "properties" in each and not properties:
             document.tell(CODE, f"{where}/properties", "It is empty.")
         for key in _items(properties):
-            if isinstance(known, dict) and key[0] not in (known.get("properties") or {}):
+            if isinstance(known, dict) and key[0] not in dict(_items(known.get("properties"))):
                 document.tell(CODE, f"{where}/properties/{key[0]}", "The class has no such property.")
 
 

@@ -191,3 +191,32 @@ def test_far_away_broken_and_unplaced_sets_are_parked_with_the_reason(tmp_path):
         assert {tile["extras"]["asset"] for tile in document["root"]["children"]} == {"lone", "partly", "town"}
         assert session.get("/collections/tileset/3dtiles/lone/lone.b3dm").status_code == 200
         assert session.get("/collections/tileset/3dtiles/partly/Data/Tile_1/a.b3dm").status_code == 404
+
+
+def test_a_model_file_becomes_features_with_tiles(tmp_path):
+    """An OBJ in map coordinates from the folder to the client: its box in the tiles is where the file says."""
+    import numpy as np
+    import pyproj
+
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "city.toml").write_text(
+        'name = "tiny"\ncrs = "EPSG:4549"\norigin = [121.0, 28.1]\n[[source]]\npath = "tower.obj"\ncrs = "EPSG:4549"\n'
+    )
+    east, north = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:4549", always_xy=True).transform(LON, LAT)
+    corners = [(east + x, north + y, z) for z in (10, 40) for x, y in ((0, 0), (8, 0), (8, 6), (0, 6))]
+    faces = ("1 4 3 2", "5 6 7 8", "1 2 6 5", "2 3 7 6", "3 4 8 7", "4 1 5 8")
+    lines = [f"v {x:.4f} {y:.4f} {z}" for x, y, z in corners] + [f"f {each}" for each in faces]
+    (source / "tower.obj").write_text("\n".join(lines))
+    (report,) = build(source, tmp_path / "twin").reports
+    assert (report.status, [issue.code for issue in report.issues]) == ("stored", ["MESH_UNIT"])
+    city, session = opened(tmp_path / "twin")
+    with city, session:
+        (feature,) = session.get("/collections/model/items").json()["features"]
+        assert feature["properties"]["volume_m3"] == pytest.approx(8 * 6 * 30, rel=1e-4)
+        assert feature["properties"]["area_m2"] == pytest.approx(2 * 48 + 2 * 30 * 14, rel=1e-4)
+        assert feature["properties"]["base_elev_m"] == pytest.approx(10)
+        assert feature["properties"]["top_elev_m"] == pytest.approx(40)
+        root = session.get("/collections/model/3dtiles/tileset.json").json()["root"]
+        half = np.diag(np.array(root["boundingVolume"]["box"]).reshape(4, 3)[1:])
+        assert half == pytest.approx([4, 3, 15], abs=0.05)
