@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,9 +93,29 @@ def _show(facts: dict[str, Any]) -> None:
         accuracy = "" if placed.get("accuracy_m") is None else f", ±{placed['accuracy_m']} m"
         how = f"{placed['method']} {placed['source_crs'] or ''}{accuracy}" if placed else "-"
         typer.echo(f"{report['source']}: {report['status']}, {how}")
+        for line in _placement(placed):
+            typer.echo(f"    {line}")
         for issue in report["issues"]:
             if issue["severity"] == "error":
                 typer.echo(f"    {issue['code']} at {issue['where']}: {issue['message']} {issue['hint']}".rstrip())
+
+
+def _placement(placed: Mapping[str, Any]) -> list[str]:
+    """Datum and transformation of a certificate, the residuals of a fit, what was corrected, what disagrees."""
+    if not placed:
+        return []
+    lines = [placed["transformation"]] if placed["transformation"] else []
+    if placed["source_vertical_crs"]:
+        lines.append(f"heights in {placed['source_vertical_crs']}")
+    fit = placed["parameters"].get("control_points", {})
+    if "rms_m" in fit:
+        lines.append(
+            f"{fit['points']} control points, {fit['model']}, redundancy {fit['redundancy']}: "
+            f"RMS {fit['rms_m']:.3f} m, at most {fit['max_m']:.3f} m; "
+            f"scale {fit['scale_ppm']:+.1f} ppm, turned {fit['rotation_deg']:.4f}°"
+        )
+    lines += placed["parameters"].get("corrections", [])
+    return [*lines, *(f"contradiction: {words}" for words in placed["contradictions"])]
 
 
 def run(

@@ -24,11 +24,15 @@ _MODERN_ELLIPSOIDS = ((6378137.0, 298.257223563), (6378137.0, 298.257222101))
 
 @dataclass(frozen=True)
 class VerticalStep:
-    """How z of a source becomes the city's normal height; `words` go into the certificate."""
+    """How z of a source becomes the city's normal height; `words` go into the certificate.
 
-    kind: Literal["same", "assumed", "ellipsoidal", "egm96"]
+    `metres_per_unit` is that of the stated vertical axis, negative where it points down (depths).
+    """
+
+    kind: Literal["same", "assumed", "ellipsoidal", "egm96", "unit"]
     words: str
     model: HeightModel
+    metres_per_unit: float = 1.0
 
     @property
     def is_identity(self) -> bool:
@@ -38,6 +42,9 @@ class VerticalStep:
     def normal_m(self, lon_deg: FloatArray, lat_deg: FloatArray, z_m: FloatArray) -> FloatArray:
         """(n,) heights of the source -> (n,) normal heights of the city, metres."""
         if self.is_identity:
+            return z_m
+        z_m = z_m * self.metres_per_unit
+        if self.kind == "unit":
             return z_m
         ellipsoidal = z_m + Egm96().undulation_m(lon_deg, lat_deg) if self.kind == "egm96" else z_m
         return ellipsoidal - self.model.undulation_m(lon_deg, lat_deg)
@@ -55,8 +62,11 @@ def vertical_step(
     if crs_name_or_none(stated) == crs.name(city_vertical):
         return VerticalStep("same", f"heights are {city_vertical} already", model)
     described = model.describe()
+    factor = _metres_per_unit(stated)
+    if factor != 1 and _datum(stated) is not None and _datum(stated) == _datum(city_vertical):
+        return VerticalStep("unit", f"H = {factor:.10g} times the number, in {_title(city_vertical)}", model, factor)
     if stated.strip().lower() in {"ellipsoidal", "ellipsoid"} or _is_ellipsoidal(stated):
-        return VerticalStep("ellipsoidal", f"H = h - N, N from height model {described}", model)
+        return VerticalStep("ellipsoidal", f"H = h - N, N from height model {described}", model, factor)
     if crs_name_or_none(stated) == EGM96_HEIGHT:
         return VerticalStep("egm96", f"h = H + N of EGM96, then H = h - N of height model {described}", model)
     raise Unplaceable(
@@ -76,6 +86,22 @@ def crs_name_or_none(text: str) -> str | None:
 
 def _is_ellipsoidal(text: str) -> bool:
     return crs_name_or_none(text) is not None and crs.is_ellipsoidal(text)
+
+
+def _metres_per_unit(text: str) -> float:
+    """Of the vertical axis: its unit in metres, negative where it points down."""
+    if crs_name_or_none(text) is None:
+        return 1.0
+    axis = crs.parse(text).axis_info[-1]
+    if axis.direction.lower() not in {"up", "down"}:
+        return 1.0
+    return float(axis.unit_conversion_factor) * (-1.0 if axis.direction.lower() == "down" else 1.0)
+
+
+def _datum(text: str) -> str | None:
+    """Name of the vertical datum; None where it has none or is not named."""
+    datum = crs.parse(text).datum if crs_name_or_none(text) is not None else None
+    return None if datum is None or datum.name.lower().startswith("unknown") else datum.name
 
 
 def _title(text: str) -> str:

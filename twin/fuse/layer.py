@@ -88,7 +88,11 @@ class LayerFuser:
         return self._stored(batch, self._way.geometries(batch.geometry), given)
 
     def _stored(self, batch: FeatureBatch, geometry: NDArray[np.object_], given: PlacedMeshes | None) -> Rows:
-        attributes, meshes = batch.attributes, None
+        (attributes, left), meshes = self._way.elevations(batch.attributes, batch), None
+        if left.size:
+            words = "Its elevations stay in the source's height datum: it has no place to convert them at."
+            names = [batch.ids[i] for i in left.tolist()]
+            self._notes.add("ELEVATION_NOT_CONVERTED", names, [words] * len(names), "Give it a geometry.", "warning")
         if given is not None:
             geometry = _with_outlines(geometry, given)
         if not len(batch):

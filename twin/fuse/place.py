@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
@@ -11,6 +12,8 @@ from layers import crs
 from layers.certificate import Certificate
 from layers.errors import InvalidInput, Unplaceable
 from layers.frame import CityFrame
+from layers.source import FeatureBatch
+from twin.fuse.columns import numbers, with_column
 from twin.fuse.datum import VerticalStep, is_modern, vertical_step
 
 FloatArray = NDArray[np.float64]
@@ -80,6 +83,35 @@ class Placement:
                 out[chosen] = shapely.transform(out[chosen], self.points, include_z=with_z)
         return out
 
+    def elevations(self, attributes: pa.Table, batch: FeatureBatch) -> tuple[pa.Table, NDArray[np.intp]]:
+        """Columns `*_elev_m`, heights in the source's datum like z, in the city's; and rows without a place, left as
+        they are where their conversion depends on it.
+
+        The height anomaly is taken at the middle of the feature's box: it changes by centimetres a kilometre.
+        """
+        columns = [
+            each.name for each in attributes.schema if each.name.endswith("_elev_m") and pa.types.is_floating(each.type)
+        ]
+        if self.vertical.is_identity or self.source_crs is None or not columns:
+            return attributes, np.zeros(0, np.intp)
+        boxes = np.asarray(shapely.bounds(batch.geometry), np.float64).reshape(-1, 4)
+        x, y = boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)
+        for i in np.flatnonzero(np.isnan(x)) if batch.meshes is not None else ():
+            mesh = batch.meshes[i] if batch.meshes is not None else None
+            if mesh is not None and len(mesh.vertices):
+                x[i], y[i] = mesh.vertices[0, :2]
+        lon, lat = crs.transform(self.source_crs, crs.WGS84, x, y)
+        has_place = np.isfinite(lon) & np.isfinite(lat)
+        without: set[int] = set()
+        for name in columns:
+            values = numbers(attributes, name)
+            chosen = np.flatnonzero(np.isfinite(values) & has_place)
+            without |= set(np.flatnonzero(np.isfinite(values) & ~has_place).tolist())
+            values = values.copy()
+            values[chosen] = self.vertical.normal_m(lon[chosen], lat[chosen], values[chosen])
+            attributes = with_column(attributes, name, values, attributes.schema.field(name).type)
+        return attributes, np.array(sorted(without), np.intp)
+
     def is_outside(self, bounds: FloatArray) -> NDArray[np.bool_]:
         """(n, 4) boxes in the city's CRS -> (n,) True where one is not finite or leaves the CRS's area of use.
 
@@ -106,6 +138,8 @@ def certify(read: Certificate, way: Placement, city_vertical: str) -> Certificat
     same = source is None or crs.horizontal(source) == city
     horizontal = "none needed" if same or source is None else crs.description(source, city)
     accuracy = 0.0 if same or source is None else crs.accuracy_m(source, city)
+    raised_m = read.parameters.get("vertical_offset_m")
+    vertical = way.vertical.words if raised_m is None else f"{raised_m:+g} m, as told, to reach {city_vertical}"
     notes = (*read.contradictions, way.assumption) if way.assumption else read.contradictions
     return Certificate(
         method=read.method,
@@ -113,7 +147,7 @@ def certify(read: Certificate, way: Placement, city_vertical: str) -> Certificat
         source_vertical_crs=read.source_vertical_crs,
         city_crs=city,
         city_vertical_crs=city_vertical,
-        transformation=f"horizontal: {horizontal}; vertical: {way.vertical.words}",
+        transformation=f"horizontal: {horizontal}; vertical: {vertical}",
         accuracy_m=read.accuracy_m if accuracy is None or read.accuracy_m is not None else accuracy,
         parameters={**read.parameters, "height_model": way.frame.height_model.describe()},
         contradictions=notes,
