@@ -96,6 +96,9 @@ def module_of(path: Path) -> str:
     Raises InvalidInput for a format that nobody reads.
     """
     suffix = suffix_of(path)
+    if suffix is None and path.suffix.lower() == ".dwg":
+        hint = "Save it as DXF (2018 or older) with its georeference, and put that into the folder."
+        raise InvalidInput(f"{path.name} is a DWG, which is not read.", hint, code="FORMAT_UNKNOWN")
     if suffix is None:
         problem = f"{path.name} is of a format that is not read."
         raise InvalidInput(problem, f"These are: {', '.join(sorted(READERS))}.", code="FORMAT_UNKNOWN")

@@ -8,7 +8,7 @@ import pytest
 import shapely
 from ezdxf.math import Vec3
 
-from ingest import dxf, dxf_place
+from ingest import dxf, dxf_place, reader_for
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 
@@ -258,6 +258,8 @@ def test_a_dwg_is_refused_with_the_next_step(tmp_path):
     path.write_bytes(b"AC1032" + bytes(1000))
     with pytest.raises(InvalidInput, match="Save it as DXF"):
         dxf.read(path, METRES)
+    with pytest.raises(InvalidInput, match="Save it as DXF"):
+        reader_for(tmp_path / "a.DWG")
 
 
 def test_mixed_kinds_on_one_layer_become_a_layer_each(tmp_path):
