@@ -18,6 +18,9 @@ Float = NDArray[np.float64]
 MAX_FACES = 3_000_000
 """Of one object."""
 
+FARTHEST = 1e9
+"""No coordinate on Earth is greater, in any unit; much greater ones overflow."""
+
 MAX_HOPS = 32
 """References that lead on to references."""
 
@@ -66,7 +69,8 @@ class Links:
         """The element of that id, or None."""
         if self._own is None:
             self._own = {found: each for each in self._top.iter() if (found := gml_id(each)) is not None}
-        return self._own.get(name) if name in self._own else self._store.link(name)
+        found = self._own.get(name)
+        return self._store.link(name) if found is None else found
 
 
 @dataclass
@@ -205,8 +209,10 @@ class Geometry:
             values = np.array(text.split(), np.float64)
         except ValueError as error:
             raise BadGeometry("CG_BAD_COORDINATES", f"{_spot(element)}: {error}.") from error
-        if not np.isfinite(values).all() or "_" in text:
-            raise BadGeometry("CG_BAD_COORDINATES", f"{_spot(element)}: a coordinate is no finite number.")
+        if not (np.abs(values) < FARTHEST).all() or "_" in text:
+            raise BadGeometry(
+                "CG_BAD_COORDINATES", f"{_spot(element)}: a coordinate is no number that can be on Earth."
+            )
         n = _dimension(element) or self._dimension
         if local(element) == "pos" and len(values) in {2, 3}:
             n = len(values)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.citygml_findings import Findings
-from ingest.citygml_geometry import BadGeometry, Face, Geometry, Links
+from ingest.citygml_geometry import FARTHEST, BadGeometry, Face, Geometry, Links
 from ingest.citygml_stream import XLINK_HREF, Element, gml_id, line_of, local
 
 Float = NDArray[np.float64]
@@ -80,7 +80,7 @@ def _matrix(text: str, where: str) -> Float:
         values = np.array(text.split(), np.float64)
     except ValueError as error:
         raise BadGeometry("CG_BAD_MATRIX", f"{where}: {error}.") from error
-    if values.shape != (16,) or not np.isfinite(values).all():
+    if values.shape != (16,) or not (np.abs(values) < FARTHEST).all():
         raise BadGeometry("CG_BAD_MATRIX", f"{where}: the matrix does not have 16 finite numbers.")
     return values.reshape(4, 4)
 

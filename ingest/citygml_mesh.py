@@ -154,7 +154,9 @@ def outline(points: list[list[Float]], normal: Float, wanted: NDArray[np.bool_])
     ]
     if not shapes:
         return None
-    valid = shapely.make_valid(np.array(shapes, object), method="structure", keep_collapsed=False)
+    valid = np.array(shapes, object)
+    if not shapely.is_valid(valid).all():
+        valid = shapely.make_valid(valid, method="structure", keep_collapsed=False)
     whole = valid[0] if len(valid) == 1 else shapely.union_all(valid)
     parts = [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon" and part.area > 1e-6]
     return shapely.multipolygons(parts) if parts else None

@@ -6,6 +6,7 @@ Standards: OGC 12-019 (CityGML 2.0, GML 3.1.1) and OGC 21-006r2 (CityGML 3.0, GM
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +47,12 @@ class Member:
 def local(element: Element) -> str:
     """Tag without namespace; empty for comments and the like."""
     tag = element.tag
-    return tag[tag.rfind("}") + 1 :] if isinstance(tag, str) else ""
+    return _name(tag) if isinstance(tag, str) else ""
+
+
+@lru_cache(maxsize=4096)
+def _name(tag: str) -> str:
+    return tag[tag.rfind("}") + 1 :]
 
 
 def namespace(element: Element) -> str:
