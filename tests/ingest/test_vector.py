@@ -12,7 +12,7 @@ import pyogrio
 import pytest
 import shapely
 
-from ingest import city_toml, vector
+from ingest import city_toml, scan, vector
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest
@@ -476,3 +476,26 @@ def test_real_gbk_shapefiles_have_the_measured_first_row(realdata):
         row = batch.attributes.to_pylist()[0]
         facts = FACTS[f"vector/gbk/{name}.shp"]["expected"]
         assert f"decoded_as_GBK_first_row={row['编码']}/{row['name']}/{row['地类']}" in facts
+
+
+def test_a_geodatabase_folder_is_one_source_whose_hash_follows_its_files(realdata, tmp_path):
+    with zipfile.ZipFile(realdata / "vector" / "testopenfilegdb.gdb.zip") as file:
+        file.extractall(tmp_path)
+    [folder] = tmp_path.glob("*.gdb")
+    [source] = scan.sources(tmp_path)
+    assert source.path == folder
+    assert set(source.parts[1:]) == set(folder.iterdir())
+    source.check()
+    before = source.sha256
+    assert before
+    (folder / "x.lock").write_text("")
+    assert scan.sources(tmp_path)[0].sha256 == before
+    part = source.parts[-1]
+    part.write_bytes(part.read_bytes() + b"x")
+    assert scan.sources(tmp_path)[0].sha256 != before
+
+
+def test_files_that_belong_to_others_are_no_sources(tmp_path):
+    for name in ("a.tab", "a.DAT", "b.mif", "b.mid", "c.gml", "c.gfs", "c.xsd", "d.dbf", "d.cpg", "e.dbf"):
+        (tmp_path / name).write_text("x")
+    assert [each.name for each in scan.sources(tmp_path)] == ["a.tab", "b.mif", "c.gml", "d.dbf", "e.dbf"]
