@@ -20,10 +20,11 @@ import pyarrow as pa
 from ingest import cityjson_types, ids, place
 from ingest import geometry as shapes
 from ingest.cityjson_appearance import Images
-from ingest.cityjson_file import CityFile, Feature, features_of, open_file, parts_of, survey
+from ingest.cityjson_file import CityFile, open_file, parts_of, survey
 from ingest.cityjson_geometry import Broken
 from ingest.cityjson_header import has_sequences, short
 from ingest.cityjson_mesh import MATERIALS
+from ingest.cityjson_objects import Feature, features_of
 from ingest.cityjson_shape import NOTHING, Draft, Shape, ShapeMaker, n_ignored, shapes_of
 from ingest.geometry import Conformed
 from ingest.mapping import Mapper

@@ -5,18 +5,18 @@ needs one line at a time; a document its vertices (12 bytes each), some 200 byte
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest import cityjson_types
-from ingest.cityjson_header import check_header, companion, short
+from ingest.cityjson_header import check_header, companion
 from ingest.cityjson_index import JsonIndex, Malformed, index_of, long_array, read_range, slices
 from ingest.cityjson_json import broken, parse, repeated
+from ingest.cityjson_objects import Fact, Part, Vertices, fact_of, features_of, json_object, vertex_array, vertices_of
 from ingest.surfaces import Float
 from layers.errors import InvalidInput
 from layers.issue import Issue
@@ -24,72 +24,6 @@ from layers.issue import Issue
 MAX_LINE_BYTES = 256 << 20
 MAX_HEADER_BYTES = 256 << 20
 """Of everything in a document besides objects and vertices."""
-MAX_GENERATIONS = 8
-
-SURFACES, LINES, POINTS = 4, 2, 1
-GEOMETRY: dict[str, tuple[int, int]] = {
-    "MultiSurface": (SURFACES, 0),
-    "CompositeSurface": (SURFACES, 0),
-    "Solid": (SURFACES, 1),
-    "MultiSolid": (SURFACES, 2),
-    "CompositeSolid": (SURFACES, 2),
-    "MultiLineString": (LINES, 0),
-    "MultiPoint": (POINTS, 0),
-}
-"""Geometry type -> what it consists of, and how deep its polygons lie in `boundaries`."""
-
-
-@dataclass(frozen=True)
-class Vertices:
-    """The vertex list that indices of a document or line point into."""
-
-    raw: NDArray[np.int32] | Float
-    scale: Float
-    translate: Float
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def at(self, indices: NDArray[np.int64]) -> Float:
-        """(n, 3) in the source's CRS."""
-        return np.asarray(self.raw[indices] * self.scale + self.translate, np.float64)
-
-
-class Fact(NamedTuple):
-    """What must be known of each object before features can be told from their parts."""
-
-    type: str
-    children: tuple[str, ...]
-    kinds: int
-
-
-@dataclass
-class Part:
-    """A document, or one line of a sequence: objects that share vertices."""
-
-    place: str
-    header: dict[str, Any]
-    appearance: dict[str, Any]
-    vertices: Vertices
-    facts: dict[str, Fact]
-    body: Callable[[str], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A city object that becomes a feature, with the keys of the children that are part of its shape."""
-
-    key: str
-    type: str
-    parent: str | None
-    merged: tuple[str, ...]
-    layer: str
-    part: Part
-
-    @property
-    def where(self) -> str:
-        """Its place in the file."""
-        return f"{self.part.place}/CityObjects/{self.key}"
 
 
 @dataclass
@@ -208,17 +142,17 @@ def parts_of(file: CityFile, types: set[str] | None = None) -> Iterator[Part]:
         objects = document.get("CityObjects")
         if not isinstance(objects, dict):
             raise InvalidInput(f"{file.name}, {place}/CityObjects is missing.", "Export it again.", code="CJ_INVALID")
-        facts = {key: _fact(file.name, place, key, body, header) for key, body in objects.items()}
-        vertices = _scaled(header, _array(document.get("vertices")), f"{file.name}, {place}")
+        facts = {key: fact_of(file.name, place, key, body, header) for key, body in objects.items()}
+        vertices = vertices_of(header, vertex_array(document.get("vertices")), f"{file.name}, {place}")
         appearance = document.get("appearance", header.get("appearance"))
-        yield Part(place, header, _object(appearance), vertices, facts, objects.__getitem__)
+        yield Part(place, header, json_object(appearance), vertices, facts, objects.__getitem__)
 
 
 def _next_header(file: CityFile, document: dict[str, Any], number: int) -> dict[str, Any]:
     """Of sequences that were put behind each other; their CRS must be the same."""
     name = f"{file.name}, line {number}"
     check_header(document, name)
-    if _object(document.get("metadata")).get("referenceSystem") != _object(file.header.get("metadata")).get(
+    if json_object(document.get("metadata")).get("referenceSystem") != json_object(file.header.get("metadata")).get(
         "referenceSystem"
     ):
         problem = f"{name} begins a part in another reference system than the first line."
@@ -249,7 +183,7 @@ def _document(file: CityFile) -> Part:
             found: dict[str, Any] = parse(b"{" + read_range(stream, start, end) + b"}", file.name)[key]
             return found
 
-    return Part("", file.header, _object(file.header.get("appearance")), vertices, facts, body)
+    return Part("", file.header, json_object(file.header.get("appearance")), vertices, facts, body)
 
 
 def _facts(file: CityFile, stream: BinaryIO, index: JsonIndex) -> tuple[dict[str, Fact], dict[str, tuple[int, int]]]:
@@ -266,7 +200,7 @@ def _facts(file: CityFile, stream: BinaryIO, index: JsonIndex) -> tuple[dict[str
         for key, body in made.items():
             if key in facts:
                 raise repeated(f"{file.name}, /CityObjects", key)
-            fact = _fact(file.name, "", key, body, file.header)
+            fact = fact_of(file.name, "", key, body, file.header)
             facts[key] = known.setdefault(fact, fact) if not fact.children else fact
             spans[key] = (at, at + len(text) - 2)
             _note_columns(file, body)
@@ -277,11 +211,11 @@ def _document_vertices(file: CityFile, stream: BinaryIO, index: JsonIndex) -> Ve
     member = index.members["vertices"]
     first = read_range(stream, member.start, member.start + 64).lstrip()
     if not first.startswith(b"["):
-        return _scaled(file.header, None, file.name + ", ")
-    pieces = [_array(piece) for _, piece in long_array(stream, member)]
+        return vertices_of(file.header, None, file.name + ", ")
+    pieces = [vertex_array(piece) for _, piece in long_array(stream, member)]
     if any(piece is None for piece in pieces):
-        return _scaled(file.header, None, file.name + ", ")
-    return _scaled(file.header, _joined([each for each in pieces if each is not None]), file.name + ", ")
+        return vertices_of(file.header, None, file.name + ", ")
+    return vertices_of(file.header, _joined([each for each in pieces if each is not None]), file.name + ", ")
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
@@ -297,106 +231,10 @@ def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
     return out
 
 
-def _array(given: Any) -> NDArray[Any] | None:
-    """(n, 3) int32 where the numbers fit, else float64; None for anything but a list of three finite numbers each."""
-    if not isinstance(given, list):
-        return None
-    try:
-        array = np.asarray(given or np.zeros((0, 3), np.int32))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iuf":
-        return None
-    if array.dtype.kind == "i" and (not array.size or (array.min() >= -(2**31) and array.max() < 2**31)):
-        return array.astype(np.int32)
-    array = array.astype(np.float64)
-    return array if np.isfinite(array).all() else None
-
-
-def _scaled(header: dict[str, Any], array: NDArray[Any] | None, where: str) -> Vertices:
-    if array is None:
-        problem = f"{where}/vertices is not a list of three numbers each."
-        raise InvalidInput(problem, "Export it again.", code="CJ_INVALID")
-    transform = header.get("transform")
-    if transform is None:
-        return Vertices(array, np.ones(3), np.zeros(3))
-    return Vertices(array, np.asarray(transform["scale"], float), np.asarray(transform["translate"], float))
-
-
-def _fact(name: str, place: str, key: str, body: Any, header: dict[str, Any]) -> Fact:
-    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-        problem = f"{name}, {place}/CityObjects/{key}/type is missing."
-        raise InvalidInput(problem, "Correct it, or export it again.", code="CJ_INVALID")
-    children = body.get("children") or body.get("members") or ()
-    kinds = 0
-    for shape in body.get("geometry") or () if isinstance(body.get("geometry"), list) else ():
-        kinds |= _kinds(shape, header)
-    named = tuple(each for each in children if isinstance(each, str)) if isinstance(children, list) else ()
-    return Fact(body["type"], named, kinds)
-
-
-def _kinds(shape: Any, header: dict[str, Any]) -> int:
-    if not isinstance(shape, dict):
-        return 0
-    if shape.get("type") == "GeometryInstance":
-        found = template(header, shape.get("template"))
-        return GEOMETRY.get(str(found.get("type")), (0, 0))[0] if found else 0
-    return GEOMETRY.get(str(shape.get("type")), (0, 0))[0]
-
-
-def template(header: dict[str, Any], number: Any) -> dict[str, Any] | None:
-    """The geometry template of that number, or None."""
-    given = _object(header.get("geometry-templates")).get("templates")
-    if not isinstance(given, list) or not isinstance(number, int) or not 0 <= number < len(given):
-        return None
-    return given[number] if isinstance(given[number], dict) else None
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _note_columns(file: CityFile, body: dict[str, Any]) -> None:
     attributes = body.get("attributes")
     if isinstance(attributes, dict):
         file.columns.setdefault(body["type"], set()).update(attributes)
-
-
-def features_of(part: Part) -> Iterator[Feature]:
-    """Every object that is not part of another one's shape, in the order of the file; nothing is left out."""
-    parents = {
-        child: key
-        for key, fact in part.facts.items()
-        if fact.type != "CityObjectGroup"
-        for child in fact.children
-        if child in part.facts and child != key
-    }
-    owned = {child for child in parents if cityjson_types.is_merged(part.facts[child].type)}
-    taken: set[str] = set()
-    for key in part.facts:
-        if key not in owned:
-            yield _feature(part, key, parents, owned, taken)
-    for key in part.facts:  # children of each other, which no feature owns
-        if key in owned and key not in taken:
-            yield _feature(part, key, parents, set(), taken)
-
-
-def _feature(part: Part, key: str, parents: dict[str, str], owned: set[str], taken: set[str]) -> Feature:
-    fact = part.facts[key]
-    merged: list[str] = []
-    front = [key]
-    for _ in range(MAX_GENERATIONS):
-        front = [
-            child for each in front for child in part.facts[each].children
-            if child in owned and parents.get(child) == each and child not in taken
-        ] if fact.type != "CityObjectGroup" else []  # fmt: skip
-        taken.update(front)
-        merged += front
-    kinds = fact.kinds
-    for each in merged:
-        kinds |= part.facts[each].kinds
-    kind: cityjson_types.Kind = "surfaces" if kinds & SURFACES or not kinds else "lines" if kinds & LINES else "points"
-    return Feature(key, fact.type, parents.get(key), tuple(merged), cityjson_types.layer_of(fact.type, kind), part)
 
 
 def survey(file: CityFile) -> None:
@@ -414,6 +252,3 @@ def survey(file: CityFile) -> None:
             ends = ends * part.vertices.scale + part.vertices.translate
             file.low = np.minimum(file.low, ends.min(axis=0))
             file.high = np.maximum(file.high, ends.max(axis=0))
-
-
-__all__ = ["CityFile", "Fact", "Feature", "Part", "Vertices", "features_of", "open_file", "parts_of", "short", "survey"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.cityjson_file import GEOMETRY, LINES, POINTS, SURFACES
 from ingest.cityjson_header import short
+from ingest.cityjson_objects import GEOMETRY, LINES, POINTS, SURFACES
 
 
 class Broken(Exception):

@@ -1,7 +1,6 @@
 """The shape of one city object: footprint, lines or point, and its mesh, from the highest level of detail it has.
 
-Templates (https://www.cityjson.org/specs/2.0.1/#geometry-templates) are cut into triangles once; every instance is the
-template's vertices under its 4 x 4 matrix (rows first), then moved to its reference point.
+Spec: https://www.cityjson.org/specs/2.0.1/#geometry-objects .
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from ingest import cityjson_appearance as appearances
 from ingest.cityjson_appearance import Images
-from ingest.cityjson_file import Feature, Part, template
 from ingest.cityjson_geometry import (
     LINES,
-    POINTS,
     SURFACES,
     Broken,
     Painted,
@@ -29,9 +25,11 @@ from ingest.cityjson_geometry import (
     points_of,
     surfaces_of,
 )  # fmt: skip
-from ingest.cityjson_mesh import Corners, Paint, corners_of, joined, meshes_of
+from ingest.cityjson_mesh import Corners, corners_of, joined, meshes_of
+from ingest.cityjson_objects import Feature, Part, template
+from ingest.cityjson_template import Template, Templates, compacted, instance, matrix_of, moved
 from ingest.surfaces import Float, footprint
-from layers.mesh import Mesh, SharedShape
+from layers.mesh import Mesh
 
 _SOLIDS = {"Solid", "MultiSolid", "CompositeSolid"}
 
@@ -48,26 +46,13 @@ class Shape:
 NOTHING = Shape(None, None, "")
 
 
-@dataclass(frozen=True)
-class _Template:
-    """A geometry template in its own frame, indices on its own vertices."""
-
-    kind: int
-    lod: tuple[float, str]
-    vertices: Float
-    surfaces: list[Painted]
-    lines: list[NDArray[np.int64]]
-    mesh: Mesh | None
-    shared: SharedShape | None
-
-
 @dataclass
 class _Pieces:
     """What was gathered for one feature, at one level of detail for each object of its family."""
 
     lod: tuple[float, str] = (0.0, "")
     surfaces: list[Painted] = field(default_factory=list)
-    placed: list[tuple[_Template, Float, Float]] = field(default_factory=list)
+    placed: list[tuple[Template, Float, Float]] = field(default_factory=list)
     lines: list[Float] = field(default_factory=list)
     points: list[Float] = field(default_factory=list)
 
@@ -87,11 +72,7 @@ class ShapeMaker:
     """Shapes of the features of one file, in the order in which they are read."""
 
     def __init__(self, images: Images) -> None:
-        self._images = images
-        self._templates: dict[int, _Template] = {}
-        self._header: dict[str, Any] | None = None
-        self._template_vertices: Float = np.zeros((0, 3))
-        self._paints: tuple[int, Paint] | None = None
+        self._templates = Templates(images)
 
     def draft(self, feature: Feature, bodies: dict[str, dict[str, Any]], *, is_point: bool) -> Draft:
         """Shape of a feature; `is_point`: its layer has a point and a mesh. Raises Broken with the JSON path."""
@@ -109,8 +90,10 @@ class ShapeMaker:
             self._gather(feature.part, [each for each in found if each[0] == kind], best, pieces)
         if kind == SURFACES:
             flat = indices_of(pieces.surfaces, len(feature.part.vertices), base)
-            used, surfaces = _local(flat, pieces.surfaces)
-            corners = corners_of(feature.part.vertices.at(used), surfaces, self._paint(feature.part.appearance))
+            used, surfaces = compacted(flat, pieces.surfaces)
+            corners = corners_of(
+                feature.part.vertices.at(used), surfaces, self._templates.paint(feature.part.appearance)
+            )
             return Draft(NOTHING, pieces, surfaces, corners, is_point)
         if kind == LINES:
             lines = [shapely.linestrings(each) for each in pieces.lines]
@@ -174,14 +157,14 @@ class ShapeMaker:
         return bool(len(points))
 
     def _take_instance(self, part: Part, shape: dict[str, Any], path: str, pieces: _Pieces) -> bool:
-        made = self._template(part, shape["template"], path)
+        made = self._templates.get(part, shape["template"], path)
         given = shape.get("boundaries")
         reference = checked(given if isinstance(given, list) else [given], len(part.vertices), path)
         if len(reference) != 1:
             raise Broken("CJ_INVALID", path, "An instance needs one reference point in its boundaries.")
-        matrix = _matrix(shape.get("transformationMatrix"), path)
+        matrix = matrix_of(shape.get("transformationMatrix"), path)
         point = part.vertices.at(reference)[0]
-        placed = _moved(made.vertices, matrix, point)
+        placed = moved(made.vertices, matrix, point)
         if made.kind == SURFACES:
             pieces.placed.append((made, matrix, point))
         elif made.kind == LINES:
@@ -189,42 +172,6 @@ class ShapeMaker:
         else:
             pieces.points.append(placed)
         return bool(len(placed))
-
-    def _template(self, part: Part, number: int, path: str) -> _Template:
-        if part.header is not self._header:
-            self._header, self._templates = part.header, {}
-            self._template_vertices = _template_vertices(part.header, path)
-        if number not in self._templates:
-            self._templates[number] = self._made(part.header, number, f"/geometry-templates/templates/{number}")
-        return self._templates[number]
-
-    def _made(self, header: dict[str, Any], number: int, path: str) -> _Template:
-        shape = template(header, number)
-        if shape is None:
-            raise Broken("CJ_TEMPLATE_MISSING", path, "There is no such template.")
-        kind, lod, vertices = kind_of(shape), lod_of(shape), self._template_vertices
-        if kind == LINES:
-            return _Template(kind, lod, vertices, [], lines_of(shape, len(vertices), path), None, None)
-        if kind == POINTS:
-            chosen = points_of(shape, len(vertices), path)
-            return _Template(kind, lod, vertices[chosen], [], [], None, None)
-        own = appearances_of(header)
-        surfaces = surfaces_of(shape, appearances.themes(own), path)
-        flat = indices_of(surfaces, len(vertices), path)
-        used, surfaces = _local(flat, surfaces)
-        [mesh] = meshes_of([corners_of(vertices[used], surfaces, self._paint(own))])
-        shared = None if mesh is None else SharedShape(f"template {number}", mesh.vertices)
-        return _Template(kind, lod, vertices[used], surfaces, [], mesh, shared)
-
-    def _paint(self, appearance: dict[str, Any]) -> Paint:
-        """What an appearance says; kept for the next object that has the same."""
-        if self._paints is not None and self._paints[0] == id(appearance) and appearance:
-            return self._paints[1]
-        given = appearance.get("textures")
-        textures = _Lazy(self._images, given if isinstance(given, list) else [])
-        paint = Paint(appearances.colours(appearance), textures, appearances.coordinates(appearance))
-        self._paints = (id(appearance), paint)
-        return paint
 
 
 def shapes_of(drafts: Sequence[Draft]) -> list[Shape]:
@@ -240,7 +187,7 @@ def _solid(draft: Draft, own: Mesh | None) -> Shape:
     pieces, corners = draft.pieces, draft.corners
     if pieces is None or corners is None:
         return draft.finished
-    made = [mesh for mesh in (own, *(_instance(*each) for each in pieces.placed)) if mesh is not None]
+    made = [mesh for mesh in (own, *(instance(*each) for each in pieces.placed)) if mesh is not None]
     mesh = joined(made) if made else None
     if draft.is_point:
         return Shape(_point(mesh, pieces), mesh, pieces.lod[1])
@@ -250,54 +197,8 @@ def _solid(draft: Draft, own: Mesh | None) -> Shape:
         polygons += [
             Painted([[index + shift for index in ring] for ring in one.rings], one.kind) for one in each.surfaces
         ]
-        everything = np.concatenate([everything, _moved(each.vertices, matrix, point)])
+        everything = np.concatenate([everything, moved(each.vertices, matrix, point)])
     return Shape(footprint(everything, polygons), mesh, pieces.lod[1]) if polygons else NOTHING
-
-
-class _Lazy(list[Any]):
-    """Textures of an appearance, read when one is asked for."""
-
-    def __init__(self, images: Images, given: list[Any]) -> None:
-        super().__init__(given)
-        self._images = images
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._images.texture(super().__getitem__(number))
-
-
-def appearances_of(header: dict[str, Any]) -> dict[str, Any]:
-    """The appearance of a document or of a sequence's header; empty where there is none."""
-    found = header.get("appearance")
-    return found if isinstance(found, dict) else {}
-
-
-def _local(flat: NDArray[np.int64], surfaces: list[Painted]) -> tuple[NDArray[np.int64], list[Painted]]:
-    """Vertices that polygons use, and the polygons on these alone."""
-    used, inverse = np.unique(flat, return_inverse=True)
-    numbers = iter(inverse.tolist())
-
-    def ring(given: list[int]) -> list[int]:
-        return [next(numbers) for _ in given]
-
-    return used, [
-        Painted([ring(each) for each in one.rings], one.kind, one.material, one.texture, one.uv) for one in surfaces
-    ]
-
-
-def _moved(vertices: Float, matrix: Float, point: Float) -> Float:
-    return np.asarray(vertices @ matrix[:3, :3].T + matrix[:3, 3] + point)
-
-
-def _instance(made: _Template, matrix: Float, point: Float) -> Mesh | None:
-    """A template's mesh in its place; where the matrix mirrors, triangles are turned so that they face outwards."""
-    own = made.mesh
-    if own is None:
-        return None
-    vertices = _moved(own.vertices, matrix, point)
-    is_mirrored = np.linalg.det(matrix[:3, :3]) < 0
-    triangles = own.triangles[:, ::-1] if is_mirrored else own.triangles
-    shared = None if is_mirrored else made.shared
-    return Mesh(vertices, triangles, own.material_ids, own.materials, own.uv, own.textures, shared)
 
 
 def _point(mesh: Mesh | None, pieces: _Pieces) -> shapely.Geometry | None:
@@ -308,31 +209,6 @@ def _point(mesh: Mesh | None, pieces: _Pieces) -> shapely.Geometry | None:
         return None
     west, south, low, east, north, _ = mesh.bounds()
     return shapely.points([(west + east) / 2, (south + north) / 2, low])
-
-
-def _matrix(given: Any, path: str) -> Float:
-    try:
-        matrix = np.asarray(given, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        matrix = np.zeros(0)
-    if matrix.shape != (16,) or not np.isfinite(matrix).all():
-        raise Broken("CJ_INVALID", path, "Its transformationMatrix is not 16 numbers.")
-    matrix = matrix.reshape(4, 4)
-    if not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise Broken("CJ_INVALID", path, "The last row of its transformationMatrix is not 0, 0, 0, 1.")
-    return matrix
-
-
-def _template_vertices(header: dict[str, Any], path: str) -> Float:
-    given = header.get("geometry-templates")
-    given = given.get("vertices-templates") if isinstance(given, dict) else None
-    try:
-        array = np.asarray(given, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
-        raise Broken("CJ_INVALID", path, "/geometry-templates/vertices-templates is not a list of three numbers each.")
-    return array
 
 
 def n_ignored(bodies: Iterator[dict[str, Any]]) -> set[str]:
