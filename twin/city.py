@@ -118,6 +118,18 @@ class City:
         heights = np.asarray(self.terrain.height(east.ravel(), north.ravel()), np.float64).reshape(east.shape)
         return float(heights) if heights.ndim == 0 else heights
 
+    def certificates(self) -> dict[str, dict[str, Any] | None]:
+        """Source -> its placement certificate as a JSON object (see `layers.certificate`), None where it has none.
+
+        Sources are no part of a scope of layers: with one, only those are told whose layers are all in it.
+        """
+        return {
+            report["source"]: report["certificate"]
+            for report in self.store.reports()
+            if self.scope.layers is None
+            or (report["layers"] and all(self.scope.allows(count["layer"]) for count in report["layers"]))
+        }
+
     def run(self, process: str, **inputs: Any) -> dict[str, Any]:
         """Run an analysis by its id (`twin.analysis.registry()` lists them); its answer is a JSON object."""
         from twin import analysis

@@ -12,7 +12,7 @@ import twin
 from layers import crs, gcj02
 from layers.catalogue import Attribute, LayerType, Title
 from layers.errors import InvalidInput
-from layers.report import Report
+from layers.report import LayerCount, Report
 from twin import config
 from twin.analysis.crs_audit_heights import height_doubt
 from twin.analysis.crs_audit_reference import nearest, suspicion
@@ -52,7 +52,10 @@ def city(tmp_path_factory):
             batch.begin_source(SourceRecord(f"{name}.shp", "", 0, 0, ""))
             rows = Rows([f"{name}{i}" for i in range(60)], shapely.points(xy), pa.table({"k": range(60)}), [None] * 60)
             batch.put(name, f"{name}.shp", rows)
-            batch.finish_source(SourceRecord(f"{name}.shp", "", 0, 0, ""), Report(f"{name}.shp", "x", "", "stored"))
+            batch.finish_source(
+                SourceRecord(f"{name}.shp", "", 0, 0, ""),
+                Report(f"{name}.shp", "x", "", "stored", layers=[LayerCount(name, name)]),
+            )
     store.close()
     with twin.open(folder) as opened:
         yield opened
@@ -105,6 +108,11 @@ def test_scope_hides_other_layers_and_sources(city):
     answer = city.with_scope(Scope("guest", frozenset({"right"}))).run("crs-audit")
     assert {row["layer"] for row in answer["rows"]} == {"right"}
     assert {row["source"] for row in answer["rows"]} == {""}
+
+
+def test_certificates_are_those_of_the_scope(city):
+    assert set(city.certificates()) == {f"{name}.shp" for name in LAYERS}
+    assert set(city.with_scope(Scope("guest", frozenset({"right"}))).certificates()) == {"right.shp"}
 
 
 def test_coordinates_need_their_crs(city):
