@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.citygml_appearance import Images
-from ingest.citygml_colours import MATERIALS, Colour
 from ingest.citygml_findings import Findings
 from ingest.citygml_geometry import Face
 from ingest.citygml_store import Paint, SideStore
+from ingest.cityjson_appearance import Colour
+from ingest.cityjson_mesh import MATERIALS
 from layers.mesh import MAX_MATERIALS, Texture
 
 WHITE: Colour = (255, 255, 255, 255)
