@@ -113,7 +113,7 @@ def read(path: Path, hints: Hints) -> Reading:
     if not model.network.points:
         problem = f"{name} has no [COORDINATES]."
         raise InvalidInput(problem, "Save it with its map from SWMM.", code="INP_NO_COORDINATES")
-    if hints.crs is None:
+    if hints.crs is None and not hints.control_points:
         raise place.missing(name, " (SWMM files never do)")
     certificate, placed = place.certificate(None, hints, name, model.network.bounds())
     source = inp_layers.Source(path, hints, certificate, name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest import city_toml, scan
+from ingest import city_toml, scan, source_keys
 from ingest.city_toml import CityToml
 from ingest.scan import SourceFile
 from layers.errors import CityTwinError, InvalidInput
@@ -161,7 +161,7 @@ def check(paths: Sequence[Path], hints: Mapping[str, Any] | None = None) -> list
 
 def _checked_hints(hints: Mapping[str, Any]) -> Hints:
     try:
-        return Hints(**hints)
+        return Hints(**source_keys.checked(hints))
     except TypeError as error:
         known = [name for name in Hints.__dataclass_fields__ if name not in {"root", "city_crs"}]
         raise InvalidInput(f"A hint is not known: {error}.", f"Hints are {', '.join(known)}.") from error
