@@ -13,7 +13,7 @@ Spec: ISO 16739-1:2024.
 from pathlib import Path
 from typing import Any
 
-from ingest import ifc_file, ifc_georef, ifc_text
+from ingest import ifc_file, ifc_georef, ifc_schema, ifc_text
 from ingest.ifc_geometry import Chunk
 from ingest.ifc_layers import Model, Products, Run
 from ingest.ifc_process import Limits, Worker, WorkerLost, ask
@@ -33,10 +33,17 @@ def read(path: Path, hints: Hints) -> Reading:
     unpacked = ifc_file.unpack(path)
     ifc_file.check_head_and_tail(unpacked.path, path.name)
     unpacked, issues = ifc_text.to_escapes(unpacked, path.name, hints.encoding)
+    unpacked, drafts = ifc_schema.to_known(unpacked, path.name)
+    issues += drafts
     facts, log, reader, n_instances = _survey(unpacked.path, path.name)
     try:
+        if drafts:
+            gone = _missing(unpacked.path) if n_instances != facts["n_instances"] else set[int]()
+            issues += ifc_schema.lost(unpacked.path, path.name, gone, log)
+            n_instances = facts["n_instances"] + (0 if gone else n_instances - facts["n_instances"])
+        else:
+            issues += ifc_file.dangling(unpacked.path, path.name, log)
         _check_whole(unpacked.path, path.name, facts, log, n_instances)
-        issues += ifc_file.dangling(unpacked.path, path.name, log)
         run = Run(unpacked, Products.of(facts), reader)
     except BaseException:
         reader.close()
@@ -82,6 +89,12 @@ def _middles(chunk: Chunk | None) -> list[list[float]]:
     """
     shapes = [] if chunk is None else list(chunk.shapes.values())
     return [((each.vertices.min(axis=0) + each.vertices.max(axis=0)) / 2).tolist() for each in shapes[:_N_PROBES]]
+
+
+def _missing(plain: Path) -> set[int]:
+    """Instances of the text that the parser did not keep."""
+    answers = ask(plain, [("survey",), ("missing", [each for each, _ in ifc_file.instance_ids(plain)])])
+    return set(answers[1][1])
 
 
 def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str, n_instances: int) -> None:

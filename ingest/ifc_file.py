@@ -84,7 +84,7 @@ def check_head_and_tail(path: Path, name: str) -> None:
         raise InvalidInput(problem, "Export it as .ifc (not .ifcXML).", code="IFC_SYNTAX")
     schema = _SCHEMA.search(head)
     stated = schema[1].decode("ascii", "replace").strip().upper() if schema else None
-    if stated is not None and stated not in READ_SCHEMAS:
+    if stated is not None and stated not in READ_SCHEMAS and not re.match(r"IFC4X[123](_\w+)?$", stated):
         raise _schema_refused(name, stated)
     if b"END-ISO-10303-21" not in tail:
         raise InvalidInput(
@@ -97,8 +97,7 @@ def check_head_and_tail(path: Path, name: str) -> None:
 def _schema_refused(name: str, stated: str) -> InvalidInput:
     return InvalidInput(
         f"{name} is of schema {stated}, which is not read.",
-        "Read are IFC2X3, IFC4 and IFC4X3_ADD2 (ISO 16739-1:2024). Drafts and release candidates of 4.3 order their "
-        "attributes differently, so reading one as the final schema could move values in silence: export it again.",
+        "Read are IFC2X3, IFC4 and IFC4X3_ADD2 (ISO 16739-1:2024), and drafts of 4.3 as ADD2. Export it again.",
         code="IFC_SCHEMA_UNSUPPORTED",
     )
 

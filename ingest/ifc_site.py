@@ -29,6 +29,11 @@ from layers.source import Hints
 DEFAULT_PLACES = {
     "latitude 0, longitude 0": (0.0, 0.0),
     "Boston, the default of Autodesk Revit": (42.3584, -71.0598),
+    "London, a default of authoring programs": (51.5074, -0.1278),
+    "Moscow, a default of authoring programs": (55.7522, 37.6156),
+    "Tokyo, a default of authoring programs": (35.7, 139.7667),
+    "Chicago, a default of authoring programs": (41.8744, -87.6394),
+    "Budapest, a default of authoring programs": (47.4979, 19.0402),
 }
 
 

@@ -163,9 +163,7 @@ def told(line):
 @pytest.mark.skipif(not REAL.is_dir(), reason="no folder of real files (CITYTWIN_REALDATA)")
 def test_building_files_against_the_bare_iterator():
     ratios, memory = [], []
-    print(
-        f"\n{'file':32}{'bare s':>8}{'ours s':>8}{'ratio':>7}{'bare MB':>9}{'ours MB':>9}{'both':>6}{'closed':>8}  {started}"
-    )
+    told(f"\n{'file':32}{'bare s':>8}{'ours s':>8}{'ratio':>7}{'bare MB':>9}{'ours MB':>9}{'both':>6}{'closed':>8}")
     for name in BUILDINGS:
         theirs_s, theirs_mb, theirs = measure(PEER, REAL / f"{name}.ifc")
         ours_s, ours_mb, ours = measure(OURS, REAL / f"{name}.ifc")

@@ -294,7 +294,7 @@ def broken(text):
         ("not_step", "hello", "ISO-10303-21", "IFC_SYNTAX"),
         ("xml", "<ifcXML/>", "ISO-10303-21", "IFC_SYNTAX"),
         ("cut_off", text[: len(text) // 2], "is cut off", "IFC_TRUNCATED"),
-        ("candidate", text.replace("IFC4'", "IFC4X3_RC2'"), "IFC4X3_RC2", "IFC_SCHEMA_UNSUPPORTED"),
+        ("older", text.replace("IFC4'", "IFC2X2_FINAL'"), "IFC2X2_FINAL", "IFC_SCHEMA_UNSUPPORTED"),
         ("bracket", text.replace("(#50,#11", "((#50,#11"), f"line {line}", "IFC_SYNTAX"),
         ("keyword", text.replace("IFCEXTRUDEDAREASOLID", "IFCXX"), f"line {line}", "IFC_SYNTAX"),
         ("repeated", text.replace("#41=", "#40="), "#40", "IFC_SYNTAX"),
@@ -326,6 +326,27 @@ def test_a_reference_to_nothing_is_told_with_its_line(tmp_path):
 def test_comments_are_not_missing_instances(tmp_path):
     text = box_model().replace("#30=", "/* was:\n#30=IFCLOCALPLACEMENT($,$);\n#999=IFCXX(); */\n#30=")
     assert len(load(saved(tmp_path, text))[1]["bim_element"][1]) == 1
+
+
+def test_a_release_candidate_is_read_as_the_final_schema_and_its_losses_are_counted(tmp_path):
+    text = box_model("#900=IFCPRESENTATIONSTYLEASSIGNMENT((.NULL.));\n#901=IFCDIRECTION((0.,0.,1.),$);")
+    reading, layers = load(saved(tmp_path, text.replace("IFC4'", "IFC4X3_RC2'")))
+    assert len(layers["bim_element"][1]) == 1
+    said = {issue.code: issue.message for issue in reading.issues}
+    assert "IFC4X3_RC2" in said["IFC_SCHEMA_CANDIDATE"]
+    assert "1 IFCPRESENTATIONSTYLEASSIGNMENT" in said["IFC_CANDIDATE_LOST"]
+    assert said["IFC_CANDIDATE_ATTRIBUTES"].startswith("1 instances")
+
+
+def test_identical_shapes_are_shared_and_their_vertices_are_the_shape_moved(tmp_path):
+    lines = "#31=IFCLOCALPLACEMENT($,#32);\n#32=IFCAXIS2PLACEMENT3D(#33,$,$);\n#33=IFCCARTESIANPOINT((7.,0.,0.));"
+    text = box_model(lines, names=("a", "b")).replace("'b',$,$,#30,#56", "'b',$,$,#31,#56")
+    rows = list(load(saved(tmp_path, text))[1]["bim_element"][1].values())
+    first, second = (row["mesh"] for row in rows)
+    assert first.shared.key == second.shared.key
+    assert np.array_equal(first.shared.vertices, second.shared.vertices)
+    assert first.vertices == pytest.approx(first.shared.vertices + np.array([598000, 3109500, 5]), abs=1e-9)
+    assert second.vertices == pytest.approx(first.shared.vertices + np.array([598007, 3109500, 5]), abs=1e-9)
 
 
 def test_a_missing_file_is_an_error(tmp_path):

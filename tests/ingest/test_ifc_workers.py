@@ -211,15 +211,6 @@ def test_real_broken_files_are_refused_in_words(name, words):
 
 
 @needs_realdata
-@pytest.mark.parametrize("name", ["kit_simple_road_ifc4x3rc2", "rail_awc_1_ifc4x3", "georef_tin_12d_2_ifc4x3"])
-def test_release_candidates_are_refused_by_policy(name):
-    with pytest.raises(InvalidInput) as refused:
-        ifc.read(REAL / "ifc" / f"{name}.ifc", Hints(city_crs="EPSG:4549"))
-    assert refused.value.code == "IFC_SCHEMA_UNSUPPORTED"
-    assert "release candidates" in refused.value.hint
-
-
-@needs_realdata
 @pytest.mark.parametrize(
     ("name", "city", "method", "at"),
     [
