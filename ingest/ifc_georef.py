@@ -10,6 +10,7 @@ from ingest.ifc_doubts import check_size, compare_with_site
 from ingest.ifc_map_conversion import by_conversion
 from ingest.ifc_placement import Doubts, Facts, FloatArray, Placement, affine, certified, in_area, middle
 from ingest.ifc_site import by_site
+from ingest.place import by_control_points
 from layers import crs
 from layers.source import Hints
 
@@ -18,8 +19,10 @@ def place(facts: Facts, hints: Hints) -> Placement:
     """The placement of a surveyed model (`ingest.ifc_facts.survey`). Raises Unplaceable or InvalidInput.
 
     The context's WorldCoordinateSystem lies between the placements and everything that this module works out: the
-    kernels leave it out, so it is applied here, and said.
+    kernels leave it out, so it is applied here, and said. Control points go before everything the file says.
     """
+    if hints.control_points:
+        return _by_control_points(hints)
     system = facts.get("world_system")
     if system is None:
         return _place(facts, hints, Doubts())
@@ -32,6 +35,13 @@ def place(facts: Facts, hints: Hints) -> Placement:
     )
     doubts.parameters["world_coordinate_system"] = frame.tolist()
     return _place(_moved(facts, frame), hints, doubts).after(frame[:3, :3], frame[:3, 3] * facts["unit_m"])
+
+
+def _by_control_points(hints: Hints) -> Placement:
+    """The model's own coordinates in metres under the CRS of the true points; `ingest.read` moves them by the fit."""
+    certificate, _ = by_control_points(None, hints, "The model")
+    target = str(certificate.source_crs)
+    return Placement(target, certificate.source_vertical_crs, np.zeros(3), np.eye(3), 1.0, certificate)
 
 
 def _moved(facts: Facts, frame: FloatArray) -> Facts:

@@ -22,6 +22,7 @@ from layers.source import FeatureBatch, Hints, VectorLayer
 
 _LEVEL_OF_SPACES = 5
 _MAX_WORKERS = 2
+_SMALL = 500_000
 _N_PARTS = 500
 _ASSEMBLY_NOTES = (
     (
@@ -103,7 +104,8 @@ class Run:
     def __init__(self, unpacked: ifc_file.Unpacked, products: Products, reader: Worker | None = None) -> None:
         chunks, self.n_element_chunks = products.chunks()
         self.tally = Tally()
-        n_workers = min(_MAX_WORKERS, os.cpu_count() or 1, len(chunks)) if len(chunks) > 1 else 1
+        is_small = unpacked.path.stat().st_size < _SMALL  # the process that has parsed it is done before others start
+        n_workers = 1 if is_small else max(1, min(_MAX_WORKERS, os.cpu_count() or 1, len(chunks)))
         self._stream: Generator[Chunk] = Pool(unpacked.path, n_workers, self.tally, reader=reader).run(iter(chunks))
         self._first: Chunk | None = None
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from ingest import ifc
+from ingest import read as read_any
 from layers import catalogue, crs
 from layers.errors import InvalidInput, Unplaceable
-from layers.source import Hints
+from layers.source import ControlPoint, Hints
 
 ROOT = Path(__file__).resolve().parents[2]
 BIM = ROOT / "sample_data" / "town" / "bim"
@@ -347,6 +348,21 @@ def test_identical_shapes_are_shared_and_their_vertices_are_the_shape_moved(tmp_
     assert np.array_equal(first.shared.vertices, second.shared.vertices)
     assert first.vertices == pytest.approx(first.shared.vertices + np.array([598000, 3109500, 5]), abs=1e-9)
     assert second.vertices == pytest.approx(first.shared.vertices + np.array([598007, 3109500, 5]), abs=1e-9)
+
+
+def test_control_points_place_a_model_that_says_nothing(tmp_path):
+    # by hand: a quarter turn left and a shift, (x, y) -> (598000 - y, 3109500 + x)
+    points = tuple(
+        ControlPoint((x, y, z), (598000.0 - y, 3109500.0 + x, 20.0 + z))
+        for x, y, z in ((0.0, 0.0, 0.0), (4.0, 0.0, 3.0), (4.0, 1.0, 0.0), (0.0, 1.0, 3.0))
+    )
+    path = saved(tmp_path, box_model(conversion=False))
+    with pytest.raises(Unplaceable):
+        ifc.read(path, HINTS)
+    reading = read_any(path, Hints(city_crs="EPSG:4549", control_points=points))
+    assert reading.certificate.method == "control-points"
+    [batch] = reading.layers[0].batches()
+    assert batch.meshes[0].bounds() == pytest.approx((597999, 3109500, 20, 598000, 3109504, 23), abs=1e-6)
 
 
 def test_a_missing_file_is_an_error(tmp_path):
