@@ -25,7 +25,7 @@ from ingest.cityjson_geometry import Broken
 from ingest.cityjson_header import has_sequences, short
 from ingest.cityjson_mesh import MATERIALS
 from ingest.cityjson_objects import Feature, features_of
-from ingest.cityjson_shape import NOTHING, Draft, Shape, ShapeMaker, n_ignored, shapes_of
+from ingest.cityjson_shape import NOTHING, Draft, Shape, ShapeMaker, shapes_of, unknown_types
 from ingest.geometry import Conformed
 from ingest.mapping import Mapper
 from ingest.stream import Chunk, FeatureStream
@@ -224,7 +224,7 @@ def _attributes(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _no_geometry(bodies: dict[str, dict[str, Any]]) -> str:
-    unknown = n_ignored(iter(bodies.values()))
+    unknown = unknown_types(iter(bodies.values()))
     if unknown:
         return f"Its geometry is of type {', '.join(sorted(unknown))}, which is not known."
     return "It has no geometry in any LoD."

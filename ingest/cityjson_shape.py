@@ -211,9 +211,12 @@ def _point(mesh: Mesh | None, pieces: _Pieces) -> shapely.Geometry | None:
     return shapely.points([(west + east) / 2, (south + north) / 2, low])
 
 
-def n_ignored(bodies: Iterator[dict[str, Any]]) -> set[str]:
+def unknown_types(bodies: Iterator[dict[str, Any]]) -> set[str]:
     """Types of geometry that no one knows."""
+    given = [body.get("geometry") for body in bodies]
+    shapes = [shape for each in given if isinstance(each, list) for shape in each if isinstance(shape, dict)]
     return {
-        str(shape.get("type"))[:40] for body in bodies for shape in body.get("geometry") or ()
-        if isinstance(shape, dict) and shape.get("type") != "GeometryInstance" and not kind_of(shape)
-    }  # fmt: skip
+        str(shape.get("type"))[:40]
+        for shape in shapes
+        if shape.get("type") != "GeometryInstance" and not kind_of(shape)
+    }
