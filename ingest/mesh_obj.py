@@ -4,6 +4,7 @@ Read are v, vt, f (any polygon, also concave; negative numbers), o, g, usemtl, m
 Normals and smoothing are dropped; lines, points and free-form surfaces are counted and told.
 """
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,16 +38,16 @@ _OPTIONS = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-texres": 1, "-c
 @dataclass
 class _Group:
     name: str
-    corners: list[int] = field(default_factory=list)
-    uvs: list[int] = field(default_factory=list)
-    materials: list[int] = field(default_factory=list)
+    corners: "array[int]" = field(default_factory=lambda: array("q"))
+    uvs: "array[int]" = field(default_factory=lambda: array("q"))
+    materials: "array[int]" = field(default_factory=lambda: array("q"))
 
 
 class _Reader:
     def __init__(self, name: str, beside: Beside) -> None:
         self.name, self.beside = name, beside
-        self.vertices: list[tuple[float, ...]] = []
-        self.uv: list[tuple[float, float]] = []
+        self.vertices, self.uv = array("d"), array("d")  # three and two numbers a row
+        self.n_vertices = self.n_uv = 0
         self.groups: dict[str, _Group] = {}
         self.object = self.group = ""
         self.has_objects = False
@@ -62,12 +63,14 @@ class _Reader:
         key, rest = words[0], words[1:]
         try:
             if key == "v":
-                self.vertices.append(tuple(float(each) for each in rest[:3]))
-                if len(rest) < 3 or len(self.vertices) > MAX_VERTICES:
+                self.vertices.extend([float(each) for each in rest[:3]])
+                self.n_vertices += 1
+                if len(rest) < 3 or self.n_vertices > MAX_VERTICES:
                     problem = f"line {number} has {len(rest)} numbers, or there are more than {MAX_VERTICES} vertices."
                     raise broken(self.name, problem)
             elif key == "vt":
-                self.uv.append((float(rest[0]), float(rest[1]) if len(rest) > 1 else 0.0))
+                self.uv.extend((float(rest[0]), float(rest[1]) if len(rest) > 1 else 0.0))
+                self.n_uv += 1
             elif key == "f":
                 self.face(rest)
             elif key in {"o", "g"}:
@@ -94,22 +97,22 @@ class _Reader:
         for each in rest:
             first, _, tail = each.partition("/")
             index, place = int(first), tail.partition("/")[0]
-            ring.append(index - 1 if index > 0 else len(self.vertices) + index)
+            ring.append(index - 1 if index > 0 else self.n_vertices + index)
             mapped = int(place) if place else 0
-            uvs.append(mapped - 1 if mapped > 0 else len(self.uv) + mapped if mapped < 0 else -1)
-        if len(ring) < 3 or min(ring) < 0 or max(ring) >= len(self.vertices) or max(uvs) >= len(self.uv):
+            uvs.append(mapped - 1 if mapped > 0 else self.n_uv + mapped if mapped < 0 else -1)
+        if len(ring) < 3 or min(ring) < 0 or max(ring) >= self.n_vertices or max(uvs) >= self.n_uv:
             self.bad_faces += 1
             return
         group = self.current or self.here()
         for a, b, c in self.triangles(ring):
-            group.corners += (ring[a], ring[b], ring[c])
-            group.uvs += (uvs[a], uvs[b], uvs[c])
+            group.corners.extend((ring[a], ring[b], ring[c]))
+            group.uvs.extend((uvs[a], uvs[b], uvs[c]))
             group.materials.append(self.material)
 
     def triangles(self, ring: list[int]) -> list[tuple[int, int, int]]:
         if len(ring) == 3:
             return [(0, 1, 2)]
-        points = np.array([self.vertices[each] for each in ring])
+        points = np.array([self.vertices[3 * each : 3 * each + 3] for each in ring], np.float64)
         cut = triangulate(points, [list(range(len(ring)))])
         return [(int(a), int(b), int(c)) for a, b, c in cut]
 
