@@ -210,7 +210,7 @@ class _Run:
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
         from server import build_place
         from server.build_assets import AssetWriter
-        from twin.fuse import attach, ends
+        from twin.fuse import attach, ends, same_as_links
 
         frame = self._config.frame(self._dir)
         writer = AssetWriter(self._dir, self._config, frame)
@@ -238,6 +238,8 @@ class _Run:
                     self._register(batch, written)
                 if attach.is_needed(batch.touched()):
                     self._result.issues += attach.attach(batch)
+                if same_as_links.is_needed(batch.touched()):
+                    self._result.issues += same_as_links.link(batch)
                 if ends.is_needed(batch.touched()):
                     self._result.issues += ends.check(batch)
             place.terrain.close()

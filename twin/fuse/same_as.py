@@ -25,11 +25,13 @@ class Matches:
     ----------
     footprint : (n,) row of the best footprint, -1 where none fits
     overlap : (n,) intersection / union with it, NaN where none fits
+    common_m2 : (n,) area of the intersection, 0 where none fits
     rivals : (n,) how many other footprints fit as well
     """
 
     footprint: NDArray[np.int64]
     overlap: FloatArray
+    common_m2: FloatArray
     rivals: NDArray[np.int64]
 
 
@@ -39,7 +41,7 @@ def match(models: NDArray[np.object_], footprints: NDArray[np.object_]) -> Match
     The best one is that with the largest common area; of equals the first.
     """
     n = len(models)
-    out = Matches(np.full(n, -1), np.full(n, np.nan), np.zeros(n, np.int64))
+    out = Matches(np.full(n, -1), np.full(n, np.nan), np.zeros(n), np.zeros(n, np.int64))
     model, footprint = shapely.STRtree(footprints).query(models, predicate="intersects")
     if not model.size:
         return out
@@ -52,6 +54,7 @@ def match(models: NDArray[np.object_], footprints: NDArray[np.object_]) -> Match
     first = np.flatnonzero(np.r_[True, np.diff(model[order]) != 0]) if order.size else np.zeros(0, np.int64)
     best = order[first]
     out.footprint[model[best]] = footprint[best]
+    out.common_m2[model[best]] = common[best]
     out.overlap[model[best]] = common[best] / (area_a[best] + area_b[best] - common[best])
     out.rivals[:] = np.maximum(np.bincount(model[fits], minlength=n) - 1, 0)
     return out

@@ -14,7 +14,6 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from layers.errors import InvalidInput
 from twin.store import columns, geometry_blob
 from twin.store.columns import quote
 from twin.store.feature_writer import FeatureWriter
@@ -36,8 +35,8 @@ class Session:
 def set_derived(session: Session, change: LayerChange, fids: NDArray[np.int64], values: pa.Table) -> None:
     """(n,) current rows take n values of some attributes.
 
-    A row made in this transaction is altered in place; an older one is closed and a new version begins.
-    Raises InvalidInput for a row with a mesh: none such has derived attributes.
+    A row made in this transaction is altered in place; an older one is closed and a new version begins, which takes
+    its mesh along.
     """
     layer = change.record
     given = columns.to_sqlite(layer.type, values, values.column_names)
@@ -52,10 +51,6 @@ def _set(session: Session, change: LayerChange, given: dict[int, tuple[Any, ...]
     db = session.db
     layer = change.record
     chosen = orjson.dumps(list(given)).decode()
-    if db.execute(
-        f"SELECT 1 FROM {quote(layer.mesh)} WHERE fid IN (SELECT value FROM json_each(?))", (chosen,)
-    ).fetchone():
-        raise InvalidInput(f"Layer {layer.type.id!r} has meshes: its attributes are those of its source.")
     before = {
         row[0]
         for row in db.execute(
@@ -96,4 +91,20 @@ def _renewed(session: Session, change: LayerChange, fids: list[int]) -> dict[int
     change.n_rows += len(rows)
     encoded = geometry_blob.encode(geometry_blob.decode(blobs), 0)
     writer.index(change, new, encoded.boxes, encoded.z_bounds)
-    return {row[0]: fid for fid, row in zip(new, rows, strict=True)}
+    renewed = {row[0]: fid for fid, row in zip(new, rows, strict=True)}
+    _copy_meshes(db, change, renewed)
+    return renewed
+
+
+def _copy_meshes(db: sqlite3.Connection, change: LayerChange, renewed: dict[int, int]) -> None:
+    """The meshes of closed rows, which the history keeps, also for their next versions."""
+    layer = change.record
+    pairs = [(new, old) for old, new in renewed.items()]
+    bounds = "min_x, min_y, min_z, max_x, max_y, max_z, size"
+    copied = db.executemany(
+        f"INSERT INTO {quote(layer.mesh)} SELECT ?, {bounds} FROM {quote(layer.mesh_history)} WHERE fid = ?", pairs
+    )
+    change.n_meshes += max(copied.rowcount, 0)
+    db.executemany(
+        f"INSERT INTO {quote(layer.mesh_blob)} SELECT ?, mesh FROM {quote(layer.mesh_blob)} WHERE fid = ?", pairs
+    )
