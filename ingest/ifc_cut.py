@@ -23,6 +23,7 @@ from ingest import ifc_facts, ifc_kernels
 from ingest.ifc_relations import relations
 
 _MAX_CUTS = 500
+LEAST_M2 = 1e-6
 _SPACES = {"IfcHalfSpaceSolid", "IfcPolygonalBoundedHalfSpace"}
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, MemoryError, ifcopenshell.Error)
 
@@ -196,8 +197,26 @@ def _is_between(solid: Any, low: float, high: float) -> bool:
     return bool(low - slack <= solid.volume() <= high + slack)
 
 
+def _has_fins(solid: Any) -> bool:
+    """True if two neighbouring faces lie back to back: cuts that nearly coincide may leave fins without volume."""
+    mesh = solid.to_mesh64()
+    points, t = np.array(mesh.vert_properties, np.float64)[:, :3], np.asarray(mesh.tri_verts, np.int64)
+    normals = np.cross(points[t[:, 1]] - points[t[:, 0]], points[t[:, 2]] - points[t[:, 0]])
+    lengths = np.linalg.norm(normals, axis=1)
+    normals /= np.maximum(lengths, 1e-300)[:, None]
+    normals[lengths < LEAST_M2] = 0.0
+    edges = np.sort(np.vstack([t[:, [0, 1]], t[:, [1, 2]], t[:, [2, 0]]]), axis=1)
+    order = np.lexsort(edges.T)
+    owner = np.tile(np.arange(len(t)), 3)[order]
+    same = (edges[order][1:] == edges[order][:-1]).all(axis=1)
+    cosine = np.einsum("ij,ij->i", normals[owner[1:]], normals[owner[:-1]])
+    return bool((cosine[same] < -0.999999).any())
+
+
 def _shape(solid: Any, product: Any) -> dict[str, Any]:
     """Arrays, with the colour that the first kernel found for the product (its geometry there is not used)."""
+    if _has_fins(solid):
+        raise ValueError("a fin without volume is left where two cuts meet")
     mesh = solid.to_mesh64()
     triangles = np.asarray(mesh.tri_verts, np.int64)
     made = ifcopenshell.geom.create_shape(ifc_kernels.settings(), product, geometry_library="manifold")

@@ -9,16 +9,16 @@ import re
 import shutil
 import tempfile
 import weakref
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest import archive
 from layers.errors import InvalidInput
 from layers.issue import Issue
 
 READ_SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
-MAX_UNPACKED = 8 << 30
+ZIP_LIMITS = archive.Limits(total_bytes=8 << 30)
 
 _INSTANCE = re.compile(rb"(?:^|;)[ \t]*#(\d+)[ \t\r\n]*=", re.MULTILINE)
 _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
@@ -50,24 +50,15 @@ def unpack(path: Path) -> Unpacked:
         raise InvalidInput(f"{path.name} does not exist.", "Check the path.", code="FILE_MISSING")
     if path.suffix.lower() != ".ifczip":
         return Unpacked(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [each for each in archive.infolist() if each.filename.lower().endswith(".ifc")]
-            if len(members) != 1:
-                problem = f"{path.name} holds {len(members)} .ifc files, not one."
-                raise InvalidInput(problem, "Pack one model into one .ifczip.", code="IFC_ZIP")
-            if members[0].file_size > MAX_UNPACKED:
-                problem = f"{path.name} would unpack to {members[0].file_size / 1e9:.0f} GB."
-                raise InvalidInput(problem, "Split the model.", code="IFC_ZIP")
-            folder = Scratch()
-            plain = folder.path / "model.ifc"
-            with archive.open(members[0]) as source, plain.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InvalidInput(
-            f"{path.name} is not a readable zip: {error}.", "Export it again.", code="IFC_ZIP"
-        ) from error
-    return Unpacked(plain, folder)
+    with archive.opened(path, ZIP_LIMITS) as held:
+        members = held.names(".ifc")
+        if len(members) != 1:
+            problem = f"{path.name} holds {len(members)} .ifc files, not one."
+            raise InvalidInput(problem, "Pack one model into one .ifczip.", code="IFC_ZIP")
+        folder = Scratch()
+        with (folder.path / "model.ifc").open("wb") as target:
+            target.writelines(held.blocks(members[0]))
+    return Unpacked(folder.path / "model.ifc", folder)
 
 
 def check_head_and_tail(path: Path, name: str) -> None:
