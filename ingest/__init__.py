@@ -67,6 +67,20 @@ READERS: dict[str, str] = {
 """Suffix -> module of this package; the longest suffix that fits wins."""
 
 SNIFFED_BYTES = 65536
+SEARCHED_BYTES = 256 << 20
+"""How far a file is searched for what tells its format, in blocks."""
+PARSED_BYTES = 8 << 20
+"""JSON up to this size is parsed to learn what it is; 1 byte of it may become 25 bytes of objects."""
+LONGEST_MATCH = 128
+
+_INP_SECTION = re.compile(
+    rb"\n[ \t\r]*\[(?:(?P<swmm>CONDUITS|SUBCATCHMENTS|RAINGAGES|OUTFALLS|XSECTIONS)"
+    rb"|TANK[A-Z]*|RESE[A-Z]*|PIPE[A-Z]*)\]",
+    re.IGNORECASE,
+)
+_JSON_KIND = re.compile(
+    rb'(?:"CityObjects"\s{0,32}:|"type"\s{0,32}:\s{0,32}"(?:CityJSON|(?P<geojson>Feature|GeometryCollection)))'
+)
 
 
 class Reader(Protocol):
@@ -93,8 +107,9 @@ def reader_for(path: Path) -> Reader:
 def module_of(path: Path) -> str:
     """Name of the reader module of a file, from its name and, where that leaves a choice, its first bytes.
 
-    Raises InvalidInput for a format that nobody reads.
+    Raises InvalidInput for a format that nobody reads, and for a pipe, socket or device.
     """
+    check_is_file(path)
     suffix = suffix_of(path)
     if suffix is None and path.suffix.lower() == ".dwg":
         hint = "Save it as DXF (2018 or older) with its georeference, and put that into the folder."
@@ -112,6 +127,13 @@ def module_of(path: Path) -> str:
     if suffix == ".ply":
         module = "mesh_file" if _has_faces(path) else "ply_points"
     return module
+
+
+def check_is_file(path: Path) -> None:
+    """Raises InvalidInput for a pipe, socket or device: opening one may wait for ever, reading one may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        problem = f"{path.name} is a pipe, a socket or a device, not a file."
+        raise InvalidInput(problem, "Save its content as a file.", code="FILE_UNREADABLE")
 
 
 def read(path: Path, hints: Hints) -> Reading:
@@ -139,9 +161,20 @@ def _has_faces(path: Path) -> bool:
 
 
 def _is_swmm(path: Path) -> bool:
-    """True for a SWMM file: it has sections that EPANET lacks."""
-    sections = {line.strip().upper() for line in path.read_bytes().splitlines() if line.strip().startswith(b"[")}
-    return bool(sections & {b"[CONDUITS]", b"[SUBCATCHMENTS]", b"[RAINGAGES]", b"[OUTFALLS]", b"[XSECTIONS]"})
+    """True for a SWMM file: it has sections that EPANET lacks. Read in blocks up to the first section that tells."""
+    found = _first(path, _INP_SECTION)
+    return found is not None and found["swmm"] is not None
+
+
+def _first(path: Path, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    """The first match (of at most LONGEST_MATCH bytes) within SEARCHED_BYTES; a line break is put before them."""
+    with path.open("rb") as file:
+        before, left = b"\n", SEARCHED_BYTES
+        while left > 0 and (block := file.read(1 << 20)):
+            if match := pattern.search(before + block):
+                return match
+            before, left = (before + block)[-LONGEST_MATCH:], left - len(block)
+    return None
 
 
 def _json_module(path: Path) -> str:
@@ -155,10 +188,12 @@ def _json_module(path: Path) -> str:
         return "cityjson"
     if b'"type":"Feature' in squeezed or b'"type":"GeometryCollection"' in squeezed:
         return "vector"
-    try:
-        keys = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path.name} is not JSON: {error}.", "Export it again.", code="JSON_BROKEN") from error
+    if path.stat().st_size > PARSED_BYTES:
+        if found := _first(path, _JSON_KIND):
+            return "vector" if found["geojson"] else "cityjson"
+        keys = None
+    else:
+        keys = _parsed(path)
     if isinstance(keys, dict) and ("CityObjects" in keys or str(keys.get("type", "")).startswith("CityJSON")):
         return "cityjson"
     if isinstance(keys, dict) and "type" in keys:
@@ -167,3 +202,10 @@ def _json_module(path: Path) -> str:
     raise InvalidInput(
         problem, "Convert it to GeoJSON, or list it in city.toml with skip = true.", code="FORMAT_UNKNOWN"
     )
+
+
+def _parsed(path: Path) -> object:
+    try:
+        return cast("object", json.loads(path.read_text("utf-8-sig")))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path.name} is not JSON: {error}.", "Export it again.", code="JSON_BROKEN") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ingest import mesh_scan, suffix_of, tileset_scan
+from ingest import check_is_file, mesh_scan, suffix_of, tileset_scan
 from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
@@ -99,6 +99,8 @@ class SourceFile:
             return ""
 
     def _hashed(self) -> str:
+        if not all(part.is_file() or part.is_dir() for part in self.parts):
+            return ""  # a pipe or a device: `check` refuses it
         digest = hashlib.sha256()
         for part in self.parts:
             if part.name.lower().endswith(VOLATILE) or (part == self.path and len(self.parts) > 1 and part.is_dir()):
@@ -110,11 +112,12 @@ class SourceFile:
         return digest.hexdigest()
 
     def check(self) -> None:
-        """Raises InvalidInput where a part cannot be opened, has a name nobody could write, or all parts are empty."""
+        """Raises InvalidInput where a part cannot be opened, is no file, or all parts are empty; or for an odd name."""
         if not _is_utf8(self.path.name):
             raise _unreadable(self.name, "its name is not UTF-8", "Rename it.")
         for part in self.parts:
             try:
+                check_is_file(part)
                 with os.scandir(part) if part.is_dir() else part.open("rb"):
                     pass
             except OSError as error:

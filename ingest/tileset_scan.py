@@ -44,6 +44,8 @@ def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 def _is_document(path: Path) -> bool:
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             squeezed = b"".join(file.read(SNIFFED_BYTES).split())
     except OSError:
