@@ -29,7 +29,7 @@ def only(path, hints=None):
         ("utf-16", ",", None),
         ("utf-8", ";", None),
         ("utf-8", "\t", None),
-        ("utf-8", "，", None),
+        ("utf-8", "，", "DELIMITER_FULL_WIDTH"),
     ],
 )
 def test_points_in_any_dress(tmp_path, encoding, delimiter, code):
