@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from layers.frame import CityFrame
 from layers.mesh import Mesh, StoredMesh, encode
 from layers.mesh_copy import Pattern, fitted, pattern
+from twin.fuse.paint import Means, mean_colours
 from twin.fuse.place import Placement
 
 FloatArray = NDArray[np.float64]
@@ -57,9 +58,16 @@ class PlacedMeshes:
         used = np.repeat(np.isin(np.arange(len(lengths)), chosen), lengths)
         enu[used] = frame.to_enu(self.vertices[used])
         patterns: dict[tuple[object, ...], Pattern] = {}
+        means: Means = {}
+        painted: dict[tuple[int, ...], NDArray[np.uint8] | None] = {}
         for i in chosen.tolist():
             mesh = self.meshes[i]
             if mesh is not None and len(mesh.triangles):
+                if any(mesh.textures):
+                    paint = (id(mesh.materials), *map(id, mesh.textures))
+                    if paint not in painted:
+                        painted[paint] = mean_colours(mesh, means)
+                    mesh = replace(mesh, materials=painted[paint])
                 vertices = enu[self.start[i] : self.start[i + 1]]
                 out[i] = _copy(mesh, vertices, patterns) or encode(replace(mesh, vertices=vertices, shared=None))
         return out
