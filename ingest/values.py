@@ -22,6 +22,7 @@ TRUE = frozenset({"1", "true", "t", "yes", "y", "是", "有", "on"})
 FALSE = frozenset({"0", "false", "f", "no", "n", "否", "没有", "off"})
 _DATE = re.compile(r"^(\d{4})\D?(\d{1,2})\D?(\d{1,2})\D?(?:[T\s].*)?$")
 _COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
+_SCALE = re.compile(r"^1[:/∶比](\d+)$")
 _OFFSET = re.compile(r"^(?:UTC|GMT)?\s*([+-])(\d{1,2})(?::?(\d{2}))?$", re.IGNORECASE)
 
 
@@ -153,9 +154,17 @@ def _integers(array: pa.Array, attribute: Attribute, unit: str | None) -> pa.Arr
             return known.get(units.narrow(text).lower().removesuffix("级"), text)
 
         array = _distinct(array, code, pa.string())
+    elif attribute.name == "scale_denom" and pa.types.is_string(array.type):
+        array = _distinct(array, _denominator, pa.string())
     floats = _numbers(array, attribute, unit)
     whole = pc.and_(pc.equal(floats, pc.round(floats)), pc.less(pc.abs(floats), 2.0**62))
     return pc.cast(pc.if_else(whole, floats, pa.scalar(None, pa.float64())), pa.int64())
+
+
+def _denominator(text: str) -> str:
+    """«1：1000», «1:1 000» or 1/1000 -> 1000; anything else as it is."""
+    match = _SCALE.match("".join(units.narrow(text).split()))
+    return match[1] if match else text
 
 
 def _boolean(text: str) -> bool | None:

@@ -14,6 +14,7 @@ from layers.certificate import Certificate
 from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.source import FeatureBatch, VectorLayer
+from twin import checks
 from twin.fuse import buildings, manholes, pipes
 from twin.fuse.columns import numbers, with_column, with_constant
 from twin.fuse.given import PlacedMeshes, place_meshes
@@ -58,7 +59,7 @@ class LayerFuser:
         read: Certificate,
         roofs: RoofSampler | None = None,
     ) -> None:
-        self._type = layer_type
+        self._type, self._source_crs = layer_type, layer.crs
         self._frame = frame
         self._terrain, self._roofs = terrain, roofs
         self._notes = Notes()
@@ -88,6 +89,7 @@ class LayerFuser:
         return self._stored(batch, self._way.geometries(batch.geometry), given)
 
     def _stored(self, batch: FeatureBatch, geometry: NDArray[np.object_], given: PlacedMeshes | None) -> Rows:
+        checks.rows(self._type, batch, self._source_crs, self._notes)
         (attributes, left), meshes = self._way.elevations(batch.attributes, batch), None
         if left.size:
             words = "Its elevations stay in the source's height datum: it has no place to convert them at."
