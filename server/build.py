@@ -24,7 +24,6 @@ from server.build_plan import ADDED, Item
 from server.build_progress import Progress, Silent
 from twin import config as config_module
 from twin.config import TwinConfig
-from twin.fuse import source_row
 from twin.scope import EVERYTHING
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Asset, Store, WriteBatch
@@ -198,7 +197,6 @@ class _Run:
         if changed or gone:
             build_folder.check_room(self._dir, sum(item.file.size for item in changed))
             self._read(items, changed, gone, assets)
-        self._follow_states()
         read_now = {report.source for report in self._result.reports}
         names = {item.name for item in items}
         self._result.unchanged = sorted(names - read_now)
@@ -252,14 +250,6 @@ class _Run:
         finally:
             writer.stop()
 
-    def _follow_states(self) -> None:
-        """Tell of sources whose old features are kept while their file is parked, and of those that are whole again."""
-        fresh = {report.source: report.to_dict() for report in self._result.reports}
-        reports = {each["source"]: each for each in self._store.reports()} | fresh
-        if source_row.is_behind(self._store, reports.values()):
-            with self._store.writing() as batch:
-                source_row.follow(batch, reports.values())
-
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:
             self._result.removed[name] = batch.remove_source(name)
@@ -286,8 +276,6 @@ class _Run:
         batch.begin_source(record)
         for asset in written.assets:
             batch.put_asset(asset)
-        epochs = [asset.epoch for asset in written.assets if asset.epoch]
-        source_row.put(batch, written.report, epochs[0] if epochs else item.hints.epoch)
         batch.finish_source(record, written.report)
         self._result.reports.append(written.report)
         self._progress.done(written.report)
