@@ -92,6 +92,8 @@ def detect(
 
 def _hinted(layer_id: str, geometry_type: str, table_name: str) -> Detection:
     layer_type = catalogue.layer_type(layer_id)
+    if layer_id == catalogue.SOURCE:
+        raise InvalidInput(f"Layer {layer_id!r} is written by the build itself.", "Choose another `layer`.")
     if not layer_type.is_vector:
         raise InvalidInput(
             f"Layer {layer_id!r} holds {layer_type.geometry}, not features.", "Correct `layer` in city.toml."
@@ -109,11 +111,16 @@ def _fits(layer_type: LayerType, geometry_type: str) -> bool:
     return wanted == given
 
 
+def _fitting(geometry_type: str) -> list[LayerType]:
+    known = [each for each in catalogue.load().values() if each.is_vector and each.id != catalogue.SOURCE]
+    return [each for each in known if _fits(each, geometry_type)]
+
+
 def _scores(
     tables: Sequence[str], files: Sequence[str], columns: Sequence[str], geometry_type: str, *, cut: bool
 ) -> list[tuple[float, LayerType]]:
     """Types that the name (or, failing that, the columns) speaks for, best first."""
-    fitting = [each for each in catalogue.load().values() if each.is_vector and _fits(each, geometry_type)]
+    fitting = _fitting(geometry_type)
     for words in (tables, files):
         spoken = [(max(_name_score(each, word) for word in words), each) for each in fitting]
         named = [(score, _n_own(each, columns, cut=cut), each) for score, each in spoken if score > 0]
@@ -163,7 +170,7 @@ def common_names() -> frozenset[str]:
 
 
 def _near(columns: Sequence[str], geometry_type: str, *, cut: bool) -> list[str]:
-    fitting = [each for each in catalogue.load().values() if each.is_vector and _fits(each, geometry_type)]
+    fitting = _fitting(geometry_type)
     ranked = sorted(((_n_own(each, columns, cut=cut), each.id) for each in fitting), reverse=True)
     return [layer_id for n, layer_id in ranked[:3] if n > 0]
 

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from layers.certificate import Certificate
+from layers.crs import Bounds
 from layers.issue import Issue, Reject
 
 Status = Literal["stored", "partly", "parked", "removed"]
@@ -14,7 +18,8 @@ Status = Literal["stored", "partly", "parked", "removed"]
 class LayerCount:
     """`n_read == n_stored + n_rejected` always holds. `n_stored` counts what this source has in the layer now.
 
-    `certificate` is this layer's own placement: a file may hold layers in several systems.
+    `certificate` is this layer's own placement: a file may hold layers in several systems. `bounds` is the box of what
+    is stored, in the city's CRS.
     """
 
     layer: str
@@ -27,6 +32,15 @@ class LayerCount:
     n_unchanged: int = 0
     n_closed: int = 0
     certificate: Certificate | None = None
+    bounds: Bounds | None = None
+
+    def widen(self, boxes: NDArray[np.float64]) -> None:
+        """Let `bounds` hold (n, 4) boxes too; NaN is a feature without geometry."""
+        own = np.array([(np.nan,) * 4 if self.bounds is None else self.bounds], np.float64)
+        both = np.concatenate([own, np.asarray(boxes, np.float64).reshape(-1, 4)])
+        low, high = np.fmin.reduce(both[:, :2]), np.fmax.reduce(both[:, 2:])
+        if np.isfinite([*low, *high]).all():
+            self.bounds = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON object."""

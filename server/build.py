@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ingest import city_toml, scan, source_keys
 from ingest.city_toml import CityToml
 from ingest.scan import SourceFile
+from layers import catalogue
 from layers.errors import CityTwinError, InvalidInput
 from layers.issue import Issue
 from layers.report import Report
@@ -24,6 +25,7 @@ from server.build_plan import ADDED, Item
 from server.build_progress import Progress, Silent
 from twin import config as config_module
 from twin.config import TwinConfig
+from twin.fuse import source_row
 from twin.scope import EVERYTHING
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Asset, Store, WriteBatch
@@ -197,6 +199,7 @@ class _Run:
         if changed or gone:
             build_folder.check_room(self._dir, sum(item.file.size for item in changed))
             self._read(items, changed, gone, assets)
+        self._follow_states()
         read_now = {report.source for report in self._result.reports}
         names = {item.name for item in items}
         self._result.unchanged = sorted(names - read_now)
@@ -250,9 +253,18 @@ class _Run:
         finally:
             writer.stop()
 
+    def _follow_states(self) -> None:
+        """Tell of sources whose old features are kept while their file is parked, and of those that are whole again."""
+        fresh = {report.source: report.to_dict() for report in self._result.reports}
+        reports = {each["source"]: each for each in self._store.reports()} | fresh
+        if source_row.is_behind(self._store, reports.values()):
+            with self._store.writing() as batch:
+                source_row.follow(batch, reports.values())
+
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:
-            self._result.removed[name] = batch.remove_source(name)
+            closed = batch.remove_source(name)
+            self._result.removed[name] = {layer: n for layer, n in closed.items() if layer != catalogue.SOURCE}
 
     def _features(self, batch: WriteBatch, item: Item, place: "Place") -> None:
         from server.build_features import store_source
@@ -276,6 +288,8 @@ class _Run:
         batch.begin_source(record)
         for asset in written.assets:
             batch.put_asset(asset)
+        epochs = [asset.epoch for asset in written.assets if asset.epoch]
+        source_row.put(batch, written.report, epochs[0] if epochs else item.hints.epoch)
         batch.finish_source(record, written.report)
         self._result.reports.append(written.report)
         self._progress.done(written.report)

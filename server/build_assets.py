@@ -95,11 +95,9 @@ class AssetWriter:
                 assets.append(asset)
                 report.certificate = certificate
                 report.issues += issues
-                report.layers.append(
-                    LayerCount(
-                        layer.layer_type, layer.name, n_read=1, n_stored=1, n_inserted=1, certificate=certificate
-                    )
-                )
+                count = LayerCount(layer.layer_type, layer.name, n_read=1, n_stored=1, n_inserted=1)
+                count.certificate, count.bounds = certificate, asset.city_bounds
+                report.layers.append(count)
         if any(issue.severity == "error" for issue in report.issues):
             report.status = "partly"
         report.seconds = time.perf_counter() - start

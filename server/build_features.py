@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+import shapely
+
 import ingest
 from ingest.scan import SourceFile
 from layers import catalogue
@@ -23,6 +25,7 @@ from server.build_plan import FAILED, Item
 from server.build_progress import Progress
 from server.build_rejects import RejectKeeper
 from twin.config import TwinConfig
+from twin.fuse import source_row
 from twin.fuse.columns import with_constant
 from twin.fuse.layer import Fused, LayerFuser, content
 from twin.fuse.roof import RoofSampler
@@ -205,6 +208,7 @@ class _Source:
                 self._report.issues.append(self.issues[-1])
         is_bad = self._report.rejects or any(issue.severity == "error" for issue in self._report.issues)
         self._report.status = "partly" if is_bad else "stored"
+        source_row.put(self._batch, self._report, self._item.hints.epoch)
         self._batch.finish_source(self._item.record(self._report.status, ground), self._report)
 
     def _named(self, fused: Fused) -> Fused:
@@ -220,6 +224,7 @@ class _Source:
         if not len(rows.ids):
             return []
         outcome = self._batch.put(layer_id, self._item.name, rows).outcome
+        count.widen(shapely.bounds(rows.geometry[outcome != "duplicate"]))
         count.n_inserted += int((outcome == "inserted").sum())
         count.n_updated += int((outcome == "updated").sum())
         count.n_unchanged += int((outcome == "unchanged").sum())
@@ -273,4 +278,5 @@ def remember_parked(batch: WriteBatch, item: Item, report: Report) -> None:
     if not _holds_features(item):
         record = item.record(FAILED if report.issues[0].code == ReaderFailed.CODE else "parked", None)
         batch.begin_source(record)
+        source_row.put(batch, report, item.hints.epoch)
         batch.finish_source(record, report)

@@ -16,6 +16,9 @@ from layers.errors import InvalidInput, LayerNotFound
 
 CATEGORIES = ("base", "survey", "plan", "project", "public", "iot", "cim_product")
 
+SOURCE = "source"
+"""The layer that the build writes about the sources themselves; no file is ever taken for it."""
+
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "integer": pa.int64(),

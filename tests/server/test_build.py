@@ -111,6 +111,7 @@ def test_everything_in_the_files_is_in_the_store(source, tmp_path):
         assert {layer.id: (layer.count, layer.mesh_count) for layer in city.layers} == {
             "building": (60, 60),
             "pipe_water": (12, 12),
+            "source": (3, 0),
         }
         stored = city["building"].query()
         given = geopandas.read_file(source / "buildings.gpkg", engine="pyogrio").set_index("building_code")

@@ -119,7 +119,8 @@ def test_unknown_options_and_commands_exit_2():
 def test_info_as_text_and_as_json(city):
     facts = json.loads(citytwin("info", city, "--json").stdout)
     assert facts["crs"] == CITY
-    [building] = facts["layers"]
+    building, sources = facts["layers"]
+    assert (sources["id"], sources["count"]) == ("source", 2)
     assert (building["id"], building["count"], building["mesh_count"]) == ("building", 8, 8)
     assert building["bounds"] == pytest.approx([E0, N0, E0 + 222, N0 + 9])
     assert {source["source"]: source["certificate"]["method"] for source in facts["sources"]} == {

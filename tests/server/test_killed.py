@@ -60,7 +60,8 @@ def state(target):
         for info in city.store.layers(EVERYTHING):
             frame = city[info.id].query()
             assert len(frame) == info.count
-            found[info.id] = (tuple(sorted(set(frame["name"]))), len(frame))
+            if info.id in SOURCES:  # there is a layer about the sources, too
+                found[info.id] = (tuple(sorted(set(frame["name"]))), len(frame))
     with closing(sqlite3.connect(target / "city.gpkg")) as db:
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
     return found

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from layers.errors import CityTwinError, InvalidInput, NotFound
 from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
-from twin.store import gpkg_schema, query_plan, read, read_count, registry, shared
+from twin.store import gpkg_schema, query_plan, read, read_count, registry, shared, visible
 from twin.store.columns import quote
 from twin.store.connections import ReaderPool, connect
 from twin.store.interface import Asset, Features, LayerInfo, MeshInstances, MeshTable, Query, SourceRecord
@@ -83,17 +83,18 @@ class GeoPackageStore:
     def layers(self, scope: Scope) -> list[LayerInfo]:
         """All vector layers of the scope, in catalogue order."""
         with self._pool.reading() as db:
-            return [registry.info(db, layer_id, scope) for layer_id in registry.layer_ids(db, scope)]
+            return [visible.info(db, layer_id, scope) for layer_id in registry.layer_ids(db, scope)]
 
     def layer(self, layer_id: str, scope: Scope) -> LayerInfo:
         """One layer; LayerNotFound if it does not exist or is outside the scope."""
         with self._pool.reading() as db:
-            return registry.info(db, layer_id, scope)
+            return visible.info(db, layer_id, scope)
 
     def count(self, layer_id: str, query: Query, scope: Scope) -> int:
         """Number of features, paging ignored; cheap when nothing but `at` None is asked."""
         with self._pool.reading() as db:
-            return read_count.count(db, query_plan.plan(registry.record(db, layer_id, scope), query))
+            layer = registry.record(db, layer_id, scope)
+            return read_count.count(db, query_plan.plan(layer, visible.narrowed(db, layer_id, query, scope)))
 
     def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
         """Features in fid order, streamed; an empty answer yields nothing.
@@ -106,7 +107,8 @@ class GeoPackageStore:
 
     def _stream(self, layer_id: str, query: Query, scope: Scope, batch_size: int) -> Iterator[Features]:
         with self._pool.reading() as db:
-            yield from read.stream(db, query_plan.plan(registry.record(db, layer_id, scope), query), query, batch_size)
+            layer, seen = registry.record(db, layer_id, scope), visible.narrowed(db, layer_id, query, scope)
+            yield from read.stream(db, query_plan.plan(layer, seen), seen, batch_size)
 
     def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
         """Bounds of all meshes of current features, in fid order."""
@@ -156,7 +158,11 @@ class GeoPackageStore:
     def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
         """Current features without geometry in the order of `fids`, for property tables."""
         with self._pool.reading() as db:
-            return read.by_fid(db, registry.record(db, layer_id, scope), fids)
+            found = read.by_fid(db, registry.record(db, layer_id, scope), fids)
+            seen = visible.narrowed(db, layer_id, Query(), scope)
+        if seen.ids is not None and not set(found.ids) <= set(seen.ids):
+            raise NotFound(f"Layer {layer_id!r} has no such feature.", "Ask for its table again.")
+        return found
 
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
         """Files of the twin, uppermost first."""
