@@ -94,7 +94,6 @@ def _adopted(city: Snapshot, asset: Asset) -> dict[str, Any]:
     return {
         "id": f"{asset.layer}/{asset.id}",
         "title": title,
-        "items": f"/collections/{asset.layer}",
         "color": layer_type.style.get("color", "#888888"),
         "category": layer_type.category,
         "tileset": f"/{adopted.address(asset)}",

@@ -19,7 +19,8 @@ export interface Layer3dConfig {
   id: string;
   title: Bilingual;
   tileset: string;
-  items: string;
+  /** Absent where the tiles' features are none of the city's: an adopted set is looked at, not asked. */
+  items?: string;
   count?: number;
   color?: string;
   category?: string | Bilingual;

@@ -185,7 +185,7 @@ function watchFailures(viewer: CesiumWidget): void {
 function sourcesOf(layers3d: Layer3d[], layers2d: Layer2d[]): Map<string, { title: ViewerConfig["title"]; items: string }> {
   return new Map([
     ...layers2d.map((layer) => [layer.config.id, { title: layer.config.title, items: layer.items }] as const),
-    ...layers3d.map((layer) => [layer.config.id, { title: layer.config.title, items: layer.config.items }] as const),
+    ...layers3d.flatMap(({ config: { id, title, items } }) => (items === undefined ? [] : [[id, { title, items }] as const])),
   ]);
 }
 
@@ -195,7 +195,7 @@ function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[])
     if (hit instanceof Cesium3DTileFeature) {
       const layer = layers3d.find(({ tileset }) => tileset === (hit.tileset as Cesium3DTileset));
       const id = hit.getProperty("id") as unknown;
-      return layer && id !== undefined && id !== null ? { layer: layer.config.id, id: String(id) } : undefined;
+      return layer?.config.items !== undefined && id !== undefined && id !== null ? { layer: layer.config.id, id: String(id) } : undefined;
     }
     const entity = (hit as { id?: unknown } | undefined)?.id;
     if (!(entity instanceof Entity)) return undefined;
