@@ -51,6 +51,7 @@ READERS: dict[str, str] = {
     ".dxf": "dxf",
     ".csv": "table",
     ".xlsx": "xlsx",
+    ".xls": "xlsx",
     ".inp": "epanet",
     ".obj": "mesh_file",
     ".ply": "mesh_file",
