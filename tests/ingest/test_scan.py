@@ -53,6 +53,16 @@ def test_an_image_is_a_raster_only_with_a_world_file(tmp_path):
     ]
 
 
+def test_images_of_a_city_model_are_part_of_it(tmp_path):
+    """PLATEAU names the folder after the file; with several models, images of a common folder belong to none."""
+    touch(tmp_path, "a/53394517_bldg.gml", "a/53394517_bldg_appearance/1.jpg", "a/other.gml", "a/appearance/2.jpg")
+    touch(tmp_path, "b/city.city.json", "b/appearances/3.png", "b/notes/4.png")
+    found = {each.name: [part.name for part in each.parts[1:]] for each in scan.sources(tmp_path)}
+    assert found == {"a/53394517_bldg.gml": ["1.jpg"], "a/other.gml": [], "b/city.city.json": ["3.png"]}
+    passed_over = [each.name for each in scan.everything(tmp_path) if each.ignored]
+    assert passed_over == ["a/appearance/2.jpg", "b/notes/4.png"]
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     touch(tmp_path, "outside/secret.csv", "folder/a.csv")
     (tmp_path / "folder" / "b.csv").symlink_to(tmp_path / "outside" / "secret.csv")
