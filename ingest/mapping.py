@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ingest import columns as names
 from ingest import units, values
 from layers.catalogue import Attribute, LayerType
-from layers.issue import Issue
+from layers.issue import Issue, Severity
 from layers.source import Hints
 
 N_EXAMPLES = 5
@@ -31,6 +31,10 @@ _TOLD: dict[str, tuple[str, str]] = {
     "TIME_WITHOUT_ZONE": (
         "do not say their time zone, or are no times",
         'Declare it in city.toml: units = {{ {name} = "+08:00" }}.',
+    ),
+    "VALUE_NORMALISED": (
+        "were written otherwise (full width, thousands, a mark for no value) and were read",
+        "",
     ),
     "REQUIRED_EMPTY": (
         "are empty although the layer needs them",
@@ -57,9 +61,15 @@ class Mapper:
         self.hints = hints
         self.source = source
         self.matched = names.match(layer_type, self.columns, hints.columns, cut=cut_names)
+        self._completed = self._cut_names() if cut_names else {}
         self._rest = [column for column in self.columns if column not in self.matched.values()]
         self._found: dict[tuple[str, str], _Finding] = {}
         self._constants = self._make_constants()
+
+    def _cut_names(self) -> dict[str, str]:
+        """Attribute -> column whose name only fits because it may have been cut."""
+        whole = names.match(self.layer_type, self.columns, self.hints.columns, cut=False)
+        return {name: column for name, column in self.matched.items() if name not in whole}
 
     def _make_constants(self) -> dict[str, Any]:
         kind = self.layer_type
@@ -98,6 +108,8 @@ class Mapper:
                     self._count(code, attribute.name, rows, original, ids)
                     spoiled.setdefault(column, np.zeros(n_rows, bool))[rows] = True
                     kept[column] = original
+                if converted.normalised.size:
+                    self._count("VALUE_NORMALISED", attribute.name, converted.normalised, original, ids)
             made.append(self._filled(array, attribute, ids))
         return pa.Table.from_arrays(made, schema=self.layer_type.arrow_schema()), _json(kept, spoiled, n_rows)
 
@@ -135,6 +147,10 @@ class Mapper:
                 message = f"There is no column {column!r}."
                 hint = f"The columns are {', '.join(self.columns)}."
                 issues.append(Issue("HINT_UNKNOWN_COLUMN", f"city.toml columns.{name}", message, hint))
+        for name, column in self._completed.items():
+            message = f"The column {column!r}, cut at 10 bytes, is read as {name}."
+            hint = f'If it is another one, write into city.toml: columns = {{ {name} = "…" }}.'
+            issues.append(Issue("NAME_COMPLETED", f"column {column}", message, hint, "info"))
         return issues
 
     def closing_issues(self) -> list[Issue]:
@@ -157,7 +173,8 @@ class Mapper:
         }
         where = f"column {self.matched[name]}" if name in self.matched else f"attribute {name}"
         message = f"{finding.count} values of {name} {sentence.format(**words)}: {', '.join(finding.examples)}."
-        return Issue(code, where, message, hint.format(**words), "warning")
+        severity: Severity = "info" if code == "VALUE_NORMALISED" else "warning"
+        return Issue(code, where, message, hint.format(**words), severity)
 
 
 def _whole(table: pa.Table, column: str) -> pa.Array:

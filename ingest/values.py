@@ -22,6 +22,8 @@ TRUE = frozenset({"1", "true", "t", "yes", "y", "是", "有", "on"})
 FALSE = frozenset({"0", "false", "f", "no", "n", "否", "没有", "off"})
 _DATE = re.compile(r"^(\d{4})\D?(\d{1,2})\D?(\d{1,2})\D?(?:[T\s].*)?$")
 _COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
+_WRITTEN_WIDE = r"[\x{FF01}-\x{FF5E}\x{3000}]|\d,\d"
+"""Full-width characters, or commas between thousands (RE2)."""
 _SCALE = re.compile(r"^1[:/∶比](\d+)$")
 _OFFSET = re.compile(r"^(?:UTC|GMT)?\s*([+-])(\d{1,2})(?::?(\d{2}))?$", re.IGNORECASE)
 
@@ -34,10 +36,12 @@ class Converted:
     ----------
     values : (n,) of the attribute's Arrow type; null where there is no value or it did not fit
     bad : code -> rows
+    normalised : rows whose text was written otherwise (full width, thousands, a mark for «no value») and was read
     """
 
     values: pa.Array
     bad: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    normalised: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def convert(array: pa.Array, attribute: Attribute, unit: str | None) -> Converted:
@@ -55,11 +59,17 @@ def convert(array: pa.Array, attribute: Attribute, unit: str | None) -> Converte
         "datetime": lambda: _times(array, unit),
     }
     values = makers[attribute.type]()
-    wanting = pc.and_(pc.is_null(values), pc.invert(empty(array)))
+    nothing = empty(array)
+    wanting = pc.and_(pc.is_null(values), pc.invert(nothing))
     out = Converted(values)
     code = "TIME_WITHOUT_ZONE" if attribute.type == "datetime" and zone(unit) is None else "VALUE_NOT_UNDERSTOOD"
     _note(out, code, wanting)
     _domain(out, attribute)
+    if pa.types.is_string(array.type):
+        odd = pc.and_(nothing, pc.match_substring_regex(array, r"\S"))
+        if attribute.type not in {"string", "datetime"}:
+            odd = pc.or_(odd, pc.and_(pc.is_valid(out.values), pc.match_substring_regex(array, _WRITTEN_WIDE)))
+        out.normalised = np.flatnonzero(pc.fill_null(odd, fill_value=False).to_numpy(zero_copy_only=False))
     return out
 
 

@@ -158,3 +158,11 @@ def test_hinted_units_and_values_are_used_where_the_file_is_silent():
     assert attributes.column("od_mm").to_pylist() == [315.0, 160.0]
     assert attributes.column("material").to_pylist() == ["钢", "PE"]
     assert attributes.column("z_ref").to_pylist() == ["crown", "crown"]
+
+
+def test_what_was_written_otherwise_and_read_is_listed():
+    array = pa.array(["１２．５", "1,234", "—", "/", "12.5", None, "", "5米"])
+    read = values.convert(array, attribute("number", unit="m"), None)
+    assert read.values.to_pylist() == [12.5, 1234.0, None, None, 12.5, None, None, 5.0]
+    assert read.normalised.tolist() == [0, 1, 2, 3]
+    assert values.convert(pa.array(["甲", "—"]), attribute("string"), None).normalised.tolist() == [1]

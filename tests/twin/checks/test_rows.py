@@ -91,3 +91,13 @@ def test_codes_are_judged_in_their_own_list():
 def test_a_survey_of_tomorrow_is_told():
     days = [date(2020, 1, 1), date.today() + timedelta(days=3)]
     assert [where for _, where, _ in notes_of("map_sheet", [None] * 2, None, survey_date=days)] == ["p1"]
+
+
+def test_a_depth_in_centimetres_is_told():
+    line = shapely.LineString([(0, 0), (9, 0)])
+    found = notes_of(
+        "pipe_sewage", [line] * 3, "EPSG:4549", start_depth_m=[1.5, 150.0, None], end_depth_m=[29.0, 31.0, 2.0]
+    )
+    assert [(code, where, message.split(".")[0]) for code, where, message in found] == [
+        ("DEPTH_UNLIKELY", "p1", "start_depth_m is 150 m"), ("DEPTH_UNLIKELY", "p1", "end_depth_m is 31 m"),
+    ]  # fmt: skip
