@@ -217,7 +217,7 @@ class _Run:
         from twin.fuse import attach, ends, same_as_links
 
         frame = self._config.frame(self._dir)
-        writer = AssetWriter(self._dir, self._config, frame)
+        writer = AssetWriter(self._dir, self._config, frame, assets)
         rasters = [item for item in changed if item.is_asset]
         try:
             writer.start(rasters)

@@ -42,8 +42,10 @@ class Written:
 class AssetWriter:
     """Writes in two threads: GDAL and the LAZ decoder run without the interpreter's lock."""
 
-    def __init__(self, twin_dir: Path, config: TwinConfig, frame: CityFrame) -> None:
+    def __init__(self, twin_dir: Path, config: TwinConfig, frame: CityFrame, standing: Sequence[Asset] = ()) -> None:
         self._folder, self._config, self._frame = twin_dir, config, frame
+        self._taken = {asset.id: asset.source for asset in standing}
+        self._ids: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="asset")
         self._heights: list[Future[Written]] = []
         self._points: list[Future[Written]] = []
@@ -53,11 +55,20 @@ class AssetWriter:
         """Queue all sources: elevation rasters and surface models, then point clouds, then the rest."""
         for folder in FOLDERS.values():
             (self._folder / folder).mkdir(exist_ok=True)
+        for item in items:
+            self._ids[item.name] = self._id_of(item)
         opened = [(item, *_opened(item)) for item in items]
         for kind, queue in (("heights", self._heights), ("points", self._points), ("", self._others)):
             for item, reading, error in opened:
                 if _kind(reading) == kind:
                     queue.append(self._pool.submit(self._write, item, reading, error))
+
+    def _id_of(self, item: Item) -> str:
+        """Name without suffix; with it where another source (scan.e57 beside scan.ptx) has that id already."""
+        short = slug(item.name.removesuffix(item.file.path.suffix).removesuffix("/tileset"))
+        found = short if self._taken.get(short, item.name) == item.name else slug(item.name)
+        self._taken[found] = item.name
+        return found
 
     def heights(self) -> list[Written]:
         """Wait for the elevation rasters and surface models."""
@@ -107,7 +118,7 @@ class AssetWriter:
         stated = layer.vertical_crs if layer.height_offset_m is None else self._config.vertical_crs
         way = placement(self._frame, self._config.vertical_crs, layer.crs, stated)
         bounds = self._city_bounds(item, layer, way)
-        asset_id = slug(item.name.removesuffix(item.file.path.suffix).removesuffix("/tileset"))
+        asset_id = self._ids[item.name]
         if len(reading.layers) > 1:
             asset_id = f"{asset_id}-{slug(layer.name)}"
         path = f"{FOLDERS[layer.kind]}/{asset_id}-{mark(item)}{layer.suffix}"

@@ -124,11 +124,11 @@ def mark(item: Item) -> str:
 
 
 def single_file(path: Path) -> SourceFile:
-    """A file given on the command line as a source, with the side files that lie next to it."""
+    """A file (or a folder that is one data set) of the command line as a source, with the side files next to it."""
     from ingest import scan
 
     wanted = path.resolve()
-    if not wanted.is_file():
+    if not (wanted.is_file() or (wanted.is_dir() and wanted.name.lower().endswith(scan.WHOLE_FOLDERS))):
         from layers.errors import NotFound
 
         raise NotFound(f"There is no file {path}.", "Check the path.")

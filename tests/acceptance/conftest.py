@@ -1,0 +1,24 @@
+"""Files of other cities, written by foreign programs, built and read back."""
+
+import pytest
+
+from server.build import build
+
+
+class Folder:
+    """A folder of files and the twin made of it."""
+
+    def __init__(self, root):
+        self.files, self.twin = root / "files", root / "twin"
+        self.files.mkdir()
+
+    def toml(self, *lines):
+        (self.files / "city.toml").write_text("\n".join(lines) + "\n", "utf8")
+
+    def build(self):
+        return build(self.files, self.twin)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
