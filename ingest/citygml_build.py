@@ -34,15 +34,11 @@ class Built:
 class Builder:
     """Makes meshes of one layer.
 
-    `is_degrees`: the CRS is geographic; `will_swap`: the axes are swapped after the reader, which mirrors everything;
-    `turns` counts solids outside out and closed ones inside out.
+    `is_degrees`: the CRS is geographic; `turns` counts solids outside out and closed ones inside out.
     """
 
-    def __init__(
-        self, store: SideStore, images: Images, findings: Findings, *, is_degrees: bool, will_swap: bool = False
-    ) -> None:
+    def __init__(self, store: SideStore, images: Images, findings: Findings, *, is_degrees: bool) -> None:
         self._store, self._images, self._findings, self._is_degrees = store, images, findings, is_degrees
-        self._sign = -1.0 if will_swap else 1.0
         self._templates: OrderedDict[str, Mesh | None] = OrderedDict()
         self.turns = [0, 0]
 
@@ -102,7 +98,7 @@ class Builder:
         vertex_cuts = np.searchsorted(objects[first], np.arange(len(raws) + 1))
         face_cuts = np.concatenate([[0], np.cumsum([len(raw.faces) for raw in raws])])
         rings = _rings(local, ends, face_rings)
-        volumes = self._sign * _volumes(local[first], triangles, owner[of_face], len(raws))
+        volumes = _volumes(local[first], triangles, owner[of_face], len(raws))
         out = []
         for i, raw in enumerate(raws):
             own = slice(int(vertex_cuts[i]), int(vertex_cuts[i + 1]))
@@ -170,8 +166,7 @@ class Builder:
         if template is None:
             return None
         vertices = each.place(template.vertices, is_degrees=self._is_degrees)
-        shared = SharedShape(each.key, template.vertices) if self._sign > 0 else None
-        return replace(template, vertices=vertices, shared=shared)
+        return replace(template, vertices=vertices, shared=SharedShape(each.key, template.vertices))
 
 
 def _joined(meshes: list[Mesh]) -> Mesh:

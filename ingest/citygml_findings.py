@@ -45,11 +45,24 @@ class Findings:
         if len(kept) < SAMPLE:
             kept.append(where)
 
+    def judge_axes(self, outside: int, inside: int, *, will_swap: bool) -> None:
+        """Nearly all closed solids inside out: the axes look swapped; where they will be swapped back, the reverse."""
+        wrong, right = (outside, inside) if will_swap else (inside, outside)
+        is_turned = self.counts.get("SOLID_INSIDE_OUT", 0)
+        if wrong > 1 and wrong >= 0.9 * (wrong + right):
+            self.counts["AXES_LOOK_SWAPPED"] = wrong
+            self.places["AXES_LOOK_SWAPPED"] = self.places.get("SOLID_INSIDE_OUT", [])
+        elif not will_swap or not is_turned:
+            return
+        self.counts.pop("SOLID_INSIDE_OUT", None)
+        self.places.pop("SOLID_INSIDE_OUT", None)
+
     def issues(self, where: str) -> list[Issue]:
         """One for each code."""
         made = []
         for code, count in self.counts.items():
             words, severity, hint = _TOLD[code]
             places = "; ".join(each[:120] for each in self.places[code])
-            made.append(Issue(code, where, f"{count} {words}: {places}.", hint, severity))  # type: ignore[arg-type]
+            told = f"{count} {words}{': ' if places else ''}{places}."
+            made.append(Issue(code, where, told, hint, severity))  # type: ignore[arg-type]
         return made

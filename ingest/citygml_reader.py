@@ -61,9 +61,7 @@ class LayerReader:
         findings = Findings()
         images = Images(self.found.path.parent, self._hints.root)
         degrees = self.layer.crs is not None and crs.is_geographic(self.layer.crs)
-        builder = Builder(
-            self.found.store, images, findings, is_degrees=degrees, will_swap="swap-axes" in self._hints.correct
-        )
+        builder = Builder(self.found.store, images, findings, is_degrees=degrees)
         raws: list[Raw] = []
         size = 0
         for raw in self._raws(findings):
@@ -74,10 +72,7 @@ class LayerReader:
                 raws, size = [], 0
         if raws:
             yield self._chunk(raws, builder.build(raws))
-        outside, inside = builder.turns
-        if inside > 1 and inside >= 0.9 * (inside + outside):
-            findings.counts["AXES_LOOK_SWAPPED"] = findings.counts.pop("SOLID_INSIDE_OUT")
-            findings.places["AXES_LOOK_SWAPPED"] = findings.places.pop("SOLID_INSIDE_OUT")
+        findings.judge_axes(*builder.turns, will_swap="swap-axes" in self._hints.correct)
         self.layer.issues += [*findings.issues(self.found.name), *images.issues(self.found.name)]
 
     def _raws(self, findings: Findings) -> Iterator[Raw]:

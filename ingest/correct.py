@@ -4,16 +4,16 @@ Readers know nothing of it: `moved` wraps their layers, whose batches are change
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
 from ingest import control_points
 from ingest.city_toml import FileHints
+from ingest.mesh_parts import is_closed
 from ingest.source_keys import REPAIRS
 from layers import crs, gcj02
 from layers.certificate import Certificate
@@ -92,12 +92,7 @@ def moved(reading: Reading, hints: Hints) -> Reading:
         if own.control_points and own.control_points not in fits:
             fits[own.control_points] = control_points.fit(own.control_points)
         fitted = fits.get(own.control_points)
-        steps = [
-            repair(own.correct, crs.horizontal(layer.crs)),
-            fitted.apply if fitted else None,
-            _raised(own.vertical_offset_m) if own.vertical_offset_m else None,
-        ]
-        layer.batches = _batches(layer.batches, [step for step in steps if step], own.vertical_offset_m)
+        layer.batches = _batches(layer.batches, _way(layer, own, fitted))
         if own.vertical_offset_m is not None:  # what was told leads to the city's datum, whatever the file states
             layer.crs, layer.vertical_crs = crs.horizontal(layer.crs), None
         layer.certificate = certified(layer.certificate or reading.certificate, own, fitted)
@@ -111,10 +106,57 @@ def moved(reading: Reading, hints: Hints) -> Reading:
     return reading
 
 
-def _raised(offset_m: float) -> Move:
+@dataclass(frozen=True)
+class _Way:
+    """What is done to every coordinate of a layer.
+
+    Attributes
+    ----------
+    is_mirror : x and y are swapped, so that solids turn inside out
+    height_scale : of control points that change the unit: heights in attributes are in metres already
+    """
+
+    steps: tuple[Move, ...]
+    is_mirror: bool
+    moves_heights: bool
+    height_scale: float = 1.0
+
+    def __call__(self, xyz: FloatArray) -> FloatArray:
+        for step in self.steps:
+            xyz = step(xyz)
+        return xyz
+
+
+def _way(layer: VectorLayer, hints: Hints, fitted: control_points.Fit | None) -> _Way:
+    stated = layer.vertical_crs or (crs.vertical(layer.crs) if layer.crs else None) or layer.crs
+    steps = [
+        repair(hints.correct, crs.horizontal(layer.crs)) if layer.crs else None,
+        fitted.apply if fitted else None,
+        None if hints.vertical_offset_m is None else _raised(hints.vertical_offset_m, _unit_m(stated)),
+    ]
+    scale = 1.0 if fitted is None else float(np.linalg.norm(fitted.matrix[2]))
+    return _Way(
+        tuple(step for step in steps if step),
+        is_mirror="swap-axes" in hints.correct,
+        moves_heights=fitted is not None or hints.vertical_offset_m is not None,
+        height_scale=scale if abs(scale - 1) > control_points.UNIT_SCALE else 1.0,
+    )
+
+
+def _unit_m(stated: str | None) -> float:
+    """Metres in a unit of heights that are in `stated`; 1 for what is no CRS (`ellipsoidal`)."""
+    try:
+        return 1.0 if stated is None else crs.metres_per_height(stated)
+    except InvalidInput:
+        return 1.0
+
+
+def _raised(offset_m: float, unit_m: float) -> Move:
+    """Heights become metres upwards, then take the offset."""
+
     def move(xyz: FloatArray) -> FloatArray:
         out = np.array(xyz, np.float64)
-        out[:, 2:] += offset_m
+        out[:, 2:] = out[:, 2:] * unit_m + offset_m
         return out
 
     return move
@@ -156,34 +198,62 @@ def certified(read: Certificate, hints: Hints, fitted: control_points.Fit | None
     return made
 
 
-def _batches(
-    read: Callable[[], Iterator[FeatureBatch]], steps: list[Move], offset_m: float | None
-) -> Callable[[], Iterator[FeatureBatch]]:
-    def move(xyz: FloatArray) -> FloatArray:
-        for step in steps:
-            xyz = step(xyz)
-        return xyz
-
+def _batches(read: Callable[[], Iterator[FeatureBatch]], way: _Way) -> Callable[[], Iterator[FeatureBatch]]:
     def stream() -> Iterator[FeatureBatch]:
         for batch in read():
-            meshes = None if batch.meshes is None else [_mesh(mesh, move) for mesh in batch.meshes]
-            attributes = raised_elevations(batch.attributes, offset_m) if offset_m else batch.attributes
-            yield replace(batch, geometry=geometries(batch.geometry, move), meshes=meshes, attributes=attributes)
+            meshes = None if batch.meshes is None else [_mesh(mesh, way) for mesh in batch.meshes]
+            attributes = _elevations(batch, way) if way.moves_heights else batch.attributes
+            yield replace(batch, geometry=geometries(batch.geometry, way), meshes=meshes, attributes=attributes)
 
     return stream
 
 
-def raised_elevations(attributes: pa.Table, offset_m: float) -> pa.Table:
-    """Columns named `*_elev_m` are heights in the source's datum too: they move with z."""
-    for i, field in enumerate(attributes.schema):
-        if field.name.endswith("_elev_m") and pa.types.is_floating(field.type):
-            attributes = attributes.set_column(i, field, pc.add(attributes.column(i), pa.scalar(offset_m, field.type)))
+def _elevations(batch: FeatureBatch, way: _Way) -> pa.Table:
+    """Columns named `*_elev_m` are heights in the source's system too: they move as a point amid the feature would."""
+    attributes = batch.attributes
+    columns = [(i, each) for i, each in enumerate(attributes.schema) if each.name.endswith("_elev_m")]
+    columns = [(i, each) for i, each in columns if pa.types.is_floating(each.type)]
+    if not columns:
+        return attributes
+    amid = _middles(batch)
+    for i, field in columns:
+        values = attributes.column(i).to_numpy().astype(np.float64)
+        known = np.isfinite(values)
+        places = np.column_stack([amid[known], values[known] / way.height_scale])
+        values = np.where(known, values, np.nan)
+        values[known] = way(places)[:, 2]
+        attributes = attributes.set_column(i, field, pa.array(values, field.type, mask=~known))
     return attributes
 
 
-def _mesh(mesh: Mesh | None, move: Move) -> Mesh | None:
-    """A shared shape stays as it is: it is in a frame of its own, and the copies' places have moved."""
-    return None if mesh is None else replace(mesh, vertices=move(mesh.vertices))
+def _middles(batch: FeatureBatch) -> FloatArray:
+    """(n, 2) a place amid each feature, by its box or its mesh; the mean of the others where it has neither."""
+    boxes = np.asarray(shapely.bounds(batch.geometry), np.float64).reshape(-1, 4)
+    amid = (boxes[:, :2] + boxes[:, 2:]) / 2
+    for i in np.flatnonzero(np.isnan(amid[:, 0])) if batch.meshes is not None else ():
+        mesh = batch.meshes[i] if batch.meshes is not None else None
+        if mesh is not None and len(mesh.vertices):
+            amid[i] = mesh.vertices[:, :2].mean(axis=0)
+    without = np.isnan(amid[:, 0])
+    amid[without] = amid[~without].mean(axis=0) if not without.all() else 0.0
+    return amid
+
+
+def _mesh(mesh: Mesh | None, way: _Way) -> Mesh | None:
+    """A shared shape stays as it is: it is in a frame of its own, and the copies' places have moved.
+
+    Not where axes are swapped: no motion leads from a shape to its mirror image. A closed mesh looks outwards after
+    it as before; an open one keeps the order that its file gave it.
+    """
+    if mesh is None:
+        return None
+    made = replace(mesh, vertices=way(mesh.vertices))
+    if not way.is_mirror:
+        return made
+    made = replace(made, shared=None)
+    if len(made.triangles) and is_closed(made) and made.volume_m3() < 0:
+        made = replace(made, triangles=made.triangles[:, ::-1].copy())
+    return made
 
 
 def geometries(given: NDArray[np.object_], move: Move) -> NDArray[np.object_]:

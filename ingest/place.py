@@ -45,7 +45,8 @@ def certificate(
 ) -> tuple[Certificate, list[Issue]]:
     """Placement of one source.
 
-    `overridable`: the stated CRS is only the format's default (GeoJSON without `crs`), so a hint goes before it.
+    `overridable`: the stated CRS is only the format's default (GeoJSON without `crs`), so a hint goes before it, also
+    one on the height datum.
     `table`: its name, where the file has several.
     With `hints.control_points` the CRS is that of the true points and `bounds` are not looked at: they are in a system
     of the file's own, which `ingest.read` moves after the reader (see `ingest.control_points`).
@@ -59,6 +60,7 @@ def certificate(
     given = crs.name(hints.crs) if hints.crs else None
     issues: list[Issue] = []
     contradictions: tuple[str, ...] = ()
+    is_default = overridable
     overridable = overridable or "given-crs" in hints.correct
     if stated is None or (overridable and given is not None):
         if given is None:
@@ -74,6 +76,8 @@ def certificate(
     if bounds is not None:
         _check_bounds(horizontal, _repaired(bounds, hints, horizontal), name)
     ellipsoidal = chosen if crs.is_ellipsoidal(chosen) else None  # its third axis says what z is
+    if is_default and hints.vertical_crs is not None:  # nobody wrote that these heights are above the ellipsoid
+        ellipsoidal = None
     vertical = crs.vertical(chosen) or ellipsoidal or hints.vertical_crs
     made = Certificate(method, source_crs=horizontal, source_vertical_crs=vertical, contradictions=contradictions)
     return made, issues

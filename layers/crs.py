@@ -91,6 +91,14 @@ def is_ellipsoidal(text: str) -> bool:
     return not crs.is_compound and not crs.is_vertical and not crs.is_geocentric and len(crs.axis_info) == 3
 
 
+def metres_per_height(text: str) -> float:
+    """Metres in one unit of the third axis, negative where it points down (depths); 1 where there is none."""
+    axis = parse(text).axis_info[-1]
+    if axis.direction.lower() not in {"up", "down"}:
+        return 1.0
+    return float(axis.unit_conversion_factor) * (-1.0 if axis.direction.lower() == "down" else 1.0)
+
+
 def uri(text: str) -> str:
     """The OGC URI that goes into `crs`, `storageCrs` and `Content-Crs`."""
     short = name(text)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import shapely
+import trimesh
 
 import ingest
 from ingest import city_toml
@@ -155,3 +156,54 @@ def test_city_toml_is_checked(tmp_path, line, words):
         city_toml.load(tmp_path)
     assert caught.value.code == "CITY_TOML_WRONG"
     assert "[[source]] 1" in caught.value.problem
+
+
+def box_gml(order, flip):
+    """A closed box 4 × 2 × 3 m as CityGML without a readable axis order; `order` of its coordinates, faces outwards."""
+    corners = np.array([(x, y, z) for z in (0, 3) for x, y in ((0, 0), (4, 0), (4, 2), (0, 2))], float)
+    corners += (EAST, NORTH, 5.0)
+    faces = [(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)]
+    rings = []
+    for face in faces:
+        ring = [*face, face[0]]
+        text = " ".join(" ".join(f"{v:.3f}" for v in corners[i][order]) for i in (ring[::-1] if flip else ring))
+        rings.append(
+            "<gml:surfaceMember><gml:Polygon><gml:exterior><gml:LinearRing><gml:posList srsDimension='3'>"
+            f"{text}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon></gml:surfaceMember>"
+        )
+    return (
+        '<core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:gml="http://www.opengis.net/gml" '
+        'xmlns:bldg="http://www.opengis.net/citygml/building/2.0"><core:cityObjectMember><bldg:Building gml:id="b">'
+        "<bldg:lod1Solid><gml:Solid srsName='EPSG:4549'><gml:exterior><gml:CompositeSurface>"
+        f"{''.join(rings)}</gml:CompositeSurface></gml:exterior></gml:Solid></bldg:lod1Solid>"
+        "</bldg:Building></core:cityObjectMember></core:CityModel>"
+    )
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_closed_solid_stays_closed_and_looks_outwards_when_axes_are_swapped(tmp_path, flip):
+    path = tmp_path / "box.gml"
+    path.write_text(box_gml([1, 0, 2], flip), "utf8")
+    reading = ingest.read(path, Hints(root=tmp_path, correct=("swap-axes",)))
+    ((mesh,),) = [batch.meshes for layer in reading.layers for batch in layer.batches()]
+    assert mesh.volume_m3() == pytest.approx(24)
+    solid = trimesh.Trimesh(mesh.vertices - mesh.vertices[0], mesh.triangles)
+    assert solid.is_watertight
+    assert solid.volume == pytest.approx(24)
+    assert mesh.bounds() == pytest.approx((EAST, NORTH, 5, EAST + 4, NORTH + 2, 8), abs=1e-3)
+
+
+def test_heights_in_feet_become_metres_before_the_offset(tmp_path):
+    """100 ft = 30.48 m, and 0.52 m of offset: 31 m."""
+    path = tmp_path / "valves.geojson"
+    feature = {
+        "type": "Feature", "properties": {"k": 1}, "geometry": {"type": "Point", "coordinates": [LON, LAT, 100.0]},
+    }  # fmt: skip
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    feet = 'VERTCRS["height in feet",VDATUM["somewhere"],CS[vertical,1],AXIS["up (H)",up],LENGTHUNIT["foot",0.3048]]'
+    reading = ingest.read(path, Hints(root=tmp_path, vertical_crs=feet, vertical_offset_m=0.52))
+    (batch,) = reading.layers[0].batches()
+    assert shapely.get_z(batch.geometry[0]) == pytest.approx(31.0, abs=1e-9)
+    depth = ingest.read(path, Hints(root=tmp_path, vertical_crs="EPSG:5715", vertical_offset_m=2.0))
+    (batch,) = depth.layers[0].batches()
+    assert shapely.get_z(batch.geometry[0]) == pytest.approx(-98.0, abs=1e-9)  # EPSG:5715 is depth below mean sea level

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from layers import crs
+from layers import catalogue, crs
 from layers.catalogue import Title
 from layers.crs_doubts import DEFAULT_REACH_KM, Doubt, doubts
 from layers.errors import InvalidInput
@@ -54,7 +54,8 @@ def crs_audit(
             raise InvalidInput("coordinates are audited with declared_crs and without layer.", "Give declared_crs.")
         rows = _given(city, coordinates, declared_crs, reach_km)
     else:
-        ids = [layer] if layer is not None else [info.id for info in city.layers if info.id != reference]
+        others = {reference, catalogue.SOURCE}  # boxes of sources are made from the other layers
+        ids = [layer] if layer is not None else [info.id for info in city.layers if info.id not in others]
         rows = [row for each in ids for row in _layer(city, each, reference, match, reach_km)]
         if layer is None and city.scope.layers is None:
             rows += _refused(city)

@@ -62,7 +62,7 @@ def vertical_step(
     if crs_name_or_none(stated) == crs.name(city_vertical):
         return VerticalStep("same", f"heights are {city_vertical} already", model)
     described = model.describe()
-    factor = _metres_per_unit(stated)
+    factor = 1.0 if crs_name_or_none(stated) is None else crs.metres_per_height(stated)
     if factor != 1 and _datum(stated) is not None and _datum(stated) == _datum(city_vertical):
         return VerticalStep("unit", f"H = {factor:.10g} times the number, in {_title(city_vertical)}", model, factor)
     if stated.strip().lower() in {"ellipsoidal", "ellipsoid"} or _is_ellipsoidal(stated):
@@ -71,7 +71,8 @@ def vertical_step(
         return VerticalStep("egm96", f"h = H + N of EGM96, then H = h - N of height model {described}", model)
     raise Unplaceable(
         f"Heights in {_title(stated)} cannot be converted to {_title(city_vertical)}: no grid between them is at hand.",
-        "Convert the file's heights first, or give it as vertical_crs in city.toml if the datum is stated wrongly.",
+        f"Convert the file's heights first, or tell the difference: write vertical_offset_m into its [[source]] of "
+        f"city.toml, the metres to add to reach {crs.name(city_vertical)}.",
         code="VERTICAL_DATUM",
     )
 
@@ -86,16 +87,6 @@ def crs_name_or_none(text: str) -> str | None:
 
 def _is_ellipsoidal(text: str) -> bool:
     return crs_name_or_none(text) is not None and crs.is_ellipsoidal(text)
-
-
-def _metres_per_unit(text: str) -> float:
-    """Of the vertical axis: its unit in metres, negative where it points down."""
-    if crs_name_or_none(text) is None:
-        return 1.0
-    axis = crs.parse(text).axis_info[-1]
-    if axis.direction.lower() not in {"up", "down"}:
-        return 1.0
-    return float(axis.unit_conversion_factor) * (-1.0 if axis.direction.lower() == "down" else 1.0)
 
 
 def _datum(text: str) -> str | None:
