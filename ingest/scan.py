@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ingest import check_is_file, mesh_scan, suffix_of, tileset_scan
+from ingest import check_is_file, mesh_scan, suffix_of, survey_scan, tileset_scan
 from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
@@ -176,7 +176,8 @@ def everything(folder: Path) -> list[SourceFile]:
     belonging |= images
     for paths in alone.values():
         for each in _grouped([path for path in paths if path not in belonging], folder):
-            found.append(replace(each, parts=(*each.parts, *beside.get(each.path, ()))))
+            points = survey_scan.points_beside(each.path, paths)  # of a pipe survey: sources themselves, too
+            found.append(replace(each, parts=(*each.parts, *beside.get(each.path, ()), *points)))
     return sorted(found, key=lambda each: each.name)
 
 

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ingest import csv_sheet, detect, kinds, place, table_layer, table_points
+from ingest import (
+    csv_sheet,
+    detect,
+    kinds,
+    pipe_survey,
+    pipe_survey_lines,
+    pipe_types,
+    place,
+    survey_scan,
+    table_layer,
+    table_points,
+    xlsx_sheets,
+)
 from ingest.city_toml import FileHints
 from ingest.kinds import Part
 from ingest.sheet import Sheet, slices
@@ -36,10 +48,19 @@ def reading(sheets: Sequence[Sheet], path: Path, format_name: str, hints: Hints)
     layers: list[VectorLayer | AssetLayer] = []
     issues: list[Issue] = []
     refusals: list[InvalidInput] = []
-    for sheet in sheets:
+    survey = [pipe_survey.role(sheet, hints_of(sheet, hints)) for sheet in sheets]
+    for sheet, role in zip(sheets, survey, strict=True):
         issues += sheet.issues
+        told = hints_of(sheet, hints)
         try:
-            layers += table_layers(sheet, hints_of(sheet, hints), issues)
+            if role == "lines":
+                inside = [each for each, other in zip(sheets, survey, strict=True) if other == "points"]
+                points = _points(sheet, inside, hints)
+                layers += pipe_survey_lines.layers(sheet, points, told, lambda each: hints_of(each, hints), issues)
+            elif role == "points":
+                layers += _point_layers(sheet, told, issues)
+            else:
+                layers += table_layers(sheet, told, issues)
         except InvalidInput as error:
             refusals.append(error)
             issues.append(Issue(error.code, sheet.place, error.problem, error.hint, "error"))
@@ -52,6 +73,43 @@ def reading(sheets: Sequence[Sheet], path: Path, format_name: str, hints: Hints)
 def hints_of(sheet: Sheet, hints: Hints) -> Hints:
     """What is said about one sheet; the file's hints where nothing more is."""
     return hints.for_table(sheet.table) if sheet.table and isinstance(hints, FileHints) else hints
+
+
+def _points(lines: Sheet, inside: Sequence[Sheet], hints: Hints) -> list[Sheet]:
+    """The point tables of a line table: in its workbook, else in files beside it whose names say so.
+
+    Those of the same name but for the words of points and lines go before all others.
+    """
+    found = list(inside)
+    if not found:
+        for path in survey_scan.points_beside(lines.path, lines.path.parent.iterdir()):
+            sheets = xlsx_sheets.opened(path, hints)[0] if path.suffix.lower() != ".csv" else None
+            found += [
+                each
+                for each in sheets or [csv_sheet.opened(path, hints)]
+                if pipe_survey.role(each, hints_of(each, hints)) == "points"
+            ]
+    own = [each for each in found if survey_scan.key(each.name) == survey_scan.key(lines.name)]
+    return own or found
+
+
+def _point_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> list[VectorLayer]:
+    """Points of a pipe survey, with what was decided about their columns."""
+    told, said = pipe_survey.placed(sheet, hints)
+    deep = [column for column in sheet.header if pipe_types.bare(column) in {"埋深", "井深", "井底深"}]
+    measured, doubts = pipe_survey.metres(sheet, dict.fromkeys(deep, "depth_m"), hints)
+    issues += [*said, *doubts]
+    code = pipe_survey.told_column(sheet, hints, "node_code") or ""
+    network = pipe_types.code_in(sheet.name) or pipe_types.code_in(sheet.path.stem)
+    spare = {"network": network} if network else {}
+    told = replace(
+        told,
+        layer=hints.layer or "pipe_node",
+        id_column=hints.id_column or code or None,
+        columns={"node_code": code, **told.columns},
+        values={**spare, **hints.values},
+    )
+    return list(table_layers(measured, told, issues))
 
 
 def table_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> Iterator[VectorLayer]:
