@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ingest import sensor_csv, text
 from ingest import sheet as sheets
-from ingest import text
 from ingest.sheet import Sheet
 from ingest.vector import ids_name
 from layers.errors import InvalidInput
@@ -41,7 +41,9 @@ def opened(path: Path, hints: Hints) -> Sheet:
         said.append(Issue("DELIMITER_FULL_WIDTH", name, message, "", "info"))
     schema = pa.schema([(column, pa.string()) for column in names])
     rows = lambda: _rows(path, name, encoding, delimiter, n_above)  # noqa: E731
-    return Sheet(path, name, path.name.split(".")[0], None, schema, rows, "line", [*issues, *said])
+    is_plain = encoding in {"utf-8", "utf-8-sig"} and len(delimiter.encode()) == 1 and n_above == 1
+    quick = (lambda n_rows: sensor_csv.tables(path, delimiter, names, n_rows)) if is_plain else None
+    return Sheet(path, name, path.name.split(".")[0], None, schema, rows, "line", [*issues, *said], quick)
 
 
 def _delimiter(sample: str) -> str:

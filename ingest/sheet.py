@@ -38,6 +38,7 @@ class Sheet:
     rows : starts reading: number of line or row in the file, and the cells as they are
     word : `line` or `row`, for messages
     issues : found on opening
+    quick : batches of so many rows, read faster; raises pa.ArrowInvalid where the table is not plain; None without
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Sheet:
     rows: Callable[[], Iterator[tuple[int, list[Any]]]]
     word: str = "line"
     issues: list[Issue] = field(default_factory=list)
+    quick: Callable[[int], Iterator[pa.Table]] | None = None
 
     @property
     def header(self) -> list[str]:

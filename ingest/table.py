@@ -17,6 +17,8 @@ from ingest import (
     pipe_survey_lines,
     pipe_types,
     place,
+    reservoir_curve,
+    sensor_series,
     survey_scan,
     table_layer,
     table_points,
@@ -120,7 +122,11 @@ def table_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> Iterator[Ve
     if next(sheet.rows(), None) is None:
         problem = f"{sheet.place} has a header but no rows."
         raise InvalidInput(problem, "Export it again.", code="TABLE_EMPTY")
+    hints = reservoir_curve.told(sheet, hints)
     columns = table_points.find(sheet, hints)
+    if (series := sensor_series.found(sheet, columns, hints)) is not None:
+        yield sensor_series.layer(sheet, series, hints)
+        return
     certificate = None
     parts = [Part("", "none")]
     if columns is not None:
@@ -133,7 +139,7 @@ def table_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> Iterator[Ve
         rows = _rows(sheet, columns, part, certificate, is_only=sheet.table is None and len(parts) == 1)
         if columns is None:
             _check_understood(rows, sheet, told)
-        yield table_layer.layer(rows, told)
+        yield reservoir_curve.checked(table_layer.layer(rows, told))
 
 
 def _rows(sheet: Sheet, columns: Columns | None, part: Part, certificate: Certificate | None, *, is_only: bool) -> Rows:

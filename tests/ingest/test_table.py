@@ -128,13 +128,6 @@ def test_many_rows_come_in_batches_and_all_of_them(tmp_path):
     assert len(set(ids)) == 25_000
 
 
-@pytest.mark.parametrize("name", ["traffic_speed_7578.csv", "river_level_nb5.csv", "rain_hourly_vlissingen.csv"])
-def test_real_series_without_names_are_refused_in_words(realdata, name):
-    with pytest.raises(InvalidInput, match=r"its columns are") as caught:
-        table.read(realdata / "sensor" / name, Hints())
-    assert caught.value.code == "CSV_NOT_UNDERSTOOD"
-
-
 def test_a_real_series_is_read_once_its_columns_are_named(realdata):
     path = realdata / "sensor" / "traffic_speed_7578.csv"
     hints = Hints(
