@@ -135,6 +135,9 @@ def _check_content(path: Path) -> None:
     if any(order in head for order in _ORDERS):
         problem = f"{path.name} is no data, but an order to read other files or addresses."
         raise InvalidInput(problem, "Export the data themselves.", code="FORMAT_UNKNOWN")
+    if path.suffix.lower() == ".kml" and path.stat().st_size > scratch.KML_BYTES:
+        problem = f"{path.name} has more than {scratch.KML_BYTES} bytes of KML."
+        raise InvalidInput(problem, "Split or convert it to GeoPackage.", code="FILE_TOO_LARGE")
     if path.suffix.lower() in {".gml", ".kml"}:
         markup.check(path)
 

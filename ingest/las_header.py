@@ -69,7 +69,7 @@ def checked(path: Path, name: str) -> LasHeader:
                 )
                 issues.append(Issue("LAS_COUNT_DIFFERS", name, message, "Export it again.", "warning"))
             n_points = n_long or n_points
-            if n_evlrs * 60 > max(0, size - first_evlr):
+            if n_evlrs and n_evlrs * 60 > max(0, size - first_evlr):
                 raise _lies(name, f"{n_evlrs} extended VLRs from byte {first_evlr}, but it has {size} bytes")
         if header_bytes < HEADER_BYTES[minor] or start < header_bytes or start > size:
             raise _lies(name, f"points from byte {start}, but its header has {header_bytes} and the file {size} bytes")
@@ -88,7 +88,7 @@ def checked(path: Path, name: str) -> LasHeader:
             )
         file.seek(header_bytes)
         records = _records(file, name, n_vlrs, start, "<2x16sHH32x")
-        file.seek(first_evlr)
+        file.seek(first_evlr if n_evlrs else size)
         records += _records(file, name, n_evlrs, size, "<2x16sHQ32x")
     issues += _not_carried(records, name)
     return LasHeader(f"1.{minor}", format_id, record_bytes, n_points, is_packed, records, issues)

@@ -32,6 +32,9 @@ UNDERSTOOD = {
     "EXT_mesh_features", "EXT_structural_metadata", "EXT_instance_features",
 }  # fmt: skip
 
+JSON_BYTES = 256 << 20
+"""A scene of 200,000 nodes has 20 MB; more are buffers that lie in the text."""
+
 _FAULTS = (TypeError, KeyError, IndexError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
@@ -45,13 +48,19 @@ def read_gltf(path: Path, name: str, beside: Beside) -> Model:
 
 
 def _split(path: Path, name: str) -> tuple[dict[str, Any], bytes | None]:
-    data, binary = path.read_bytes(), None
+    binary, size = None, path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(20)
+    n_text = int.from_bytes(head[12:16], "little") if head[:4] == b"glTF" else size
+    if n_text > JSON_BYTES:
+        raise broken(name, f"its JSON has {n_text} bytes, and {JSON_BYTES} are the limit.")
+    if head[:4] == b"glTF" and head[4:8] != b"\2\0\0\0":
+        raise broken(name, f"it is glTF {int.from_bytes(head[4:8], 'little')}, not 2.0.")
+    data = path.read_bytes()
     if data[:4] == b"glTF":
         if len(data) < 20:
             raise broken(name, "it ends inside its header.", "TRUNCATED")
-        version, claimed, n_json = struct.unpack_from("<III", data, 4)
-        if version != 2:
-            raise broken(name, f"it is glTF {version}, not 2.0.")
+        claimed, n_json = struct.unpack_from("<II", data, 8)
         if claimed > len(data) or 20 + n_json > claimed:
             raise broken(name, f"its header claims {claimed} bytes, it has {len(data)}.", "TRUNCATED")
         binary, at = b"", 20 + n_json + (-n_json % 4)

@@ -17,6 +17,7 @@ from layers.issue import Issue
 from layers.mesh import Mesh, Texture
 
 MTL_BYTES = 16 << 20
+LINE_BYTES = 16 << 20
 _DROPPED = {
     "vn",
     "s",
@@ -175,8 +176,8 @@ def read_obj(path: Path, name: str, beside: Beside) -> Model:
     reader = _Reader(name, beside)
     with path.open("rb") as file:
         pending = b""
-        for number, raw in enumerate(file, 1):
-            if len(raw) > 1 << 24:
+        for number, raw in enumerate(iter(lambda: file.readline(LINE_BYTES + 1), b""), 1):
+            if len(raw) > LINE_BYTES:
                 raise broken(name, f"line {number} is longer than 16 MB.")
             line = pending + raw.rstrip(b"\r\n")
             pending = line[:-1] + b" " if line.endswith(b"\\") and len(line) < 1 << 24 else b""

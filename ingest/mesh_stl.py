@@ -16,18 +16,22 @@ _SOLID = re.compile(rb"^[ \t]*solid\b[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTI
 
 def read_stl(path: Path, name: str) -> Model:
     """One part for each solid. Raises InvalidInput for a file that is cut off or no STL."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(65536)
+    n_triangles = int.from_bytes(head[80:84], "little")
+    is_binary = size >= 84 and size == 84 + 50 * n_triangles
+    if not is_binary and (not head[:512].lstrip().lower().startswith(b"solid") or b"\0" in head):
+        problem = f"its header claims {n_triangles} triangles ({84 + 50 * n_triangles} bytes), it has {size} bytes."
+        raise broken(name, problem, "TRUNCATED")
     data = path.read_bytes()
-    n_triangles = int.from_bytes(data[80:84], "little")
-    if len(data) >= 84 and len(data) == 84 + 50 * n_triangles:
+    if len(data) != size:
+        raise broken(name, "it changed while it was read.")
+    if is_binary:
         records = np.frombuffer(data, _RECORD, n_triangles, 84)
         if not n_triangles:
             raise broken(name, "it has no triangles.", "MESH_EMPTY")
         return Model("STL (binary)", [_part("", records["corners"].reshape(-1, 3).astype(np.float64))])
-    if not data[:512].lstrip().lower().startswith(b"solid"):
-        problem = (
-            f"its header claims {n_triangles} triangles ({84 + 50 * n_triangles} bytes), it has {len(data)} bytes."
-        )
-        raise broken(name, problem, "TRUNCATED")
     starts = [*_SOLID.finditer(data)]
     parts = []
     for match, end in zip(starts, [*(each.start() for each in starts[1:]), len(data)], strict=True):

@@ -13,7 +13,8 @@ from pathlib import Path
 from ingest import archive, markup
 from layers.errors import InvalidInput
 
-KML_BYTES = 2_000_000_000
+KML_BYTES = 200_000_000
+"""GDAL holds a whole document in memory, in many times its bytes."""
 _WAL_MODE = b"\x02\x02"
 
 

@@ -16,11 +16,12 @@ from ingest.scan import SourceFile
 from layers import catalogue
 from layers.catalogue import LayerType
 from layers.certificate import Certificate
-from layers.errors import CityTwinError
+from layers.errors import CityTwinError, InvalidInput
 from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.report import LayerCount, Report
 from layers.source import FeatureBatch, Hints, Reading, VectorLayer
+from server import build_join
 from server.build_plan import FAILED, Item
 from server.build_progress import Progress
 from server.build_rejects import RejectKeeper
@@ -66,6 +67,8 @@ def read(file: SourceFile, hints: Hints) -> Reading:
         return ingest.read(path, hints)
     except CityTwinError:
         raise
+    except OSError as error:
+        raise _lost_while_read(path, error) from error
     except Exception as error:
         raise ReaderFailed(path, error) from error
 
@@ -80,9 +83,17 @@ def batches(path: Path, layer: VectorLayer) -> Iterator[FeatureBatch]:
             return
         except CityTwinError:
             raise
+        except OSError as error:
+            raise _lost_while_read(path, error) from error
         except Exception as error:
             raise ReaderFailed(path, error) from error
         yield batch
+
+
+def _lost_while_read(path: Path, error: OSError) -> InvalidInput:
+    """The disk or the file fails, not the reader: it went away, or shrank, after it was found."""
+    problem = f"{path.name} cannot be read any further: {error.strerror or error}."
+    return InvalidInput(problem, "See that nothing changes it, and build again.", code="FILE_UNREADABLE")
 
 
 def layer_type_of(layer: VectorLayer) -> LayerType:
@@ -99,7 +110,7 @@ def store_source(batch: WriteBatch, item: Item, place: Place, progress: Progress
     become unreadable does not take its good features away.
     """
     start = time.perf_counter()
-    reading = read(item.file, item.hints)
+    reading = read(item.file, build_join.with_lookup(item.hints, batch))
     placed, issues = _placed(reading, place)
     report = Report(item.name, reading.format, item.file.sha256, "stored", certificate=_certificate(reading, placed))
     with RejectKeeper(report, scratch / "reports") as keeper, tempfile.TemporaryFile(dir=scratch) as spool:

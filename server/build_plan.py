@@ -94,7 +94,7 @@ def stands_on_other(record: SourceRecord, ground: str) -> bool:
 
 def item(name: str, file: SourceFile, hints: Hints, config: TwinConfig, known: SourceRecord | None) -> Item:
     """A source with its settings, which hold the hints and what of the city its features depend on."""
-    said = {each.name: getattr(hints, each.name) for each in fields(hints) if each.name != "root"}
+    said = {each.name: getattr(hints, each.name) for each in fields(hints) if each.name not in {"root", "lookup"}}
     city = [config.crs, config.vertical_crs, config.origin_lon_deg, config.origin_lat_deg, config.height_model]
     text = json.dumps([READING, city, said], sort_keys=True, ensure_ascii=False, default=_plain)
     return Item(name, file, hints, text, known)
@@ -128,7 +128,7 @@ def single_file(path: Path) -> SourceFile:
     from ingest import scan
 
     wanted = path.resolve()
-    if not (wanted.is_file() or (wanted.is_dir() and wanted.name.lower().endswith(scan.WHOLE_FOLDERS))):
+    if not wanted.exists() or (wanted.is_dir() and not wanted.name.lower().endswith(scan.WHOLE_FOLDERS)):
         from layers.errors import NotFound
 
         raise NotFound(f"There is no file {path}.", "Check the path.")
