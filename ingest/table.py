@@ -12,6 +12,7 @@ import pyarrow as pa
 from ingest import (
     csv_sheet,
     detect,
+    join,
     kinds,
     pipe_survey,
     pipe_survey_lines,
@@ -122,6 +123,9 @@ def table_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> Iterator[Ve
     if next(sheet.rows(), None) is None:
         problem = f"{sheet.place} has a header but no rows."
         raise InvalidInput(problem, "Export it again.", code="TABLE_EMPTY")
+    if hints.join:
+        yield join.layer(sheet, hints)
+        return
     hints = reservoir_curve.told(sheet, hints)
     columns = table_points.find(sheet, hints)
     if (series := sensor_series.found(sheet, columns, hints)) is not None:

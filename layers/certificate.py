@@ -11,6 +11,7 @@ Method = Literal[
     "site-lat-lon",  # IfcSite RefLatitude/RefLongitude/RefElevation
     "geocentric",  # a 3D Tiles set: its root transform leads to EPSG:4978
     "control-points",  # a fit from given point pairs
+    "joined",  # a table whose rows take the places of features of another layer
     "none",  # not placeable: parked
 ]
 

@@ -8,10 +8,11 @@ file can be used; smaller troubles become Issues or Rejects and the rest is stil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
 from layers.certificate import Certificate
@@ -26,6 +27,22 @@ class ControlPoint:
 
     source: tuple[float, ...]
     true: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A feature of another layer whose place a row of a table takes: its id, and its geometry in the city's CRS."""
+
+    id: str
+    geometry: shapely.Geometry | None
+
+
+class Lookup(Protocol):
+    """Finds features of a layer of the city by the values of an attribute."""
+
+    def __call__(self, layer_id: str, attribute: str, keys: set[str], /) -> dict[str, list[Match]]:
+        """The features for each of the keys (spelled as `ingest.join.key` does) that are found."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,7 @@ class Hints:
     join : for tables without geometry: `layer`, `attribute` there, `column` here, whose geometry the rows take
     unit_scale : metres per unit of a mesh file that states no unit
     pipeline : PDAL stages as JSON objects, to be run on a point cloud before it is stored
+    lookup : into the city that is being built, for `join`; set by the build alone
     """
 
     root: Path | None = None
@@ -72,6 +90,7 @@ class Hints:
     join: Mapping[str, str] = field(default_factory=dict)
     unit_scale: float | None = None
     pipeline: tuple[Mapping[str, Any], ...] = ()
+    lookup: "Lookup | None" = None
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _checked_hints(hints: Mapping[str, Any]) -> Hints:
     try:
         return Hints(**source_keys.checked(hints))
     except TypeError as error:
-        known = [name for name in Hints.__dataclass_fields__ if name not in {"root", "city_crs"}]
+        known = [name for name in Hints.__dataclass_fields__ if name not in {"root", "city_crs", "lookup"}]
         raise InvalidInput(f"A hint is not known: {error}.", f"Hints are {', '.join(known)}.") from error
 
 
@@ -211,7 +211,7 @@ class _Run:
             build_folder.sweep(self._dir, self._store.assets(EVERYTHING))
 
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
-        from server import build_place
+        from server import build_join, build_place
         from server.build_assets import AssetWriter
         from twin.checks import overlaps
         from twin.fuse import attach, ends, same_as_links
@@ -231,13 +231,18 @@ class _Run:
                 item for item in items
                 if not item.is_asset and (item in changed or item.stands_on_other(place.ground))
             ]  # fmt: skip
+            joined = build_join.last(items)
             self._progress.begin(len(rasters) + len(vectors))
             with self._store.writing() as batch:
                 self._drop(batch, gone)
                 for written in heights:
                     self._register(batch, written)
                 for item in vectors:
-                    self._features(batch, item, place)
+                    if item not in joined:
+                        self._features(batch, item, place)
+                for item in joined:
+                    if item in vectors or build_join.layers(item.hints) & batch.touched():
+                        self._features(batch, item, place)
                 for written in writer.others():
                     self._register(batch, written)
                 if attach.is_needed(batch.touched()):
