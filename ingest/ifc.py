@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest import ifc_file, ifc_georef, ifc_schema, ifc_text
+from ingest.ifc_alignment_layers import Alignments
 from ingest.ifc_geometry import Chunk
 from ingest.ifc_layers import Model, Products, Run
 from ingest.ifc_process import Limits, Worker, WorkerLost, ask
@@ -59,7 +60,8 @@ def read(path: Path, hints: Hints) -> Reading:
         Issue("IFC_CONTRADICTION", path.name, sentence, "Correct the model's georeference, or accept this.")
         for sentence in placement.certificate.contradictions
     ]
-    return Reading(path, f"IFC {facts['schema']}", [model.elements, model.assemblies], placement.certificate, issues)
+    layers = [model.elements, model.assemblies, *Alignments(path.name, facts, placement).layers()]
+    return Reading(path, f"IFC {facts['schema']}", list(layers), placement.certificate, issues)
 
 
 def _survey(plain: Path, name: str) -> tuple[dict[str, Any], str, Worker, int]:
@@ -103,9 +105,11 @@ def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str, n_inst
         _refuse_partial(plain, name, facts, log)
     if facts["n_projects"] == 0:
         raise InvalidInput(f"{name} has no IfcProject.", "Export the whole model.", code="IFC_EMPTY")
-    if not facts["elements"] and not facts["spatial"]:
+    if not facts["elements"] and not facts["spatial"] and not facts["alignments"]:
         raise InvalidInput(
-            f"{name} has neither elements nor a spatial structure.", "Export it again.", code="IFC_EMPTY"
+            f"{name} has neither elements nor a spatial structure nor alignments.",
+            "Export it again.",
+            code="IFC_EMPTY",
         )
 
 

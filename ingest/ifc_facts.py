@@ -12,10 +12,19 @@ from typing import Any
 import ifcopenshell
 import ifcopenshell.util.unit as unit_util
 
-from ingest import ifc_place_facts, ifc_rows
+from ingest import ifc_alignment_facts, ifc_place_facts, ifc_rows
 from ingest.ifc_relations import get, relations
 
 _MAX_ITEMS = 100_000
+_LINES = {
+    "IfcAlignment",
+    "IfcAlignmentCant",
+    "IfcAlignmentHorizontal",
+    "IfcAlignmentSegment",
+    "IfcAlignmentVertical",
+    "IfcReferent",
+}
+"""Products that `ingest.ifc_alignment_layers` reads; cants are named there."""
 BODY_TYPES = {"Curve2D", "Curve3D", "Point", "PointCloud", "Annotation2D", "GeometricCurveSet", "BoundingBox"}
 """Representation types without surfaces: a product that has no other kind has no body to mesh."""
 
@@ -73,6 +82,7 @@ def survey(model: Any) -> dict[str, Any]:
     """Schema, unit, products and place of a model, as plain data; lengths in project units unless named `_m`."""
     chosen = elements(model)
     relations(model)  # here, so that the copies of this process need not read them again
+    lines = ifc_alignment_facts.alignments(model)
     return {
         "schema": model.schema_identifier,
         "application": [str(each.ApplicationFullName) for each in model.by_type("IfcApplication")][:3],
@@ -84,7 +94,9 @@ def survey(model: Any) -> dict[str, Any]:
         "n_features": len(model.by_type("IfcFeatureElement")),
         "n_virtual": len(model.by_type("IfcVirtualElement")),
         "others": _others(model),
-        "samples": ifc_place_facts.sample_positions(chosen),
+        "alignments": lines,
+        "referents": ifc_alignment_facts.referents(model),
+        "samples": ifc_place_facts.sample_positions(chosen) or ifc_alignment_facts.starts(lines),
         "storey_elevations": [
             float(e.Elevation) for e in model.by_type("IfcBuildingStorey") if e.Elevation is not None
         ],
@@ -98,7 +110,8 @@ def survey(model: Any) -> dict[str, Any]:
 def _others(model: Any) -> dict[str, int]:
     """Products that are neither elements nor spatial (alignments, grids, ports, annotations ...), by class."""
     known = {e.id() for e in [*model.by_type("IfcElement"), *spatial(model)]}
-    return dict(Counter(e.is_a() for e in model.by_type("IfcProduct") if e.id() not in known))
+    others = Counter(e.is_a() for e in model.by_type("IfcProduct") if e.id() not in known)
+    return {name: count for name, count in others.items() if name not in _LINES}
 
 
 def rows(model: Any, ids: list[int]) -> list[dict[str, Any]]:

@@ -30,6 +30,9 @@ class Relations:
         self.materials = self._single("IfcRelAssociatesMaterial", "RelatedObjects", "RelatingMaterial")
         self.classes = self._several("IfcRelAssociatesClassification", "RelatedObjects", "RelatingClassification")
         self.openings = self._several("IfcRelVoidsElement", "RelatingBuildingElement", "RelatedOpeningElement")
+        self.parts: dict[int, list[int]] = defaultdict(list)
+        for part, whole in self._pairs("IfcRelNests", "RelatedObjects", "RelatingObject"):
+            self.parts[whole].append(part)
         self.whole = self._single("IfcRelNests", "RelatedObjects", "RelatingObject")
         self.whole |= self._single("IfcRelAggregates", "RelatedObjects", "RelatingObject")
         self.wholes = set(self.whole.values())
