@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest import geometry as shapes
-from ingest import pipe_survey, pipe_types, place, table_layer, table_points, units, values
+from ingest import join, pipe_survey, pipe_types, place, table_layer, table_points, units, values
 from ingest.geometry import Conformed
 from ingest.sheet import Sheet, Slice, as_text, slices
 from ingest.stream import Chunk
@@ -66,12 +66,13 @@ class Nodes:
             )
             for text, *at in zip(codes(piece.table, code), x.tolist(), y.tolist(), z.tolist(), strict=True):
                 if text is not None and np.isfinite(at[:2]).all():
-                    self._add(text, (at[0], at[1], at[2]))
+                    self.take(text, (at[0], at[1], at[2]))
         if len(self.places) > MAX_POINTS:
             problem = f"{sheet.place} and others hold more than {MAX_POINTS} points."
             raise InvalidInput(problem, "Split the survey.", code="TABLE_TOO_LARGE")
 
-    def _add(self, code: str, at: tuple[float, float, float]) -> None:
+    def take(self, code: str, at: tuple[float, float, float]) -> None:
+        """One point; a code that came before from another place is doubtful."""
         known = self.places.setdefault(code, at)
         if abs(known[0] - at[0]) > SAME_M or abs(known[1] - at[1]) > SAME_M:
             self.doubtful.add(code)
@@ -113,17 +114,10 @@ def layers(
 
     Raises InvalidInput where there is no point table, no kind of pipe, or nothing says where the points are.
     """
-    if not points:
-        problem = f"{sheet.place} names the ends of its pipes, but there is no table of points beside it."
-        hint = "Put the point table into the same folder or workbook, such as 管点.csv beside 管线.csv."
-        raise InvalidInput(problem, hint, code="PIPE_POINTS_MISSING")
-    nodes = Nodes()
-    for each in points:
-        nodes.add(each, hinted(each))
-    certificate, placed = place.certificate(
-        None, hinted(points[0]), sheet.source, nodes.bounds(), table=sheet.table or ""
-    )
-    issues += placed
+    if hints.join:
+        nodes, certificate = _from_city(sheet, hints)
+    else:
+        nodes, certificate = _from_tables(sheet, points, hinted, issues)
     told = ", ".join(nodes.tables)
     issues.append(Issue("PIPE_POINTS", sheet.place, f"{len(nodes.places)} points are from {told}.", "", "info"))
     table, said = _opened(sheet, nodes, hints)
@@ -135,6 +129,44 @@ def layers(
     for layer_id in _layer_ids(table, counts):
         yield _layer(table, layer_id, certificate, takes_rest=first, is_only=len(counts) == 1)
         first = False
+
+
+def _from_tables(
+    sheet: Sheet, points: Sequence[Sheet], hinted: Hinted, issues: list[Issue]
+) -> tuple[Nodes, Certificate]:
+    """The points of tables in the same workbook or folder, in the CRS that is told for them."""
+    if not points:
+        problem = f"{sheet.place} names the ends of its pipes, but there is no table of points beside it."
+        hint = "Put the point table into the same folder or workbook, such as 管点.csv beside 管线.csv."
+        raise InvalidInput(problem, hint, code="PIPE_POINTS_MISSING")
+    nodes = Nodes()
+    for each in points:
+        nodes.add(each, hinted(each))
+    certificate, placed = place.certificate(
+        None, hinted(points[0]), sheet.source, nodes.bounds(), table=sheet.table or ""
+    )
+    issues += placed
+    return nodes, certificate
+
+
+def _from_city(sheet: Sheet, hints: Hints) -> tuple[Nodes, Certificate]:
+    """The points of a layer of the city, as `join` names it: `attribute` there, any end of a pipe here."""
+    if hints.lookup is None or hints.city_crs is None:
+        problem = f"{sheet.place} takes its points from layer {hints.join['layer']!r}, which only a city has."
+        raise InvalidInput(problem, "Build the folder, or add the file to a city.", code="JOIN_NEEDS_CITY")
+    layer, attribute = hints.join["layer"], hints.join["attribute"]
+    ends = [pipe_survey.told_column(sheet, hints, name) or "" for name in ("start_node", "end_node")]
+    nodes = Nodes(tables=[f"layer {layer!r}"])
+    for piece in slices(sheet):
+        asked = {code: join.key(code, attribute) for each in ends for code in codes(piece.table, each) if code}
+        asked = {code: key for code, key in asked.items() if code not in nodes.places}
+        found = hints.lookup(layer, attribute, set(asked.values()))
+        for code, key in asked.items():
+            for match in found.get(key, ()):
+                if match.geometry is not None and match.geometry.geom_type == "Point":
+                    z = match.geometry.z if match.geometry.has_z else float("nan")
+                    nodes.take(code, (match.geometry.x, match.geometry.y, z))
+    return nodes, Certificate("joined", source_crs=hints.city_crs, parameters={"join": dict(hints.join)})
 
 
 def _opened(sheet: Sheet, nodes: Nodes, hints: Hints) -> tuple[_Table, list[Issue]]:

@@ -58,7 +58,7 @@ def reading(sheets: Sequence[Sheet], path: Path, format_name: str, hints: Hints)
         try:
             if role == "lines":
                 inside = [each for each, other in zip(sheets, survey, strict=True) if other == "points"]
-                points = _points(sheet, inside, hints)
+                points = [] if told.join else _points(sheet, inside, hints)
                 layers += pipe_survey_lines.layers(sheet, points, told, lambda each: hints_of(each, hints), issues)
             elif role == "points":
                 layers += _point_layers(sheet, told, issues)
@@ -103,6 +103,10 @@ def _point_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> list[Vecto
     measured, doubts = pipe_survey.metres(sheet, dict.fromkeys(deep, "depth_m"), hints)
     issues += [*said, *doubts]
     code = pipe_survey.told_column(sheet, hints, "node_code") or ""
+    if linked := pipe_types.column(sheet.header, "end_node"):
+        message = f"{linked} names the points that each point is connected with; pipes are read from line tables alone."
+        hint = "Export the table of pipes (起点点号, 终点点号 …) too and put it beside this one."
+        issues.append(Issue("PIPE_LINES_NOT_READ", sheet.place, message, hint, "warning"))
     network = pipe_types.code_in(sheet.name) or pipe_types.code_in(sheet.path.stem)
     spare = {"network": network} if network else {}
     told = replace(

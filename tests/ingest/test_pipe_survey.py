@@ -8,7 +8,7 @@ import shapely
 from ingest import pipe_survey, pipe_types, table, xlsx
 from layers import catalogue
 from layers.errors import CityTwinError, CrsMissing, InvalidInput
-from layers.source import Hints
+from layers.source import Hints, Match
 from tests.ingest.workbook import write
 
 POINTS = [
@@ -204,6 +204,34 @@ def test_doubtful_points_and_pipes_without_length_are_kept_as_rejects(tmp_path):
     assert len(batch) == 1
     _, found = read(points)
     assert [reject.code for reject in found["pipe_node"][0].rejects] == ["DUPLICATE_ID"]
+
+
+def test_points_may_be_those_of_the_city(tmp_path):
+    """`join` names the layer; what the city holds is played by hand here (`test_build_join` has the real one)."""
+    asked = []
+
+    def lookup(layer, attribute, keys):
+        asked.append((layer, attribute))
+        places = {"ws1": shapely.Point(1, 2, 6.5), "ws2": shapely.Point(5, 2, 6.4)}
+        return {key: [Match(key, places[key])] for key in keys if key in places}
+
+    lines = csv(tmp_path / "污水管线.csv", LINES)
+    join = {"layer": "pipe_node", "attribute": "node_code", "column": "起点点号"}
+    _, found = read(lines, Hints(city_crs="EPSG:4549", join=join, lookup=lookup))
+    layer, [batch] = found["pipe_sewage"]
+    assert shapely.get_coordinates(batch.geometry).tolist() == [[1, 2], [5, 2]]
+    assert [reject.code for reject in layer.rejects] == ["PIPE_NODE_MISSING"] * 2
+    assert set(asked) == {("pipe_node", "node_code")}
+    with pytest.raises(InvalidInput) as caught:
+        table.read(lines, Hints(join=join))
+    assert caught.value.code == "JOIN_NEEDS_CITY"
+
+
+def test_connections_in_a_point_table_are_told(tmp_path):
+    rows = [[*POINTS[0], "连接点号"], [*POINTS[1], "WS2"]]
+    points, _ = survey(tmp_path, points=rows)
+    reading, _ = read(points)
+    assert "PIPE_LINES_NOT_READ" in [issue.code for issue in reading.issues]
 
 
 def test_ids_follow_the_points_not_their_places(tmp_path):
