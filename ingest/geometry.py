@@ -63,11 +63,27 @@ def from_wkb(values: list[bytes | None]) -> Conformed:
     given = np.array([value is not None for value in values], dtype=bool)
     array = np.asarray(_parsed(np.array(values, dtype=object)), dtype=object).reshape(-1)
     out = Conformed(array)
+    _close_rings(values, out)
     missing = np.asarray(shapely.is_missing(array))
     out.reject(np.flatnonzero(missing & ~given), "GEOMETRY_NULL", "The feature has no geometry.")
     sentence = "Its geometry is not a simple feature (a TIN, a curve or broken bytes)."
     out.reject(np.flatnonzero(missing & given), "GEOMETRY_UNREADABLE", sentence)
     return check(out)
+
+
+def _close_rings(values: list[bytes | None], out: Conformed) -> None:
+    """Polygons whose rings do not end where they begin are closed, and count as repaired."""
+    for row in np.flatnonzero(shapely.is_missing(out.geometry)).tolist():
+        value = values[row]
+        if value is None:
+            continue
+        try:
+            with np.errstate(invalid="ignore"):
+                closed = shapely.from_wkb(value, on_invalid="fix")
+        except (shapely.errors.ShapelyError, NotImplementedError):
+            continue
+        if closed is not None and _KIND.get(shapely.get_type_id(closed)) == "Polygon" and closed.is_valid:
+            out.geometry[row], out.repaired[row] = closed, 0.0
 
 
 def with_meshes(values: list[bytes | None], *, as_faces: bool = False) -> tuple[Conformed, list[Mesh | None] | None]:

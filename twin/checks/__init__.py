@@ -5,7 +5,7 @@
 
 from layers.catalogue import LayerType
 from layers.source import FeatureBatch
-from twin.checks import areas, codes, depths, sheets
+from twin.checks import areas, codes, depths, sheets, sizes
 from twin.fuse.notes import Notes
 
 
@@ -15,3 +15,4 @@ def rows(layer_type: LayerType, batch: FeatureBatch, source_crs: str | None, not
     areas.check(layer_type, batch, source_crs, notes)
     sheets.check(layer_type, batch, notes)
     depths.check(layer_type, batch, notes)
+    sizes.check(layer_type, batch, source_crs, notes)

@@ -1,7 +1,8 @@
 """Writes small broken files, each wrong in one way, and `expected.json` with what must be said of each.
 
 Run `python tests/data/broken/make_broken.py FOLDER`. The tests write them to a temporary folder; nothing here is kept
-in the repository but this script. All content is invented.
+in the repository but these scripts. All content is invented. `FOLDER/cases` holds one folder for each case of
+docs/bad-inputs.md, with a city.toml; the files beside it are each refused as a whole.
 """
 
 import json
@@ -16,6 +17,11 @@ import pyogrio
 import rasterio
 import shapely
 from rasterio.transform import from_origin
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from broken import models, networks, points, rasters, tables, vectors
+
+CASES = tuple(case for kind in (vectors, tables, networks, rasters, models, points) for case in kind.CASES)
 
 EAST, NORTH = 597000.0, 3109000.0
 
@@ -193,3 +199,5 @@ def _networks(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    for each in CASES:
+        each.make(Path(sys.argv[1]) / "cases")

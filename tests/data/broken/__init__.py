@@ -1,0 +1,1 @@
+"""Small broken files, made by scripts; nothing of them is kept."""
