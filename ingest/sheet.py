@@ -112,8 +112,6 @@ def header(rows: Sequence[Sequence[Any]], place: str) -> tuple[list[str], int, l
     cells, used = list(looked[at]), at + 1
     if used < len(looked) and _is_second(cells, looked[used]):
         cells, used = _joined(cells, looked[used]), used + 1
-    while cells and _is_empty(cells[-1]):
-        cells.pop()
     if len(cells) > MAX_COLUMNS:
         problem = f"{place} has {len(cells)} columns."
         raise InvalidInput(problem, f"At most {MAX_COLUMNS} are read.", code="CSV_NOT_UNDERSTOOD")

@@ -99,6 +99,8 @@ def _sheet(path: Path, name: str, scratch: Scratch, facts: dict[str, Any], *, is
     top = _spread(list(islice(_rows(scratch, number), sheets.LOOKED_AT)), merged)
     names, used, issues = sheets.header([cells for _, cells in top], place)
     first = top[used][0] if used < len(top) else top[-1][0] + 1
+    width = max((len(cells) for _, cells in _carried(scratch, number, merged, first)), default=0)
+    names = sheets.unique([*names, *[""] * (min(width, sheets.MAX_COLUMNS) - len(names))])  # cells without a header
     schema = _schema(names, _carried(scratch, number, merged, first))
 
     def rows() -> Iterator[Row]:

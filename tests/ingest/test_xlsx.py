@@ -85,6 +85,13 @@ def test_rows_are_named_by_their_number_in_the_workbook(tmp_path):
     assert layer.rejects[0].content["name"] == "b"
 
 
+def test_cells_without_a_header_are_kept(tmp_path):
+    path = write(tmp_path / "poi.xlsx", {"s": [["name", "x", "y"], ["a", 597000, 3109000, "note", 7]]})
+    [(layer, [batch])] = batches(xlsx.read(path, CRS)).values()
+    assert not layer.rejects
+    assert '"column_4":"note","column_5":7' in batch.extra[0]
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
