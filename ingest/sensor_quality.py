@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.duplicates import Seen
-from ingest.sensor_rows import Melter, Observed
+from ingest.sensor_rows import Melter, Observed, distinct
 from ingest.sensor_time import NEVER
 from layers import observations
 from layers.issue import Issue
@@ -143,6 +143,8 @@ def _shifted(values: Ints, first: Ints, filled: Ints | int) -> Ints:
 
 def _running_max(us: Ints, group: Ints) -> Ints:
     """(n,) highest so far within ascending groups: ranks are lifted by group, so that one pass serves all."""
+    if not ((us[1:] < us[:-1]) & (group[1:] == group[:-1])).any():
+        return us
     levels, rank = np.unique(us, return_inverse=True)
     lift = group * len(levels)
     return np.asarray(levels[np.maximum.accumulate(rank + lift) - lift])
@@ -348,8 +350,9 @@ class Marker:
     def _is_out_of_range(self, seen: Observed) -> Bools:
         if not len(seen):
             return np.zeros(0, bool)
-        pairs, at = np.unique(seen.series * (1 << 20) + seen.unit + 1, return_inverse=True)
-        limits = np.array([self._limits(pair >> 20, (pair & 0xFFFFF) - 1) for pair in pairs.tolist()])
+        n = len(self._melter.units.words) + 1
+        pairs, at = distinct(seen.series * n + seen.unit + 1)
+        limits = np.array([self._limits(pair // n, pair % n - 1) for pair in pairs.tolist()])
         low, high = limits[at, 0], limits[at, 1]
         return np.asarray((seen.value < low) | (seen.value > high))
 

@@ -152,16 +152,25 @@ class Melter:
         return out
 
     def _series(self, device: Ints, quantity: Ints) -> Ints:
-        joined = device * (1 << 32) + quantity
-        fresh, at = np.unique(joined, return_inverse=True)
+        n_quantities = len(self.quantities.words)
+        fresh, at = distinct(device * n_quantities + quantity)
         codes = []
         for pair in fresh.tolist():
-            key = (pair >> 32, pair & 0xFFFFFFFF)
+            key = divmod(pair, n_quantities)
             if key not in self._pairs:
                 self._pairs[key] = len(self.series)
                 self.series.append(key)
             codes.append(self._pairs[key])
         return np.asarray(np.array(codes, np.int64)[at])
+
+
+def distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """Sorted distinct values of (n,) numbers from 0 on, and where each of the n is among them."""
+    if not len(numbers) or int(numbers.max()) > 8 * len(numbers):
+        fresh, at = np.unique(numbers, return_inverse=True)
+        return fresh, at
+    present = np.bincount(numbers) > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[numbers]
 
 
 def whole(table: pa.Table, column: str) -> pa.Array:
