@@ -10,10 +10,11 @@ Everything native runs in worker processes (`ingest.ifc_geometry`): a kernel tha
 Spec: ISO 16739-1:2024.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ingest import ifc_file, ifc_georef, ifc_schema, ifc_text
+from ingest import ifc_escapes, ifc_file, ifc_georef, ifc_schema, ifc_text
 from ingest.ifc_alignment_layers import Alignments
 from ingest.ifc_geometry import Chunk
 from ingest.ifc_layers import Model, Products, Run
@@ -34,6 +35,8 @@ def read(path: Path, hints: Hints) -> Reading:
     unpacked = ifc_file.unpack(path)
     ifc_file.check_head_and_tail(unpacked.path, path.name)
     unpacked, issues = ifc_text.to_escapes(unpacked, path.name, hints.encoding)
+    unpacked, more = ifc_escapes.to_unicode(unpacked, path.name, hints.encoding)
+    issues += more
     unpacked, drafts = ifc_schema.to_known(unpacked, path.name)
     issues += drafts
     facts, log, reader, n_instances = _survey(unpacked.path, path.name)
@@ -50,8 +53,7 @@ def read(path: Path, hints: Hints) -> Reading:
         reader.close()
         raise
     try:
-        facts["probes"] = _middles(run.first())
-        placement = ifc_georef.place(facts, hints)
+        placement = ifc_georef.place(facts | {"probes": cache(lambda: _middles(run.first()))}, hints)
     except BaseException:
         run.close()
         raise

@@ -150,7 +150,9 @@ def _profile(segments: Sequence[Mapping[str, Any]], along_m: float, unit_m: floa
         if abs(step) > GAP_M:
             notes.append(f"its heights jump by {-step:.3f} m at {other.start:.2f} m")
     if rises and (rises[0].start > along_m or rises[-1].start + rises[-1].length < 0):
-        notes.append(f"its heights are given for {rises[0].start:.2f} m and on, where the line is not; they are left out")
+        notes.append(
+            f"its heights are given for {rises[0].start:.2f} m and on, where the line is not; they are left out"
+        )
         return None
     return Profile(tuple(rises)) if rises else None
 

@@ -41,6 +41,20 @@ def projected_crs(found: Mapping[str, Any], hints: Hints, doubts: Doubts) -> tup
     )
 
 
+def geographic_crs(found: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Horizontal and vertical CRS of an IfcGeographicCRS. Raises Unplaceable."""
+    for text in filter(None, (found.get("wkt"), found.get("name"))):
+        known = _known_crs(str(text))
+        if known is not None and crs.is_geographic(known):
+            return crs.horizontal(known), crs.vertical(known)
+    raise Unplaceable(
+        f"The rigid operation is in angles, but its target CRS {found.get('name')!r} is no geographic CRS that can be "
+        "looked up.",
+        "Name it by its EPSG code (IfcGeographicCRS.Name = 'EPSG:4490').",
+        code="IFC_CRS_UNKNOWN",
+    )
+
+
 def _named(found: Mapping[str, Any]) -> str | None:
     for text in (found.get("name"), found.get("description")):
         if text and (match := _EPSG.match(str(text))):

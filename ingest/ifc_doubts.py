@@ -10,17 +10,19 @@ from layers.errors import Unplaceable
 
 
 def check_size(facts: Facts, doubts: Doubts) -> None:
-    """Doubt the unit when storeys are less than 1 m or more than 20 m apart, or elements spread over 20 km."""
+    """Doubt the unit when storeys are not 2 to 10 m apart, a building is 1 km long or another model 20 km."""
     unit_m = facts["unit_m"]
     steps = np.diff(np.unique(np.array(facts["storey_elevations"], np.float64))) * unit_m
     steps = steps[steps > 0]
-    if len(steps) and not 1.0 <= float(np.median(steps)) <= 20.0:
+    if len(steps) and not 2.0 <= float(np.median(steps)) <= 10.0:
         apart = float(np.median(steps))
         doubts.sentences.append(f"Storeys are {apart:g} m apart by the project unit of {unit_m:g} m; is it right?")
     samples = np.array(facts["samples"], np.float64).reshape(-1, 3)
     if len(samples) > 1:
         size = float(np.ptp(samples[:, :2], axis=0).max()) * unit_m
-        if size > 20_000:
+        if facts.get("n_buildings") and size > 1_000:
+            doubts.sentences.append(f"The building's elements are spread over {size / 1000:.3g} km; is the unit right?")
+        elif size > 20_000:
             doubts.sentences.append(f"The model's elements are spread over {size / 1000:.0f} km; is the unit right?")
 
 

@@ -97,6 +97,7 @@ def survey(model: Any) -> dict[str, Any]:
         "alignments": lines,
         "referents": ifc_alignment_facts.referents(model),
         "samples": ifc_place_facts.sample_positions(chosen) or ifc_alignment_facts.starts(lines),
+        "n_buildings": 0 if lines else len(model.by_type("IfcBuildingStorey")) and len(model.by_type("IfcBuilding")),
         "storey_elevations": [
             float(e.Elevation) for e in model.by_type("IfcBuildingStorey") if e.Elevation is not None
         ],

@@ -8,7 +8,7 @@ import numpy as np
 
 from ingest.ifc_doubts import check_size, compare_with_site
 from ingest.ifc_map_conversion import by_conversion
-from ingest.ifc_placement import Doubts, Facts, FloatArray, Placement, affine, certified, in_area, middle
+from ingest.ifc_placement import Doubts, Facts, FloatArray, Placement, affine, certified, in_area, middle, probes
 from ingest.ifc_site import by_site
 from ingest.place import by_control_points
 from layers import crs
@@ -57,7 +57,7 @@ def _moved(facts: Facts, frame: FloatArray) -> Facts:
         **facts,
         "sites": sites,
         "samples": moved(facts["samples"], 1.0),
-        "probes": moved(facts["probes"], facts["unit_m"]),
+        "probes": lambda: moved(probes(facts), facts["unit_m"]),
     }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ingest.ifc_crs import projected_crs
 from ingest.ifc_doubts import check_area, check_doubled, compare_with_site
+from ingest.ifc_geographic import by_angles
 from ingest.ifc_placement import ADD_GEOREFERENCE, Doubts, Facts, Placement, affine, certified, in_area
 from layers import crs
 from layers.errors import Unplaceable
@@ -29,13 +30,9 @@ def by_conversion(facts: Facts, hints: Hints, doubts: Doubts) -> Placement:
     if len(facts["conversions"]) > 1 and any(each != conversion for each in facts["conversions"][1:]):
         count = len(facts["conversions"])
         doubts.sentences.append(f"The file has {count} coordinate operations that differ; that of the Model is used.")
+    if "PlaneAngle" in (conversion.get("measure") or ""):
+        return by_angles(facts, conversion, hints, doubts)
     target, vertical = projected_crs(conversion["crs"], hints, doubts)
-    if conversion.get("measure") == "IfcPlaneAngleMeasure":
-        raise Unplaceable(
-            "IfcRigidOperation is given in angles, so the local frame is not on a map plane.",
-            "Export with IfcMapConversion to a projected CRS.",
-            code="IFC_RIGID_OPERATION_IN_DEGREES",
-        )
     missing = [name for name in ("eastings", "northings") if conversion[name] is None]
     if missing:
         raise Unplaceable(

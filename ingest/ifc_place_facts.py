@@ -112,12 +112,18 @@ def conversions(model: Any) -> list[dict[str, Any]]:
                 "height": operation.Height or 0.0,
             }
             facts["measure"] = first.is_a()
+            unit = get(operation.TargetCRS, "AngleUnit")
+            facts["angle_rad"] = float(
+                unit_util.calculate_unit_scale(model, "PLANEANGLEUNIT")
+                if unit is None
+                else unit_util.get_named_unit_scale(unit)
+            )
         found.append(facts)
     return sorted(found, key=lambda each: each["context"] != "Model")
 
 
 def _crs(crs: Any) -> dict[str, Any]:
-    unit = get(crs, "MapUnit")
+    unit, height = get(crs, "MapUnit"), get(crs, "HeightUnit")
     texts = [each.WellKnownText for each in get(crs, "WellKnownText") or ()]
     return {
         "class": crs.is_a(),
@@ -127,6 +133,7 @@ def _crs(crs: Any) -> dict[str, Any]:
         "map_projection": get(crs, "MapProjection"),
         "map_zone": get(crs, "MapZone"),
         "map_unit_m": None if unit is None else float(unit_util.get_named_unit_scale(unit)),
+        "height_unit_m": None if height is None else float(unit_util.get_named_unit_scale(height)),
         "wkt": texts[0] if texts else None,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
+from layers.area import is_within
 from layers.certificate import Certificate, Method
 
 FloatArray = NDArray[np.float64]
@@ -17,7 +18,8 @@ Facts = Mapping[str, Any]
 
 WGS84 = "EPSG:4326"
 ADD_GEOREFERENCE = (
-    "Add IfcMapConversion and IfcProjectedCRS to the file, or IfcSite.RefLatitude, RefLongitude and RefElevation."
+    "Add IfcMapConversion and IfcProjectedCRS to the file, or IfcSite.RefLatitude, RefLongitude and RefElevation; or "
+    "give two point pairs as control_points in city.toml."
 )
 """The next step for a file that does not say where it is."""
 
@@ -84,10 +86,18 @@ def certified(placed: Placement, doubts: Doubts, *, source_crs: str | None = Non
     return Placement(placed.crs, placed.vertical_crs, placed.offset_m, placed.matrix, placed.crs_unit_m, certificate)
 
 
+def probes(facts: Facts) -> list[list[float]]:
+    """Middles of some shapes, metres; they are only made where a decision depends on them."""
+    found = facts["probes"]
+    made: list[list[float]] = found() if callable(found) else found
+    return made
+
+
 def middle(facts: Facts) -> FloatArray | None:
     """Where the elements lie, metres in the model's frame: from some meshes, else from their placements."""
-    if len(facts["probes"]):
-        return np.asarray(np.median(np.array(facts["probes"], np.float64).reshape(-1, 3), axis=0))
+    found = probes(facts)
+    if len(found):
+        return np.asarray(np.median(np.array(found, np.float64).reshape(-1, 3), axis=0))
     samples = np.array(facts["samples"], np.float64).reshape(-1, 3)
     return np.median(samples, axis=0) * facts["unit_m"] if len(samples) else None
 
@@ -97,10 +107,7 @@ def lonlat_in_area(target: str, lon: float, lat: float, margin_deg: float) -> bo
     area = crs.area_of_use(target)
     if not (math.isfinite(lon) and math.isfinite(lat)):
         return False
-    if area is None:
-        return True
-    west, south, east, north = area
-    return west - margin_deg <= lon <= east + margin_deg and south - margin_deg <= lat <= north + margin_deg
+    return area is None or is_within(area, lon, lat, margin_deg)
 
 
 def in_area(target: str, en: FloatArray) -> bool:

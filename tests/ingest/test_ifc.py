@@ -251,6 +251,70 @@ def test_names_in_raw_bytes_are_kept(tmp_path):
         assert [(i.code, i.severity) for i in reading.issues] == [("IFC_ENCODING", code)]
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("外墙-2F-南（钢筋混凝土）", "gb18030"),
+        ("标准层平面", "gbk"),
+        ("外壁・コンクリート", "cp932"),
+        ("標準 壁 1階", "cp932"),
+        ("ソーラー表示", "cp932"),  # its second bytes are ASCII, one of them a backslash
+        ("Außenwand Süd, Tür zum Gemüsegarten", "cp1252"),
+        ("Façade côté jardin", "cp1252"),
+    ],
+)
+def test_names_in_other_encodings_are_recognised_by_their_characters(tmp_path, name, encoding):
+    text = box_model(names=("wall",)).replace("'wall'", f"'{name}'")
+    reading, layers = load(saved(tmp_path, text, "raw.ifc", encoding))
+    assert [row["name"] for row in layers["bim_element"][1].values()] == [name]
+    [issue] = reading.issues
+    assert (issue.code, issue.severity) == ("IFC_ENCODING", "warning")
+    assert "gb18030" in issue.message if encoding == "gbk" else encoding in issue.message
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "used"),
+    [
+        ("ソーラー表示 1階", "cp932", "cp932"),
+        ("外墙-2F-南", "gb18030", "gb18030"),
+        ("外墙", "utf-8", "utf-8"),
+        ("Außenwand Süd", "latin-1", None),  # as the standard has it
+        ("mur côté jardin, 2e étage", "latin-1", None),
+    ],
+)
+def test_bytes_behind_eight_bit_escapes_are_read_as_what_they_are(tmp_path, name, encoding, used):
+    raw = name.encode(encoding)
+    coded = "".join({0x5C: "\\\\"}.get(b, chr(b)) if b < 128 else f"\\X\\{b:02X}" for b in raw)
+    reading, layers = load(saved(tmp_path, box_model(names=("wall",)).replace("'wall'", f"'{coded}'")))
+    assert [row["name"] for row in layers["bim_element"][1].values()] == [name]
+    assert [used in issue.message for issue in reading.issues] == ([True] if used else [])
+
+
+def test_a_given_encoding_goes_before_the_guess(tmp_path):
+    text = box_model(names=("wall",)).replace("'wall'", "'фасад'")
+    reading, layers = load(saved(tmp_path, text, "raw.ifc", "cp1251"), Hints(city_crs="EPSG:4549", encoding="cp1251"))
+    assert [row["name"] for row in layers["bim_element"][1].values()] == ["фасад"]
+    assert reading.issues[0].severity == "info"
+
+
+RIGID = """#70=IFCGEOGRAPHICCRS('EPSG:4490',$,$,$,#340,#21);
+#71=IFCRIGIDOPERATION(#10,#70,IFCPLANEANGLEMEASURE(28.1),IFCPLANEANGLEMEASURE(121.),5.);
+#340=IFCCONVERSIONBASEDUNIT(#341,.PLANEANGLEUNIT.,'DEGREE',#342);
+#341=IFCDIMENSIONALEXPONENTS(0,0,0,0,0,0,0);
+#342=IFCMEASUREWITHUNIT(IFCPLANEANGLEMEASURE(0.017453292519943295),#343);
+#343=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);"""
+
+
+def test_a_rigid_operation_in_degrees_is_placed(tmp_path):
+    text = box_model(RIGID, conversion=False).replace("'IFC4'", "'IFC4X3_ADD2'")
+    reading, layers = load(saved(tmp_path, text))
+    assert (reading.certificate.method, reading.certificate.contradictions) == ("rigid-operation", ())
+    [row] = layers["bim_element"][1].values()
+    east, north = crs.transform("EPSG:4490", "EPSG:4549", np.array([121.0]), np.array([28.1]))
+    assert np.hypot(*(row["mesh"].vertices[:, :2] - [east[0], north[0]]).T).min() < 1e-6
+    assert (row["base_elev_m"], row["top_elev_m"]) == (5, 8)
+
+
 def test_a_hint_gives_values_and_layer(tmp_path):
     hints = Hints(city_crs="EPSG:4549", layer="hydraulic_structure", values={"phase": "construction"})
     _, layers = load(saved(tmp_path, box_model()), hints)

@@ -260,13 +260,71 @@ def test_a_north_that_contradicts_the_x_axis_is_named():
     ("changes", "words"),
     [
         ({"storey_elevations": [0.0, 3.6, 7.2]}, "Storeys are 0.0036 m apart"),
+        ({"storey_elevations": [0.0, 1500.0, 3000.0]}, "Storeys are 1.5 m apart"),
+        ({"storey_elevations": [0.0, 11000.0]}, "Storeys are 11 m apart"),
         ({"samples": [(0, 0, 0), (30e6, 0, 0)]}, "spread over 30 km"),
+        ({"samples": [(0, 0, 0), (1.2e6, 0, 0)], "n_buildings": 1}, "spread over 1.2 km"),
         ({"world_system": [[1, 0, 0, 1000], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}, "WorldCoordinateSystem"),
     ],
 )
 def test_sizes_and_frames_that_cannot_be_right_are_named(changes, words):
     placed = ifc_georef.place(facts(conversions=[conversion()], **changes), CITY)
     assert any(words in sentence for sentence in placed.certificate.contradictions)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"storey_elevations": [0.0, 2000.0]},
+        {"storey_elevations": [0.0, 10000.0]},
+        {"samples": [(0, 0, 0), (0.99e6, 0, 0)], "n_buildings": 1},
+        {"samples": [(0, 0, 0), (15e6, 0, 0)]},
+    ],
+)
+def test_sizes_that_can_be_right_are_not_doubted(changes):
+    assert ifc_georef.place(facts(conversions=[conversion()], **changes), CITY).certificate.contradictions == ()
+
+
+def rigid(first, second, measure="IfcLengthMeasure", **changes):
+    written = conversion(**{"scale": None, "abscissa": None, "ordinate": None, "height": 5.6, **changes})
+    return written | {"kind": "IfcRigidOperation", "eastings": first, "northings": second, "measure": measure}
+
+
+def test_a_rigid_operation_in_metres_shifts_and_does_no_more():
+    placed, at = put(facts(conversions=[rigid(E0, N0)]), (10, 4, 3))
+    assert at == pytest.approx([E0 + 10, N0 + 4, 8.6], abs=1e-6)
+    assert placed.certificate.method == "rigid-operation"
+    assert placed.certificate.contradictions == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "angle_rad", "words"),
+    [
+        (28.1, 121.0, math.pi / 180, None),  # EPSG:4490 has the latitude first
+        (math.radians(28.1), math.radians(121.0), 1.0, None),
+        (121.0, 28.1, math.pi / 180, "exchanged"),
+        (28.1, 121.0, 1.0, "as degrees"),
+    ],
+)
+def test_a_rigid_operation_in_angles_lies_by_the_series(first, second, angle_rad, words):
+    """CGCS2000 at 28.1 N 121 E: PROJ for the point; 1 degree off the meridian turns by sin(28.1) degrees."""
+    written = rigid(first, second, "IfcPlaneAngleMeasure", name="EPSG:4490") | {"angle_rad": angle_rad}
+    written["crs"]["height_unit_m"] = 1.0
+    placed, at = put(facts(conversions=[written]), (0, 100, 3))
+    east, north = crs.transform("EPSG:4490", "EPSG:4549", np.array([121.0]), np.array([28.1]))
+    turn = math.radians(convergence_deg(28.1, 1.0))
+    assert math.degrees(turn) == pytest.approx(math.sin(math.radians(28.1)), rel=0.003)
+    assert at == pytest.approx([east[0] - 100 * math.sin(turn), north[0] + 100 * math.cos(turn), 8.6], abs=1e-3)
+    said = placed.certificate.contradictions
+    assert (words is None and said == ()) or words in said[0]
+    assert (placed.crs, placed.certificate.source_crs) == ("EPSG:4549", "EPSG:4490")
+
+
+def test_a_rigid_operation_elsewhere_is_refused():
+    written = rigid(49.1, 8.4, "IfcPlaneAngleMeasure", name="EPSG:4490") | {"angle_rad": math.pi / 180}
+    with pytest.raises(Unplaceable) as refused:
+        ifc_georef.place(facts(conversions=[written]), CITY)
+    assert refused.value.code == "IFC_OUT_OF_AREA"
 
 
 def test_a_world_coordinate_system_is_applied_before_the_map_conversion():

@@ -10,7 +10,7 @@ import pytest
 from ingest import ifc
 from layers import crs
 from layers.errors import CityTwinError
-from layers.source import Hints
+from layers.source import ControlPoint, Hints
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = Path(os.environ.get("CITYTWIN_REALDATA", ROOT.parent / "shared" / "realdata")) / "ifc"
@@ -142,6 +142,17 @@ def transverse_mercator(lat_deg, lon_deg, code):
 
     x, y = series(math.radians(lat_deg), math.radians(lon_deg - meridian))
     return east0 + x, false_north + y - series(math.radians(north0), 0.0)[1]
+
+
+def test_japanese_names_behind_eight_bit_escapes_are_readable():
+    """The storeys are those of the same house that another program wrote in Unicode escapes: 1階, 2階."""
+    points = ((0.0, 0.0, 0.0), (1000.0, 0.0, 5.0), (0.0, 1000.0, 1.0), (1300.0, 700.0, 9.0))
+    hints = Hints(city_crs="EPSG:6677", control_points=tuple(ControlPoint(each, each) for each in points))
+    reading = ifc.read(REAL / "japanese_ac16_sjis.ifc", hints)
+    names = [name for layer in reading.layers for b in layer.batches() for name in b.attributes["name"].to_pylist()]
+    assert {"サイト", "1階", "2階", "屋根"} <= set(names)
+    assert not [name for name in names if name and any(0x80 <= ord(sign) <= 0x9F for sign in name)]
+    assert any(issue.code == "IFC_ENCODING" and "cp932" in issue.message for issue in reading.issues)
 
 
 def test_the_same_terrain_with_and_without_an_offset_lies_on_the_same_spot():
