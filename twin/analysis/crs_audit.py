@@ -17,17 +17,16 @@ from layers import catalogue, crs
 from layers.catalogue import Title
 from layers.crs_doubts import DEFAULT_REACH_KM, Doubt, doubts
 from layers.errors import InvalidInput
+from twin.analysis import crs_audit_sample
 from twin.analysis.crs_audit_heights import NEAR_M, height_doubt
-from twin.analysis.crs_audit_reference import GOOD_M, LEAST_PAIRS, nearest, suspicion
+from twin.analysis.crs_audit_reference import COARSE_M, GOOD_M, LEAST_PAIRS, Outlines, suspicion
 from twin.analysis.process import Parameter, Process
-from twin.store.interface import Query
 
 if TYPE_CHECKING:
     from twin.city import City
 
 RULE = "P35"
 MOST_PLACES = 5000
-MOST_A_BATCH = 500
 MOST_REFERENCE = 50_000
 ZONE_DEG = 3.0
 
@@ -107,7 +106,8 @@ def _value(value: Any) -> str:
 def _layer(
     city: "City", layer: str, reference: str | None, match: str | None, reach_km: float
 ) -> Iterable[dict[str, Any]]:
-    geometry, keys = _sample(city, layer, match, MOST_PLACES)
+    sample = crs_audit_sample.spread(city, layer, match, MOST_PLACES)
+    geometry, keys = sample.geometry, sample.keys
     source = _source(city, layer)
     if not len(geometry):
         yield _line(layer, source, Doubt("place", "The layer has no geometry to look at."), "unknown")
@@ -133,28 +133,6 @@ def _wide(city: "City", layer: str, source: str, middle: NDArray[np.float64]) ->
         yield _row(layer, source, Doubt("wider-than-zone", words, width, ZONE_DEG, "deg"))
 
 
-def _sample(
-    city: "City", layer: str, match: str | None, most: int, each: int = MOST_A_BATCH
-) -> tuple[NDArray[np.object_], list[Any]]:
-    """Up to `most` geometries, spread over each batch, and their values of `match`."""
-    shapes: list[Any] = []
-    keys: list[Any] = []
-    names = [] if match is None else [match]
-    for features in city.store.query(layer, Query(properties=tuple(names)), city.scope):
-        filled = np.flatnonzero([g is not None and not g.is_empty for g in features.geometry])
-        rows = (
-            filled[np.unique(np.linspace(0, len(filled) - 1, min(each, len(filled))).astype(int))]
-            if len(filled)
-            else []
-        )
-        shapes += [features.geometry[i] for i in rows]
-        if match is not None:
-            keys += features.attributes.column(match).take(rows).to_pylist()
-        if len(shapes) >= most:
-            break
-    return np.array([*shapes[:most], None], dtype=object)[:-1], keys[:most]
-
-
 def _source(city: "City", layer: str) -> str:
     """The source of a layer, where all of it comes from one; only for whom may see everything."""
     if city.scope.layers is not None:
@@ -177,13 +155,15 @@ def _against(  # noqa: PLR0917
     if reference is None:
         words = "No reference layer was given, so a shift of metres to hundreds of metres cannot be seen."
         return _line(layer, source, Doubt("reference", words), "unknown")
-    others, other_keys = _sample(city, reference, match, MOST_REFERENCE, MOST_REFERENCE)
     if match is None:
         xy = shapely.get_coordinates(geometry)
         xy = xy[np.unique(np.linspace(0, len(xy) - 1, min(MOST_PLACES, len(xy))).astype(int))]
-        n, told = (len(xy) if len(others) else 0), lambda places: nearest(places, others)
+        found, is_inside = crs_audit_sample.around(city, reference, xy, MOST_REFERENCE)
+        outlines, xy = Outlines(found.geometry), xy[is_inside]
+        n, told = (len(xy) if len(found.geometry) else 0), outlines.nearest
     else:
-        at = dict(zip(other_keys, _middles(others), strict=True))
+        found = crs_audit_sample.matching(city, reference, match, keys)
+        at = dict(zip(found.keys, _middles(found.geometry), strict=True))
         both = [i for i, key in enumerate(keys) if key is not None and key in at]
         xy = _middles(geometry)[both].reshape(-1, 2)
         target = np.array([at[keys[i]] for i in both], np.float64).reshape(-1, 2)
@@ -192,6 +172,13 @@ def _against(  # noqa: PLR0917
         words = f"Only {n} places can be compared with {reference}."
         return _line(layer, source, Doubt("reference", words), "unknown")
     mean_m, doubt = suspicion(xy, told, city.crs)
+    spacing_m = 0.0 if match is not None else outlines.spacing_m()
+    if doubt is not None and doubt.code == "reference-residual" and spacing_m > COARSE_M:
+        words = (
+            f"Mean residual {mean_m:.1f} m, but the vertices of {reference} lie {spacing_m:.0f} m apart: it is drawn "
+            "too coarsely to show a shift of hundreds of metres."
+        )
+        return _line(layer, source, Doubt("reference-too-coarse", words, spacing_m, COARSE_M, "m"), "unknown")
     if doubt is not None:
         return _row(layer, source, doubt)
     words = f"Mean residual to {reference}: {mean_m:.2f} m."
