@@ -127,20 +127,29 @@ class IdMaker:
         texts: list[str | None] = [None] * table.num_rows
         if self.plan.column is not None:
             texts = as_text(_one(table, self.plan.column)).to_pylist()
-        made = (self._made(row, fids, content) if text is None else text for row, text in enumerate(texts))
-        return [text + self.plan.suffix for text in made]
-
-    def _made(self, row: int, fids: Sequence[int | str] | None, content: Callable[[int], bytes]) -> str:
-        self.n_made += 1
+        empty = [row for row, text in enumerate(texts) if text is None]
+        self.n_made += len(empty)
         if self.plan.persistent and fids is not None:
-            return f"{self.plan.prefix}.{fids[row]}"
-        digest = blake2b(content(row), digest_size=8)
-        key = digest.hexdigest()
-        number = np.frombuffer(digest.digest(), np.int64)
-        if not self._seen.add(number)[0]:
-            return f"{self.plan.prefix}.{key}"
-        self._times[key] = self._times.get(key, 1) + 1
-        return f"{self.plan.prefix}.{key}-{self._times[key]}"
+            made = [f"{self.plan.prefix}.{fids[row]}" for row in empty]
+        else:
+            made = self._hashed([content(row) for row in empty])
+        for row, text in zip(empty, made, strict=True):
+            texts[row] = text
+        return [f"{text}{self.plan.suffix}" for text in texts]
+
+    def _hashed(self, contents: Sequence[bytes]) -> list[str]:
+        """Ids made of what identifies features; equal ones are numbered in the order of their rows."""
+        digests = [blake2b(each, digest_size=8).digest() for each in contents]
+        made = []
+        for digest, came_before in zip(
+            digests, self._seen.add(np.frombuffer(b"".join(digests), np.int64)).tolist(), strict=True
+        ):
+            key = digest.hex()
+            if came_before:
+                self._times[key] = self._times.get(key, 1) + 1
+                key = f"{key}-{self._times[key]}"
+            made.append(f"{self.plan.prefix}.{key}")
+        return made
 
     def issues(self) -> list[Issue]:
         """What to know about the ids of this layer."""

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from ingest import pipe_types, place, table_points, units
+from ingest import detect, pipe_types, place, table_points, units
 from ingest.columns import fold
 from ingest.sheet import Sheet, slices
 from ingest.units import narrow
@@ -42,7 +42,12 @@ def role(sheet: Sheet, hints: Hints) -> Role:
     named = {pipe_types.bare(each) for each in header}
     marks = {pipe_types.bare(each) for each in pipe_types.data()["marks"]}
     has_place = {"x", "y"} <= set(hints.columns) or _axis_columns(header) is not None
-    return "points" if has_place and told_column(sheet, hints, "node_code") and named & marks else ""
+    if not (has_place and told_column(sheet, hints, "node_code") and named & marks):
+        return ""
+    found = detect.detect(
+        sheet.source, sheet.name, sheet.schema, "PointZ", hints
+    )  # its name may speak for another layer
+    return "points" if found.is_own or found.layer_type.id == "pipe_node" else ""
 
 
 def told_column(sheet: Sheet, hints: Hints, attribute: str) -> str | None:

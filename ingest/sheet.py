@@ -82,9 +82,10 @@ def slices(sheet: Sheet, n_rows: int = BATCH_ROWS) -> Iterator[Slice]:
             if len(cells) > width and not all(is_blank(cell) for cell in cells[width:])
         }
         padded = [[*cells[:width], *[None] * (width - len(cells))] for _, cells in batch]
+        columns = zip(*padded, strict=True)
         arrays = [
-            pa.array([None if is_blank(cells[i]) else cells[i] for cells in padded], kind.type)
-            for i, kind in enumerate(sheet.schema)
+            pa.array([cell if cell != "" else None for cell in cells], kind.type)
+            for cells, kind in zip(columns, sheet.schema, strict=True)
         ]
         yield Slice([number for number, _ in batch], pa.Table.from_arrays(arrays, schema=sheet.schema), bad)
 

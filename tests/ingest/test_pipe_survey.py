@@ -206,6 +206,12 @@ def test_doubtful_points_and_pipes_without_length_are_kept_as_rejects(tmp_path):
     assert [reject.code for reject in found["pipe_node"][0].rejects] == ["DUPLICATE_ID"]
 
 
+def test_a_name_that_speaks_for_another_layer_is_believed(tmp_path):
+    rows = [["点号", "东坐标", "北坐标", "地面高程"], ["Q1", 597000, 3109000, 5.0]]
+    _, found = read(csv(tmp_path / "气象站.csv", rows))
+    assert set(found) == {"weather_station"}
+
+
 def test_points_may_be_those_of_the_city(tmp_path):
     """`join` names the layer; what the city holds is played by hand here (`test_build_join` has the real one)."""
     asked = []
