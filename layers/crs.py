@@ -14,6 +14,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
+from pyproj.database import query_crs_info
+from pyproj.enums import PJType
 from pyproj.exceptions import CRSError, ProjError
 
 from layers.errors import InvalidInput
@@ -97,6 +99,25 @@ def metres_per_height(text: str) -> float:
     if axis.direction.lower() not in {"up", "down"}:
         return 1.0
     return float(axis.unit_conversion_factor) * (-1.0 if axis.direction.lower() == "down" else 1.0)
+
+
+@lru_cache(maxsize=64)
+def in_metres(text: str) -> str | None:
+    """A projected or vertical CRS itself where its unit is the metre, else its twin in metres, or None without one.
+
+    The registry names such twins alike but for the unit in brackets: `NAVD88 height (ftUS)`, `NAVD88 height`.
+    """
+    own = parse(text)
+    unit = metres_per_height if own.is_vertical else metres_per_unit
+    if abs(unit(text) - 1) < 1e-12:
+        return name(text)
+    wanted = re.sub(r" \([A-Za-z]+\)$", "", own.name)
+    kind = PJType.VERTICAL_CRS if own.is_vertical else PJType.PROJECTED_CRS
+    for each in query_crs_info(auth_name="EPSG", pj_types=[kind]):
+        found = f"EPSG:{each.code}"
+        if each.name == wanted and abs(unit(found) - 1) < 1e-12 and parse(found).datum == own.datum:
+            return found
+    return None
 
 
 def uri(text: str) -> str:

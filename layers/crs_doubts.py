@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
+from layers.area import is_within
 
 FloatArray = NDArray[np.float64]
 
@@ -84,6 +85,30 @@ def doubts(
     return found
 
 
+def mixture(horizontal: str, bounds: crs.Bounds) -> str:
+    """What a box that fits no system as a whole is mixed of, a sentence with the next step; empty where it shows nothing.
+
+    Only the box is known, so the lowest and the highest numbers must fit two different readings of the CRS.
+    """
+    if crs.is_geographic(horizontal):
+        return ""
+    west, south, east, north = bounds
+    look = _Look(None, DEFAULT_REACH_KM)
+
+    def fits(x: float, y: float) -> bool:
+        return look.fits(horizontal, np.array([x]), np.array([y]))
+
+    if 0 < west <= 180 and 0 < south <= 90 and max(east, north) > 1000:
+        what = f"Some coordinates are degrees ({west:.6g}, {south:.6g}), others metres ({east:.0f}, {north:.0f})"
+    elif west < 1e6 and zones_of(np.array([east])) and east > 13e6:
+        what = f"Some eastings begin with a zone number ({east:.0f}), others do not ({west:.0f})"
+    elif fits(west, north) and fits(south, east) and not fits(east, north):
+        what = "Some features have east and north swapped"
+    else:
+        return ""
+    return f"{what}: split the file, each part with its own CRS or its own correct in city.toml."
+
+
 @dataclass(frozen=True)
 class _Look:
     city: tuple[float, float] | None
@@ -103,7 +128,7 @@ class _Look:
         if self.city is not None:
             return float(crs.CGCS2000_GEOD.inv(*self.city, lon, lat)[2]) / 1000
         area = crs.area_of_use(horizontal)
-        inside = area is None or (area[0] - 1 <= lon <= area[2] + 1 and area[1] - 1 <= lat <= area[3] + 1)
+        inside = area is None or is_within(area, lon, lat, 1.0)
         return 0.0 if inside else float("inf")
 
 

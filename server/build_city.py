@@ -38,10 +38,11 @@ class _Survey:
 def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, list[Issue]]:
     """Settings for a new twin, and an issue for each that was decided for the user.
 
-    Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet); where all are in
-    degrees, the 3-degree zone of CGCS2000 or else the UTM zone that their middle lies in; the height datum the one that
-    most sources name, else EPSG:5737; the origin lies in the middle of the centres of all layers that are where that
-    CRS holds. Raises InvalidInput where no source names a CRS and `city.toml` gives none.
+    Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet; of one in feet,
+    its twin in metres); where all are in degrees, the 3-degree zone of CGCS2000 or else the UTM zone that their middle
+    lies in; the height datum the one that most sources name, else EPSG:5737; the origin lies in the middle of the
+    centres of all layers that are where that CRS holds. Raises InvalidInput where no source names a CRS and `city.toml`
+    gives none.
     """
     issues: list[Issue] = []
     needs_survey = toml.crs is None or toml.origin is None
@@ -79,7 +80,7 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
         height_model=_absolute(model, toml.folder),
         title=dict(toml.title),
     )
-    crs.metres_per_unit(config.crs)  # a city in degrees is refused here
+    _check_units(config)
     if "ballpark" in crs.description(config.crs, crs.WGS84).lower() and not is_modern(config.crs):
         message = (
             f"No datum shift leads from {crs.parse(config.crs).name} to WGS 84: maps are right, but 3D tiles and "
@@ -88,6 +89,17 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
         hint = "Choose a CRS on CGCS2000 or WGS 84 for the city."
         issues.append(Issue("CITY_DATUM_SHIFT_UNKNOWN", "crs", message, hint, "warning"))
     return config, issues
+
+
+def _check_units(config: TwinConfig) -> None:
+    """Raises InvalidInput for a city in degrees, in feet or of depths: everything in the store is in metres."""
+    for key, given in (("crs", config.crs), ("vertical_crs", config.vertical_crs)):
+        twin = crs.in_metres(given)
+        if twin == crs.name(given):
+            continue
+        way = f'Write {key} = "{twin}" into city.toml: the same' if twin else f"Write another {key} into city.toml,"
+        problem = f"{given} ({crs.parse(given).name}) is not in metres, as a city's {key} must be."
+        raise InvalidInput(problem, f"{way} in metres. Sources may stay as they are.", code="CITY_UNIT")
 
 
 def with_own_grid(config: TwinConfig, twin_dir: Path) -> TwinConfig:
@@ -161,13 +173,14 @@ def _look(reading: Reading, survey: _Survey) -> None:
         if layer.crs is None:
             continue
         flat = crs.horizontal(layer.crs)
-        if crs.is_geographic(flat):
-            survey.geographic[flat] += 1
+        plane = None if crs.is_geographic(flat) else crs.in_metres(flat)
+        if plane is None:
+            survey.geographic[flat if crs.is_geographic(flat) else crs.WGS84] += 1
         else:
-            named.add(flat)
+            named.add(plane)
         datum = layer.vertical_crs or crs.vertical(layer.crs)
-        if datum and crs.parse(datum).is_vertical:
-            survey.vertical[datum] += 1
+        if datum and crs.parse(datum).is_vertical and (metric := crs.in_metres(datum)):
+            survey.vertical[metric] += 1
         bounds = layer.bounds if isinstance(layer, AssetLayer) else _first_bounds(layer)
         if bounds is not None and np.isfinite(bounds).all():
             x, y = np.array([(bounds[0] + bounds[2]) / 2]), np.array([(bounds[1] + bounds[3]) / 2])
@@ -189,13 +202,15 @@ def _middle(survey: _Survey, city_crs: str) -> tuple[float, float]:
     """Median of the layers' centres, to a millionth of a degree: one layer in the wrong place does not move it."""
     area = crs.area_of_use(city_crs)
     west, south, east, north = area or (-180.0, -90.0, 180.0, 90.0)
-    near = [(x, y) for x, y in survey.lonlat if west - 1 <= x <= east + 1 and south - 1 <= y <= north + 1]
+    east += 360.0 if east < west else 0.0  # an area may lie across 180 degrees
+    turned = [(west - 1 + (x - west + 1) % 360, y) for x, y in survey.lonlat]
+    near = [(x, y) for x, y in turned if x <= east + 1 and south - 1 <= y <= north + 1]
     if not near:
         raise InvalidInput(
             f"No source lies where {city_crs} holds.", "Write origin = [longitude, latitude] into city.toml."
         )
     lon, lat = _median(near)
-    return round(lon, 6), round(lat, 6)
+    return round((lon + 180) % 360 - 180, 6), round(lat, 6)
 
 
 def _median(lonlat: Sequence[tuple[float, float]]) -> tuple[float, float]:

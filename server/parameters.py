@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from starlette.datastructures import QueryParams
 
-from layers import crs
+from layers import area, crs
 from layers.catalogue import Attribute, LayerType
 from layers.errors import InvalidInput
 from server import filters
@@ -175,6 +175,9 @@ NOWHERE = shapely.box(-2e9, -2e9, -1e9, -1e9)
 """A region in which no feature of any city lies."""
 
 
+NEAR_USE_DEG = 10.0
+
+
 def _within_use(box: crs.Bounds, city_crs: str) -> crs.Bounds | None:
     """A box in degrees cut to a generous neighbourhood of where the city's projection is defined.
 
@@ -187,9 +190,7 @@ def _within_use(box: crs.Bounds, city_crs: str) -> crs.Bounds | None:
     use = crs.area_of_use(city_crs)
     if use is None:
         return box
-    west, south, east, north = use
-    cut = (max(box[0], west - 10), max(box[1], south - 10), min(box[2], east + 10), min(box[3], north + 10))
-    return None if cut[0] > cut[2] or cut[1] > cut[3] else cut
+    return area.cut_to(use, box, NEAR_USE_DEG)
 
 
 def not_flat_in(source: str, box: crs.Bounds) -> crs.Bounds:

@@ -53,6 +53,7 @@ class Placement:
         if area is None:
             return None
         west, south, east, north = area
+        east += 360.0 if east < west else 0.0  # across 180 degrees
         wider = (west - BEYOND_AREA_DEG, max(south - 1, -89.0), east + BEYOND_AREA_DEG, min(north + 1, 89.0))
         try:
             return crs.transform_bounds(crs.WGS84, self.frame.city_crs, wider)
