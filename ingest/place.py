@@ -10,7 +10,7 @@ from ingest.correct import repair
 from layers import crs
 from layers.certificate import Certificate, Method
 from layers.crs import Bounds
-from layers.crs_doubts import doubts
+from layers.crs_doubts import doubts, mixture, zones_of
 from layers.errors import CrsMissing, InvalidInput
 from layers.issue import Issue
 from layers.source import Hints
@@ -143,7 +143,8 @@ def _check_bounds(horizontal: str, bounds: Bounds, name: str) -> None:
     if crs.is_geographic(horizontal):
         fits = south >= -90.5 and north <= 90.5 and west >= -360.5 and east <= 360.5
     else:
-        fits = _in_area(horizontal, (west + east) / 2, (south + north) / 2)
+        is_mixed = crs.gauss_zones(horizontal) is not None and len(zones_of(np.array([west, east]))) > 1
+        fits = not is_mixed and _in_area(horizontal, (west + east) / 2, (south + north) / 2)
     if fits:
         return
     extent = f"its coordinates run from {west:.10g}, {south:.10g} to {east:.10g}, {north:.10g}"
@@ -153,6 +154,9 @@ def _check_bounds(horizontal: str, bounds: Bounds, name: str) -> None:
 
 def _way_out(horizontal: str, bounds: Bounds, name: str) -> str:
     west, south, east, north = bounds
+    mixed = mixture(horizontal, bounds)
+    if mixed:
+        return mixed
     for doubt in doubts(horizontal, np.array([west, east]), np.array([south, north])):
         if doubt.code == "far-from-city":
             continue

@@ -86,7 +86,7 @@ def doubts(
 
 
 def mixture(horizontal: str, bounds: crs.Bounds) -> str:
-    """What a box that fits no system as a whole is mixed of, a sentence with the next step; empty where it shows nothing.
+    """What a box that fits no system as a whole is mixed of, with the next step; empty where it shows nothing.
 
     Only the box is known, so the lowest and the highest numbers must fit two different readings of the CRS.
     """

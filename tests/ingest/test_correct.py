@@ -207,3 +207,15 @@ def test_heights_in_feet_become_metres_before_the_offset(tmp_path):
     depth = ingest.read(path, Hints(root=tmp_path, vertical_crs="EPSG:5715", vertical_offset_m=2.0))
     (batch,) = depth.layers[0].batches()
     assert shapely.get_z(batch.geometry[0]) == pytest.approx(-98.0, abs=1e-9)  # EPSG:5715 is depth below mean sea level
+
+
+def test_zones_on_both_sides_of_the_named_one_are_refused_although_their_middle_fits(tmp_path):
+    path = geojson(tmp_path, 40e6 + EAST, NORTH, 4528)
+    document = json.loads(path.read_text())
+    for feature, zone in zip(document["features"], (39, 40, 41), strict=True):
+        feature["geometry"]["coordinates"] = [zone * 1e6 + EAST, NORTH]
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidInput) as caught:
+        ingest.read(path, Hints())
+    assert caught.value.code == "COORDINATES_OUTSIDE_CRS"
+    assert "39, 41 are mixed" in caught.value.hint

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from layers import crs
-from layers.crs_doubts import doubts, zone_crs
+from layers.crs_doubts import doubts, mixture, zone_crs
 
 CITY = (121.0, 28.1)
 EAST, NORTH = 598273.711, 3109927.739
@@ -67,3 +67,19 @@ def test_codes_of_zones_are_those_of_the_registry(zone):
         assert zone in crs.gauss_zones(code)[0]
     assert zone_crs(46, prefixed=True) is None
     assert crs.gauss_zones(zone_crs(21, prefixed=True)) == (frozenset({21}), 21)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((121.0, 28.1, EAST, NORTH), "are degrees"),
+        ((EAST, NORTH, 40e6 + EAST, NORTH + 9000), "zone number"),
+        ((EAST, EAST + 9, NORTH, NORTH + 99), "swapped"),
+        ((EAST, NORTH, EAST + 9000, NORTH + 9000), ""),
+        ((0.0, 0.0, EAST, NORTH), ""),
+    ],
+)
+def test_what_a_box_is_mixed_of(bounds, words):
+    told = mixture("EPSG:4549", bounds)
+    assert words in told
+    assert bool(told) == bool(words)
