@@ -19,9 +19,9 @@ import shapely
 from rasterio.transform import from_origin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from broken import models, networks, points, rasters, tables, vectors
+from broken import models, networks, points, rasters, sensors, tables, vectors
 
-CASES = tuple(case for kind in (vectors, tables, networks, rasters, models, points) for case in kind.CASES)
+CASES = tuple(case for kind in (vectors, tables, networks, rasters, models, points, sensors) for case in kind.CASES)
 
 EAST, NORTH = 597000.0, 3109000.0
 
