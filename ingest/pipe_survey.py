@@ -44,9 +44,8 @@ def role(sheet: Sheet, hints: Hints) -> Role:
     has_place = {"x", "y"} <= set(hints.columns) or _axis_columns(header) is not None
     if not (has_place and told_column(sheet, hints, "node_code") and named & marks):
         return ""
-    found = detect.detect(
-        sheet.source, sheet.name, sheet.schema, "PointZ", hints
-    )  # its name may speak for another layer
+    told = replace(hints, layer=None)  # its name may speak for another layer
+    found = detect.detect(sheet.source, sheet.name, sheet.schema, "PointZ", told)
     return "points" if found.is_own or found.layer_type.id == "pipe_node" else ""
 
 

@@ -111,7 +111,7 @@ def _point_layers(sheet: Sheet, hints: Hints, issues: list[Issue]) -> list[Vecto
     spare = {"network": network} if network else {}
     told = replace(
         told,
-        layer=hints.layer or "pipe_node",
+        layer="pipe_node",  # a layer of pipes that is told for the whole file means its lines
         id_column=hints.id_column or code or None,
         columns={"node_code": code, **told.columns},
         values={**spare, **hints.values},
