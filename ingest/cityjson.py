@@ -114,7 +114,8 @@ def _layer(file: CityFile, layer_id: str, hints: Hints, certificate: Certificate
         own |= {"height_m": _Z_MAX, "base_elev_m": _Z_MIN}
     own = {name: column for name, column in own.items() if name not in matched and name not in hints.columns}
     told = replace(hints, columns={**own, **hints.columns})
-    names = [*columns, *([_Z_MIN, _Z_MAX] if layer_id == "building" else []), *made.values()]
+    extents = [column for column in (_Z_MIN, _Z_MAX) if column in told.columns.values()]
+    names = [*columns, *extents, *made.values()]
     layer = VectorLayer(
         name=file.path.name.split(".")[0] if len(file.layers) == 1 else layer_id,
         layer_type=layer_type.id,
@@ -124,7 +125,7 @@ def _layer(file: CityFile, layer_id: str, hints: Hints, certificate: Certificate
         geometry_type=layer_type.geometry,
     )
     plan = ids.IdPlan(_ID, ids.prefix(file.path, hints.root), persistent=False)
-    reader = _LayerReader(file, columns, made, layer)
+    reader = _LayerReader(file, columns, made, layer, extents)
     layer.batches = FeatureStream(layer, Mapper(layer_type, names, told, file.name), plan, reader.chunks).batches
     return layer
 
@@ -139,7 +140,10 @@ def _free(name: str, taken: list[str]) -> str:
 class _LayerReader:
     """Features of one layer -> chunks."""
 
-    def __init__(self, file: CityFile, columns: list[str], made: dict[str, str], layer: VectorLayer) -> None:
+    def __init__(
+        self, file: CityFile, columns: list[str], made: dict[str, str], layer: VectorLayer, extents: list[str]
+    ) -> None:
+        self.extents = extents
         kind = catalogue.layer_type(layer.layer_type)
         self.file, self.kind, self.columns, self.made, self.layer = file, kind, columns, made, layer
         self.is_point = kind.geometry.startswith("Point")
@@ -197,9 +201,10 @@ class _LayerReader:
         rows = [_attributes(each) for each in owns]
         arrays: dict[str, pa.Array] = {column: _array([row.get(column) for row in rows]) for column in self.columns}
         arrays[_ID] = pa.array([each.key for each in features])
-        if self.kind.id == "building":
-            heights = [None if each.mesh is None else each.mesh.vertices[:, 2] for each in made]
+        heights = [None if each.mesh is None else each.mesh.vertices[:, 2] for each in made]
+        if _Z_MIN in self.extents:
             arrays[_Z_MIN] = pa.array([None if z is None else float(z.min()) for z in heights], pa.float64())
+        if _Z_MAX in self.extents:
             arrays[_Z_MAX] = pa.array([None if z is None else float(np.ptp(z)) for z in heights], pa.float64())
         members = [_json(each.part.facts[each.key].children if self.kind.id == "city_object_group" else None)
                    for each in features]  # fmt: skip

@@ -9,6 +9,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from layers import crs
 from layers.catalogue import LayerType
 from layers.certificate import Certificate
 from layers.frame import CityFrame
@@ -66,6 +67,8 @@ class LayerFuser:
         self._way = placement(frame, city_vertical, layer.crs, layer.vertical_crs)
         self.certificate = certify(layer.certificate or read, self._way, city_vertical)
         self.used_terrain = False
+        stated = layer.vertical_crs is not None or read.parameters.get("vertical_offset_m") is not None
+        self._unit_m = 1.0 if stated else _plane_unit_m(self.certificate)
 
     def issues(self) -> list[Issue]:
         """What was noted so far."""
@@ -73,6 +76,7 @@ class LayerFuser:
 
     def fuse(self, batch: FeatureBatch) -> Fused:
         """One batch. Features outside the area of use of the city's CRS, or without finite place, are rejected."""
+        self._doubt_heights(batch)
         geometry = self._way.geometries(batch.geometry)
         given = place_meshes(batch.meshes, self._way) if batch.meshes is not None else None
         outside = self._way.is_outside(np.asarray(shapely.bounds(geometry), np.float64).reshape(-1, 4))
@@ -83,6 +87,20 @@ class LayerFuser:
         rejects = [_rejected(batch, int(i), self._frame.city_crs) for i in np.flatnonzero(outside)]
         kept = _take(batch, np.flatnonzero(~outside))
         return Fused(self._again(kept), kept, rejects)
+
+    def _doubt_heights(self, batch: FeatureBatch) -> None:
+        """Heights without a datum count as metres: say so, once, where the plane coordinates are in feet."""
+        if self._unit_m == 1:
+            return
+        z = shapely.get_coordinates(batch.geometry[shapely.has_z(batch.geometry)], include_z=True)[:, 2]
+        if batch.meshes is None and not (np.isfinite(z) & (z != 0)).any():
+            return
+        words = (
+            f"Its heights name no datum and are taken as metres; its coordinates are in units of {self._unit_m:.7g} m."
+        )
+        hint = 'If heights are too, write vertical_crs into city.toml, such as "EPSG:6360" (NAVD88, US survey feet).'
+        self._notes.add("HEIGHT_UNIT_UNKNOWN", batch.ids[:1], [words], hint, "warning")
+        self._unit_m = 1.0
 
     def _again(self, batch: FeatureBatch) -> Rows:
         given = place_meshes(batch.meshes, self._way) if batch.meshes is not None else None
@@ -153,6 +171,15 @@ class LayerFuser:
             if kind is not None:
                 attributes = with_constant(attributes, name, value, kind.arrow_type)
         return attributes
+
+
+def _plane_unit_m(read: Certificate) -> float:
+    """Metres in a unit of the coordinates as the file has them; 1 where the reader made metres of its heights (IFC)."""
+    source = read.source_crs
+    if source is None or read.method not in {"file-crs", "given-crs"} or not crs.parse(source).is_projected:
+        return 1.0
+    unit_m = crs.metres_per_unit(source)
+    return 1.0 if abs(unit_m - 1) < 1e-9 else unit_m
 
 
 def _with_outlines(geometry: NDArray[np.object_], given: PlacedMeshes) -> NDArray[np.object_]:
