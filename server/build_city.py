@@ -159,6 +159,7 @@ def _survey(toml: CityToml, files: Sequence[SourceFile]) -> _Survey:
     survey = _Survey()
     for file in files:
         try:
+            file.check()
             _look(ingest.read(file.path, toml.hints_for(file.path)), survey)
         except CityTwinError as error:
             survey.problems.append(str(error))
