@@ -12,10 +12,11 @@ from ingest.units import narrow
 SUFFIXES = (".csv", ".xlsx", ".xls")
 MAX_BESIDE = 200
 
-_POINT_WORDS = re.compile(r"点|points?|nodes?|(?<![a-z])pt", re.IGNORECASE)
-_LINE_WORDS = re.compile(r"管线|线|管段|lines?|pipes?|links?", re.IGNORECASE)
+_POINT_WORDS = re.compile(r"点|points?|nodes?|(?<![a-z])pt|^[a-z]{2}p$", re.IGNORECASE)
+_LINE_WORDS = re.compile(r"管线|线|管段|lines?|pipes?|links?|^[a-z]{2}l$", re.IGNORECASE)
 _NOISE = re.compile(
-    r"管线点|管点|管段|管线|点|线|points?|nodes?|lines?|pipes?|links?|成果|表|数据|[\W_]", re.IGNORECASE
+    r"管线点|管点|管段|管线|点|线|points?|nodes?|lines?|pipes?|links?|成果|表|数据|(?<=^[a-z]{2})[pl]$|[\W_]",
+    re.IGNORECASE,
 )
 
 
