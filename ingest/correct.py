@@ -173,9 +173,12 @@ def _refuse_assets(reading: Reading, hints: Hints) -> None:
         if hints.correct:
             problem = f"{reading.path.name}: correct is for features; a {layer.kind} asset is left as it is."
             raise InvalidInput(problem, "Correct the file itself, or remove correct.", code="CORRECT_UNFIT")
-        if "control_points" not in reading.certificate.parameters:
+        if hints.control_points and "control_points" not in reading.certificate.parameters:
             problem = f"{reading.path.name}: control points are for features and rasters, not for {layer.kind}."
             raise InvalidInput(problem, "Georeference the file itself.", code="CONTROL_POINTS_UNFIT")
+        if hints.vertical_offset_m and layer.height_offset_m is None and layer.kind != "raster":
+            problem = f"{reading.path.name}: vertical_offset_m is for features and elevations, not for {layer.kind}."
+            raise InvalidInput(problem, "Give the file's height datum as vertical_crs.", code="CORRECT_UNFIT")
 
 
 def certified(read: Certificate, hints: Hints, fitted: control_points.Fit | None) -> Certificate:

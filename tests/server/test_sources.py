@@ -17,7 +17,9 @@ import geopandas
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 import shapely
+from rasterio.transform import from_origin
 from starlette.testclient import TestClient
 
 import twin
@@ -286,3 +288,35 @@ def test_the_audit_runs_from_the_command_line_and_over_http(built, client):
     assert (refused["source"], refused["finding"]) == ("lamps.csv", "crs-missing")
     assert refused["proposal"].startswith("[[source]]")
     assert not [row for row in said["rows"] if row["layer"] == "source"]
+
+
+def test_a_datum_without_relation_is_refused_with_the_way_out_which_then_works(tmp_path):
+    """Heights of Japan (EPSG:6695) in a city on EPSG:5737: 10 m of the source are 7.75 m of the city, as told."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    head = (
+        f'crs = "{CITY}"\norigin = [121.0, 28.1]\nheight_model = {{constant_m = {N_M}}}\nvertical_crs = "EPSG:5737"\n'
+    )
+    all_of_it = '[[source]]\npath = "*"\nvertical_crs = "EPSG:6695"\n'
+    (folder / "city.toml").write_text(head + all_of_it, "utf8")
+    place = shapely.points([(EAST + 10, NORTH + 10, 10.0)])
+    geopandas.GeoDataFrame({"name": ["a"]}, geometry=place, crs=CITY).to_file(folder / "poi.gpkg")
+    with rasterio.open(
+        folder / "dem.tif", "w", driver="GTiff", height=20, width=20, count=1, dtype="float32", crs=CITY,
+        transform=from_origin(EAST, NORTH + 20, 1, 1),
+    ) as file:  # fmt: skip
+        file.write(np.full((20, 20), 10.0, np.float32), 1)
+    result = build(folder, tmp_path / "refused")
+    assert {each.source: each.status for each in result.reports} == {"poi.gpkg": "parked", "dem.tif": "parked"}
+    for report in result.reports:
+        assert report.issues[0].code == "VERTICAL_DATUM"
+        assert "vertical_offset_m" in report.issues[0].hint
+    (folder / "city.toml").write_text(f"{head}{all_of_it}vertical_offset_m = -2.25\n", "utf8")
+    result = build(folder, tmp_path / "twin")
+    assert [each.issues for each in result.reports if each.status != "stored"] == []
+    with twin.open(tmp_path / "twin") as city:
+        [point] = city["poi"].query()["geometry"]
+        assert shapely.get_z(point) == pytest.approx(7.75, abs=1e-9)
+        assert city.height(EAST + 10, NORTH + 10) == pytest.approx(7.75, abs=1e-6)
+        for row in city["source"].query().itertuples():
+            assert "-2.25 m, as told, to reach EPSG:5737" in row.transformation, row.Index
