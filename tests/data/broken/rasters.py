@@ -86,7 +86,7 @@ CASES = (
     Case(24, "24_undeclared", undeclared, ("NODATA_UNDECLARED",)),
     Case(24, "24_zeros", zeros, ("DEM_ZEROS",)),
     Case(25, "25_centimetres", centimetres, ("DEM_OUT_OF_RANGE",)),
-    Case(25, "25_datum_of_1956", datum_of_1956, ("",)),
+    Case(25, "25_datum_of_1956", datum_of_1956, ("VERTICAL_DATUM",)),
     Case(26, "26_two_grids", two_grids, ("",)),
     Case(27, "27_north_down", north_down, ("RASTER_TURNED",)),
     Case(27, "27_rotated", rotated, ("RASTER_RESAMPLED",)),
