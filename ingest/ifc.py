@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ingest import ifc_escapes, ifc_file, ifc_georef, ifc_schema, ifc_text
+from ingest import ifc_escapes, ifc_file, ifc_georef, ifc_ports, ifc_schema, ifc_text
 from ingest.ifc_alignment_layers import Alignments
 from ingest.ifc_geometry import Chunk
 from ingest.ifc_layers import Model, Products, Run
@@ -63,6 +63,7 @@ def read(path: Path, hints: Hints) -> Reading:
         for sentence in placement.certificate.contradictions
     ]
     layers = [model.elements, model.assemblies, *Alignments(path.name, facts, placement).layers()]
+    layers += ifc_ports.layers(path.name, facts, placement)
     return Reading(path, f"IFC {facts['schema']}", list(layers), placement.certificate, issues)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import ifcopenshell
 import ifcopenshell.util.unit as unit_util
 
-from ingest import ifc_alignment_facts, ifc_place_facts, ifc_rows
+from ingest import ifc_alignment_facts, ifc_paint, ifc_place_facts, ifc_port_facts, ifc_rows
 from ingest.ifc_relations import get, relations
 
 _MAX_ITEMS = 100_000
@@ -22,9 +22,11 @@ _LINES = {
     "IfcAlignmentHorizontal",
     "IfcAlignmentSegment",
     "IfcAlignmentVertical",
+    "IfcDistributionPort",
+    "IfcPort",
     "IfcReferent",
 }
-"""Products that `ingest.ifc_alignment_layers` reads; cants are named there."""
+"""Products that `ingest.ifc_alignment_layers` and `ingest.ifc_ports` read; cants are named there."""
 BODY_TYPES = {"Curve2D", "Curve3D", "Point", "PointCloud", "Annotation2D", "GeometricCurveSet", "BoundingBox"}
 """Representation types without surfaces: a product that has no other kind has no body to mesh."""
 
@@ -92,9 +94,12 @@ def survey(model: Any) -> dict[str, Any]:
         "elements": [(each.id(), each.GlobalId, has_body(each)) for each in chosen],
         "spatial": [(each.id(), each.GlobalId, has_body(each)) for each in spatial(model)],
         "n_features": len(model.by_type("IfcFeatureElement")),
+        "colour_maps": ifc_paint.count(model),
+        "n_textures": _n_textures(model),
         "n_virtual": len(model.by_type("IfcVirtualElement")),
         "others": _others(model),
         "alignments": lines,
+        "ports": ifc_port_facts.ports(model),
         "referents": ifc_alignment_facts.referents(model),
         "samples": ifc_place_facts.sample_positions(chosen) or ifc_alignment_facts.starts(lines),
         "n_buildings": 0 if lines else len(model.by_type("IfcBuildingStorey")) and len(model.by_type("IfcBuilding")),
@@ -106,6 +111,11 @@ def survey(model: Any) -> dict[str, Any]:
         "world_system": ifc_place_facts.world_system(model),
         "conversions": ifc_place_facts.conversions(model),
     }
+
+
+def _n_textures(model: Any) -> int:
+    """Images on surfaces, which the kernels do not give."""
+    return len(model.by_type("IfcSurfaceTexture"))
 
 
 def _others(model: Any) -> dict[str, int]:

@@ -16,7 +16,7 @@ import ifcopenshell
 import ifcopenshell.geom
 import numpy as np
 
-from ingest import ifc_cut, ifc_facts
+from ingest import ifc_cut, ifc_facts, ifc_paint
 from ingest.ifc_relations import relations
 
 Geometry = dict[str, Any]
@@ -95,7 +95,7 @@ def _iterate(model: Any, products: list[Any], kernel: str, outbox: "_Outbox", do
         if complaint(ifcopenshell.get_log()):
             doubted.add(key)
         if made.id in wanted and key not in doubted:
-            geometry = outbox.known(kernel, key) or plain(made.geometry)
+            geometry = outbox.known(kernel, key) or ifc_paint.painted(model, model.by_id(made.id), plain(made.geometry))
             if not suspicion(geometry):
                 done.add(made.id)
                 yield from outbox.add(made.id, geometry, matrix(made), kernel, key)
@@ -110,7 +110,7 @@ def single(model: Any, each: int, kernel: str) -> tuple[Made | None, str]:
     ifcopenshell.get_log()
     try:
         made = ifcopenshell.geom.create_shape(settings(), product, geometry_library=kernel)
-        geometry = plain(made.geometry)
+        geometry = ifc_paint.painted(model, product, plain(made.geometry))
         reason = suspicion(geometry) or complaint(ifcopenshell.get_log())
     except _ERRORS as error:
         return None, f"{type(error).__name__}: {error}"[:300]

@@ -264,10 +264,18 @@ class Model:
         parts = [others] if others else []
         if self.facts["n_virtual"]:
             parts.append(f"{self.facts['n_virtual']} IfcVirtualElement")
+        issues = []
+        n_textures, (n_maps, n_faces) = self.facts["n_textures"], self.facts["colour_maps"]
+        if n_textures:
+            message = f"{n_textures} textures are not drawn: the surfaces have the colours of their styles."
+            issues.append(Issue("IFC_TEXTURES_NOT_READ", self.path.name, message, severity="info"))
+        if n_faces:
+            message = f"{n_faces} of {n_maps} colour maps are for faces that are no triangles and are not applied."
+            issues.append(Issue("IFC_COLOURS_NOT_READ", self.path.name, message, severity="info"))
         if not parts:
-            return []
+            return issues
         message = f"Not read, because they are no building elements: {', '.join(parts)}."
-        return [Issue("IFC_PRODUCTS_NOT_READ", self.path.name, message, severity="info")]
+        return [*issues, Issue("IFC_PRODUCTS_NOT_READ", self.path.name, message, severity="info")]
 
 
 def _restart(layer: VectorLayer) -> None:

@@ -5,12 +5,17 @@ Spec: IFC 4.3.2, clauses 5.1 (kernel, product extension) and 8.14-8.15 (property
 """
 
 import json
+from contextlib import suppress
 from typing import Any
+
+import ifcopenshell.util.unit as unit_util
 
 from ingest.ifc_relations import get, relations
 
 _PARTS_WITH_NAMES = {"IfcFacilityPart", "IfcMarinePart", "IfcBridgePart", "IfcRoadPart", "IfcRailwayPart"}
 _MAX_DEPTH = 20
+_AREAS = ("NetFloorArea", "GrossFloorArea", "NetArea", "GrossArea", "Area")
+_VOLUMES = ("NetVolume", "GrossVolume", "Volume")
 _N_PSET_HEAD = 4
 """Attributes of every property set definition: GlobalId, OwnerHistory, Name, Description."""
 
@@ -24,6 +29,7 @@ class Rows:
         self._sets: dict[int, tuple[str, dict[str, Any]]] = {}
         self._kinds: dict[int, dict[str, dict[str, Any]]] = {}
         self._materials: dict[int, list[Any]] = {}
+        self._units: dict[str, float] = {}
         self._above: dict[int, tuple[list[str], str | None]] = {}
 
     def row(self, number: int) -> dict[str, Any]:
@@ -55,6 +61,8 @@ class Rows:
             "material": self._material(number, kind),
             "classification": self._classification(number, kind),
             "connected_to": self._connected(number),
+            "area_m2": self._quantity(product, "IfcQuantityArea", _AREAS),
+            "volume_m3": self._quantity(product, "IfcQuantityVolume", _VOLUMES),
             "psets": self._property_sets(number, kind),
         }
 
@@ -110,12 +118,48 @@ class Rows:
                 found.append({"system": name, "code": code, "name": get(chosen, "Name")})
         return json.dumps(found, ensure_ascii=False) if found else None
 
+    def _quantity(self, product: Any, kind: str, names: tuple[str, ...]) -> float | None:
+        """A space's first quantity of these names, in m2 or m3."""
+        if not product.is_a("IfcSpace"):
+            return None
+        found: dict[str, float] = {}
+        for each in self._relations.definitions.get(product.id(), ()):
+            definition = self._model.by_id(each)
+            for one in definition.Quantities if definition.is_a("IfcElementQuantity") else ():
+                if one.is_a(kind) and one.Name in names:
+                    with suppress(AttributeError, TypeError, ValueError):  # no value, or a unit that is none
+                        found.setdefault(one.Name, float(one[3]) * self._unit(one.Unit, kind))
+        return next((found[name] for name in names if name in found), None)
+
+    def _unit(self, unit: Any, kind: str) -> float:
+        """Square or cubic metres in a unit: a quantity's own, or else the project's."""
+        power = 2 if kind == "IfcQuantityArea" else 3
+        if unit is None:
+            if kind not in self._units:
+                assigned = unit_util.get_project_unit(self._model, "AREAUNIT" if power == 2 else "VOLUMEUNIT")
+                self._units[kind] = 1.0 if assigned is None else _scale(assigned, power)
+            return self._units[kind]
+        return _scale(unit, power)
+
     def _connected(self, number: int) -> str | None:
         """GlobalIds of the elements at the other ends of this element's ports."""
         related = self._relations
         ends = [other for port in related.ports.get(number, ()) for other in related.other_end.get(port, ())]
         owners = dict.fromkeys(related.owner_of[each] for each in ends if each in related.owner_of)
         return "; ".join(self._model.by_id(each).GlobalId for each in owners if each != number) or None
+
+
+def _scale(unit: Any, power: int) -> float:
+    """A prefix stands before the metre, so it is raised with it: one MILLI SQUARE_METRE is 1e-6 m2 (ISO 80000-1)."""
+    if unit.is_a("IfcSIUnit"):
+        if unit.Name in {"CUBIC_METRE", "SQUARE_METRE"}:
+            return float(unit_util.get_prefix_multiplier(unit.Prefix)) ** power if unit.Prefix else 1.0
+        return float(unit_util.get_prefix_multiplier(unit.Prefix)) if unit.Prefix else 1.0
+    if unit.is_a("IfcConversionBasedUnit"):
+        factor, inner = unit.ConversionFactor, unit.ConversionFactor.UnitComponent
+        if inner.is_a("IfcSIUnit"):
+            return float(factor.ValueComponent.wrappedValue) * _scale(inner, power)
+    raise ValueError(f"the unit {unit.is_a()} is not known")
 
 
 def _label(each: Any) -> str:

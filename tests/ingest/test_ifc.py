@@ -315,6 +315,46 @@ def test_a_rigid_operation_in_degrees_is_placed(tmp_path):
     assert (row["base_elev_m"], row["top_elev_m"]) == (5, 8)
 
 
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("#21=IFCSIUNIT(*,.AREAUNIT.,$,.SQUARE_METRE.);", 1.0),
+        ("#21=IFCSIUNIT(*,.AREAUNIT.,.MILLI.,.SQUARE_METRE.);", 1e-6),
+    ],
+)
+def test_the_floor_area_of_a_space_in_the_unit_of_the_project(tmp_path, unit, factor):
+    text = box_model(
+        f"""{unit.replace("#21", "#22")}
+#500=IFCSPACE('2000000000000000000001',$,'101',$,$,#30,#56,$,.ELEMENT.,.INTERNAL.,$);
+#501=IFCELEMENTQUANTITY('2000000000000000000002',$,'Qto_SpaceBaseQuantities',$,$,(#502,#503,#504));
+#502=IFCQUANTITYAREA('GrossFloorArea',$,$,13.,$);\n#503=IFCQUANTITYAREA('NetFloorArea',$,$,12.,$);
+#504=IFCQUANTITYVOLUME('NetVolume',$,#505,1000.,$);\n#505=IFCSIUNIT(*,.VOLUMEUNIT.,.DECI.,.CUBIC_METRE.);
+#506=IFCRELDEFINESBYPROPERTIES('2000000000000000000003',$,$,$,(#500),#501);"""
+    ).replace("((#21))", "((#21,#22))")
+    row = load(saved(tmp_path, text))[1]["bim_assembly"][1]["2000000000000000000001"]
+    assert row["area_m2"] == pytest.approx(12 * factor)
+    assert row["volume_m3"] == pytest.approx(1)  # a thousand cubic decimetres
+
+
+COLOURED = """#600=IFCTRIANGULATEDFACESET(#601,$,$,((1,2,3),(1,2,4),(1,3,4),(2,3,4)),$);
+#601=IFCCARTESIANPOINTLIST3D(((0.,0.,0.),(1.,0.,0.),(0.,1.,0.),(0.,0.,1.)));
+#602=IFCINDEXEDCOLOURMAP(#600,$,#603,(1,1,2,3));
+#603=IFCCOLOURRGBLIST(((1.,0.,0.),(0.,1.,0.),(0.,0.,1.)));
+#604=IFCSHAPEREPRESENTATION(#10,'Body','Tessellation',(#600));
+#605=IFCPRODUCTDEFINITIONSHAPE($,$,(#604));"""
+
+
+def test_colours_by_triangle(tmp_path):
+    texture = "\n#700=IFCIMAGETEXTURE(.T.,.T.,$,$,$,'brick.jpg');"
+    text = box_model(COLOURED + texture).replace("$,#30,#56,$,$)", "$,#30,#605,$,$)")
+    layer, rows = load(saved(tmp_path, text))[1]["bim_element"]
+    [row] = rows.values()
+    assert "1 textures" in next(each.message for each in layer.issues if each.code == "IFC_TEXTURES_NOT_READ")
+    mesh = row["mesh"]
+    seen = [tuple(mesh.materials[each][:3].tolist()) for each in mesh.material_ids]
+    assert sorted(seen) == sorted([(255, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)])
+
+
 def test_a_hint_gives_values_and_layer(tmp_path):
     hints = Hints(city_crs="EPSG:4549", layer="hydraulic_structure", values={"phase": "construction"})
     _, layers = load(saved(tmp_path, box_model()), hints)

@@ -4,6 +4,9 @@ import math
 import os
 from pathlib import Path
 
+import ifcopenshell
+import ifcopenshell.util.element as element_util
+import ifcopenshell.util.placement as placement_util
 import numpy as np
 import pytest
 
@@ -153,6 +156,52 @@ def test_japanese_names_behind_eight_bit_escapes_are_readable():
     assert {"サイト", "1階", "2階", "屋根"} <= set(names)
     assert not [name for name in names if name and any(0x80 <= ord(sign) <= 0x9F for sign in name)]
     assert any(issue.code == "IFC_ENCODING" and "cp932" in issue.message for issue in reading.issues)
+
+
+def test_every_port_of_a_drainage_system_is_joined_as_the_file_says():
+    """24 ports of pipes and chambers in 12 connections, read once more by IfcOpenShell; ports that meet are joined."""
+    points = ((0.0, 0.0, 0.0), (1000.0, 0.0, 5.0), (0.0, 1000.0, 1.0), (1300.0, 700.0, 9.0))
+    hints = Hints(city_crs=UTM32, control_points=tuple(ControlPoint(each, each) for each in points))
+    path = REAL / "drainage_system_1_2_ifc4x3.ifc"
+    reading = ifc.read(path, hints)
+    rows = {}
+    for layer in reading.layers:
+        for batch in layer.batches():
+            for key, geometry, row in zip(batch.ids, batch.geometry, batch.attributes.to_pylist(), strict=True):
+                rows[key] = row | {"geometry": geometry, "layer": layer.layer_type}
+        assert layer.n_read == sum(row["layer"] == layer.layer_type for row in rows.values()) + len(layer.rejects)
+    model = ifcopenshell.file.from_string(path.read_text("utf8").replace("IFC4X3_RC3", "IFC4X3_ADD2"))
+    ports = {key: row for key, row in rows.items() if row["layer"] == "bim_port"}
+    assert len(ports) == 24
+    for each in model.by_type("IfcDistributionPort"):
+        at = placement_util.get_local_placement(each.ObjectPlacement)[:3, 3]
+        assert ports[each.GlobalId]["geometry"].coords[0] == pytest.approx(at, abs=1e-6)
+    owner = {port: row["element_id"] for port, row in ports.items()}
+    assert sum(rows[each]["ifc_class"] == "IfcPipeSegment" for each in set(owner.values()) - {None}) == 6
+    pairs = [(c.RelatingPort.GlobalId, c.RelatedPort.GlobalId) for c in model.by_type("IfcRelConnectsPorts")]
+    assert len(pairs) == 12
+    for one, other in pairs:
+        assert (ports[one]["connected_port"], ports[other]["connected_port"]) == (other, one)
+        assert (ports[one]["connected_to"], ports[other]["connected_to"]) == (owner[other], owner[one])
+        assert owner[other] in rows[owner[one]]["connected_to"]
+
+
+def test_spaces_have_the_areas_and_volumes_of_their_quantities():
+    """KIT FZK-Haus: seven rooms with base quantities, read once more by IfcOpenShell."""
+    path = REAL / "ac20_fzk_haus_ifc4.ifc"
+    reading = ifc.read(path, Hints(city_crs=UTM32))
+    rows = {}
+    for batch in reading.layers[1].batches():
+        rows |= dict(zip(batch.ids, batch.attributes.to_pylist(), strict=True))
+    model = ifcopenshell.open(path)
+    spaces = model.by_type("IfcSpace")
+    assert len(spaces) == 7
+    for space in spaces:
+        sets = element_util.get_psets(space, qtos_only=True)
+        area = next(v["NetFloorArea"] for v in sets.values() if "NetFloorArea" in v)
+        volume = next(v["NetVolume"] for v in sets.values() if "NetVolume" in v)
+        assert rows[space.GlobalId]["area_m2"] == pytest.approx(area)
+        assert rows[space.GlobalId]["volume_m3"] == pytest.approx(volume)
 
 
 def test_the_same_terrain_with_and_without_an_offset_lies_on_the_same_spot():
