@@ -189,6 +189,8 @@ def _json_module(path: Path) -> str:
         return "cityjson"
     if b'"type":"Feature' in squeezed or b'"type":"GeometryCollection"' in squeezed:
         return "vector"
+    if b'"org.cuahsi.waterml.TimeSeriesResponseType"' in squeezed:
+        return "waterml"
     if path.stat().st_size > PARSED_BYTES:
         if found := _first(path, _JSON_KIND):
             return "vector" if found["geojson"] else "cityjson"
