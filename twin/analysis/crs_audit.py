@@ -210,9 +210,12 @@ def _heights(
 
 
 def _refused(city: "City") -> Iterable[dict[str, Any]]:
-    """Sources that are parked for want of a place; their hint holds the lines to write."""
+    """Sources that are parked for want of a place; their hint holds the lines to write. And what readers suspected."""
     for report in city.store.reports():
         for issue in report["issues"]:
+            if issue["code"] == "AXES_LOOK_SWAPPED":
+                doubt = Doubt("axes-look-swapped", issue["message"], cure={"correct": ["swap-axes"]})
+                yield _row("", report["source"], doubt)
             if issue["code"] in _REFUSED and issue["severity"] == "error":
                 code = issue["code"].lower().replace("_", "-")
                 row = _line("", report["source"], Doubt(code, issue["message"]), "fail")

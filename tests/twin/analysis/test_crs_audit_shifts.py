@@ -14,6 +14,7 @@ from pyproj.transformer import TransformerGroup
 import twin
 from layers import crs, gcj02
 from layers.catalogue import Attribute, LayerType, Title
+from layers.issue import Issue
 from layers.report import LayerCount, Report
 from twin import config
 from twin.analysis import crs_audit_sample
@@ -120,21 +121,31 @@ def placed(shapes, change=None):
     return shapely.transform(shapes, move)
 
 
-def city_of(folder, layers):
+def city_of(folder, layers, issues=()):
     """A twin with some layers of areas in a CRS for all of China."""
     config.save(config.TwinConfig("china", ALBERS, 105.0, 35.0, height_model={"constant_m": 0.0}), folder)
     store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs=ALBERS)
     with store.writing() as batch:
         for name, shapes in layers.items():
-            batch.ensure_layer(LayerType(name, Title(name, name), "MultiPolygon", "base", (1,), ()))
+            batch.ensure_layer(LayerType(name, Title(name, name), "Geometry", "base", (1,), ()))
             record = SourceRecord(f"{name}.shp", "", 0, 0, "")
             batch.begin_source(record)
             ids = [f"{name}{i}" for i in range(len(shapes))]
             empty = pa.table({"k": pa.nulls(len(shapes))}).select([])
             batch.put(name, record.path, Rows(ids, np.asarray(shapes, object), empty, [None] * len(shapes)))
-            batch.finish_source(record, Report(record.path, "x", "", "stored", layers=[LayerCount(name, name)]))
+            report = Report(record.path, "x", "", "stored", layers=[LayerCount(name, name)], issues=list(issues))
+            batch.finish_source(record, report)
     store.close()
     return twin.open(folder)
+
+
+def test_solids_that_a_reader_found_inside_out_are_evidence(tmp_path):
+    told = Issue("AXES_LOOK_SWAPPED", "block", "100 closed solids are inside out.", "", "warning")
+    with city_of(tmp_path, {"block": placed(shapely.points([(105.0, 35.0)]))}, issues=[told]) as city:
+        rows = {row["finding"]: row for row in city.run("crs-audit")["rows"]}
+    row = rows["axes-look-swapped"]
+    assert (row["verdict"], row["source"]) == ("warn", "block.shp")
+    assert row["proposal"] == '[[source]]\npath = "block.shp"\ncorrect = ["swap-axes"]'
 
 
 def test_a_real_outline_of_a_web_map_is_named_against_a_fine_reference_and_left_open_against_a_coarse_one(
