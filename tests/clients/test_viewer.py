@@ -155,8 +155,11 @@ def test_every_switch_hides_its_layer(page, town_url):
     page.get_by_role("switch", name="See underground").check()
     not_seen = {}
     for layer, switch in switches.items():
-        first = page.request.get(f"{town_url.rstrip('/')}/collections/{layer}/items?limit=1").json()["features"][0]
-        geometry = shape(first["geometry"])
+        asked = (
+            "&filter=appendage%20IN%20('检查井')" if layer == "pipe_node" else ""
+        )  # of points only wells have a body
+        items = f"{town_url.rstrip('/')}/collections/{layer}/items?limit=1{asked}"
+        geometry = shape(page.request.get(items).json()["features"][0]["geometry"])
         spot = (
             geometry.interpolate(0.5, normalized=True) if geometry.length and not geometry.area else geometry.centroid
         )
