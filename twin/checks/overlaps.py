@@ -143,15 +143,17 @@ def _part(batch: WriteBatch, layer_id: str, strip: Strip) -> _Part:
 def _pairs(part: _Part, other: _Part, strip: Strip, found: _Found, *, is_same: bool) -> None:
     if not len(part.shapes) or not len(other.shapes):
         return
-    a, b = shapely.STRtree(other.shapes).query(part.shapes, predicate="intersects")
-    west = np.maximum(shapely.bounds(part.shapes)[a, 0], shapely.bounds(other.shapes)[b, 0])
-    own = (west >= strip[0]) & (west < strip[1])
+    a, b = shapely.STRtree(other.shapes).query(part.shapes)
     if is_same:
-        own &= a < b
-    a, b = a[own], b[own]
+        a, b = a[a < b], b[a < b]
+    boxes, others = shapely.bounds(part.shapes)[a], shapely.bounds(other.shapes)[b]
+    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
+    near = (np.prod(high - low, axis=1) > NOISE_M2) & (low[:, 0] >= strip[0]) & (low[:, 0] < strip[1])
+    a, b = a[near], b[near]
     shapely.prepare(part.shapes)
-    apart = shapely.touches(part.shapes[a], other.shapes[b])
-    a, b = a[~apart], b[~apart]
+    for apart in (shapely.disjoint, shapely.touches):
+        together = ~apart(part.shapes[a], other.shapes[b])
+        a, b = a[together], b[together]
     areas = shapely.area(shapely.intersection(part.shapes[a], other.shapes[b]))
     for i in np.flatnonzero(areas > NOISE_M2).tolist():
         found.add(str(part.ids[a[i]]), str(other.ids[b[i]]), float(areas[i]))
