@@ -90,11 +90,11 @@ def test_two_sheets_of_a_workbook_give_what_two_files_give(tmp_path):
 def test_a_table_of_several_kinds_becomes_several_layers_and_unknown_kinds_are_kept(tmp_path):
     head = ["起点点号", "连接点号", "管线类型", "管径"]
     rows = [["WS1", "WS2", "JS", "100"], ["WS2", "WS3", "雨水", "300"], ["WS1", "WS3", "不明", "1"],
-            ["WS3", "WS1", "HS", "500"]]  # fmt: skip
+            ["WS3", "WS1", "HS", "500"], ["WS2", "WS1", "龙", "5"]]  # fmt: skip
     _, lines = survey(tmp_path, lines=[head, *rows], kind="")
     _, found = read(lines)
     assert {kind: len(batches[0]) for kind, (_, batches) in found.items()} == {
-        "pipe_rain": 1, "pipe_sewage": 1, "pipe_water": 1,
+        "pipe_rain": 1, "pipe_sewage": 1, "pipe_water": 1, "pipe_other": 1,
     }  # fmt: skip
     assert found["pipe_sewage"][1][0].attributes.column("type_code").to_pylist() == ["HS"]
     assert found["pipe_rain"][1][0].attributes.column("type_code").to_pylist() == ["YS"]

@@ -33,7 +33,16 @@ FITTING: dict[str, tuple[str, ...]] = {
 }
 """Layer of devices -> layers of pipes that they may belong to."""
 
-ALL_PIPES = ("pipe_water", *DRAINS, "pipe_gas", "pipe_heat", "pipe_power", "pipe_telecom", "pipe_industry")
+ALL_PIPES = (
+    "pipe_water",
+    *DRAINS,
+    "pipe_gas",
+    "pipe_heat",
+    "pipe_power",
+    "pipe_telecom",
+    "pipe_industry",
+    "pipe_other",
+)
 _DERIVED = ("link_id", "link_by", "link_distance_m")
 _PIPES_AT_ONCE = 50_000
 
