@@ -98,8 +98,11 @@ def _middles(chunk: Chunk | None) -> list[list[float]]:
 
 def _missing(plain: Path) -> set[int]:
     """Instances of the text that the parser did not keep."""
-    answers = ask(plain, [("survey",), ("missing", [each for each, _ in ifc_file.instance_ids(plain)])])
-    return set(answers[1][1])
+    ids = [each for each, _ in ifc_file.instance_ids(plain)]
+    try:
+        return set(ask(plain, [("survey",), ("missing", ids)])[1][1])
+    except WorkerLost as lost:
+        raise InvalidInput(f"{plain.name} cannot be parsed a second time: {lost.reason}.", "Try again.") from lost
 
 
 def _check_whole(plain: Path, name: str, facts: dict[str, Any], log: str, n_instances: int) -> None:
@@ -123,7 +126,8 @@ def _refuse_partial(plain: Path, name: str, facts: dict[str, Any], log: str) -> 
         if each in offsets and repeated is None:
             repeated = (each, offset)
         offsets.setdefault(each, offset)
-    lost = ask(plain, [("survey",), ("missing", list(offsets))])[1][1]
+    missing = _missing(plain)
+    lost = [each for each in offsets if each in missing]
     first = (lost[0], offsets[lost[0]]) if lost else repeated
     before = max((offset for offset in offsets.values() if first and offset < first[1]), default=0)
     said = ifc_file.first_error_line(plain, log)

@@ -25,6 +25,7 @@ from layers.errors import InvalidInput
 CHUNK = 256
 MIN_CHUNK = 32
 """Products in a chunk: at most so many, and no fewer where a model is divided among the workers."""
+_MAX_STARTS = 3
 MAX_CRASHES = 5
 """After so many crashes of the first kernel in one file, the rest of the file goes straight to the second."""
 
@@ -181,7 +182,20 @@ class Pool:
         return reader or Worker(self.path)
 
     def _begin(self, seat: _Seat) -> None:
-        """Send the next request of the seat's chunk: first its rows, then its shapes, kernel by kernel."""
+        """Send the seat's next request; a worker that is already gone has done nothing yet, so another is asked."""
+        reason = ""
+        for _ in range(_MAX_STARTS):
+            try:
+                self._request(seat)
+            except WorkerLost as lost:
+                reason = lost.reason
+                seat.dismiss()
+            else:
+                return
+        raise InvalidInput(f"{self.path.name} cannot be read further: {reason}.", "Try again with more memory left.")
+
+    def _request(self, seat: _Seat) -> None:
+        """First the rows of the seat's chunk, then its shapes, kernel by kernel."""
         chunk = seat.chunk
         if chunk is None:
             return

@@ -75,7 +75,7 @@ class _Zygote:
                 self._connection.send(("fate", child, wait))
                 answer: int | None = self._connection.recv()
             except (OSError, EOFError):
-                return None
+                return -signal.SIGKILL  # the waiting process is gone, and its children go with it
             return answer
 
     def end(self) -> None:

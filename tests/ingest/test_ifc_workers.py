@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import ifcopenshell
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ingest import ifc, ifc_geometry
+from ingest import ifc, ifc_geometry, ifc_process
 from ingest.ifc_geometry import Chunk, Pool, Tally
 from ingest.ifc_process import Limits, Worker, ask
 from layers.errors import CityTwinError, InvalidInput
@@ -38,6 +39,11 @@ def run(path, chosen, tally, limits=None, size=16):
 
 def shapes_of(chunks):
     return {key: shape for chunk in chunks for key, shape in chunk.shapes.items()}
+
+
+@cache
+def shapes_of_file(path):
+    return shapes_of(run(path, products(path, spatial=True)[0], Tally(), size=64))
 
 
 def test_chunks_come_back_in_order_with_all_their_rows():
@@ -122,6 +128,21 @@ def test_workers_end_with_the_reading(monkeypatch):
     assert not [each for each in started if psutil.pid_exists(each)]
 
 
+def test_a_waiting_process_that_is_killed_costs_nothing():
+    """Its workers die with it; the rest of the model is made by new ones, and nobody is left over."""
+    reading = ifc.read(OFFICE, Hints(city_crs="EPSG:4549"))
+    expected = len(products(OFFICE)[0])
+    waiting = psutil.Process(ifc_process._ZYGOTE._process.pid)
+    family = [waiting, *waiting.children(recursive=True)]
+    os.kill(waiting.pid, signal.SIGKILL)
+    n_read = sum(len(batch) for batch in reading.layers[0].batches())
+    assert n_read == expected
+    assert not reading.layers[0].rejects
+    ifc_process._ZYGOTE.end()
+    _, alive = psutil.wait_procs([each for each in family if each.is_running()], timeout=5)
+    assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
 # --- real files ---
 
 
@@ -152,7 +173,7 @@ def test_real_models_give_every_shape_that_an_independent_reader_found(name):
     path = REAL / "ifc" / f"{name}.ifc"
     expected = manifest()[f"ifc/{name}.ifc"]
     chosen, facts = products(path, spatial=True)
-    shapes = shapes_of(run(path, chosen, Tally(), size=64))
+    shapes = shapes_of_file(path)
     n_theirs = int(re.search(r"products_with_shape=(\d+)", expected)[1])
     n_openings = facts["n_features"] if name not in {"large_offset", "japanese_revit2013_unicode"} else None
     if n_openings is not None:
@@ -174,11 +195,11 @@ def test_every_element_is_as_opencascade_makes_it(name):
     path = REAL / "ifc" / f"{name}.ifc"
     model = ifcopenshell.open(path)
     chosen, _ = products(path, spatial=True)
-    shapes = shapes_of(run(path, chosen, Tally(), size=64))
+    shapes = shapes_of_file(path)
     settings = ifcopenshell.geom.settings()
     settings.set("use-world-coords", True)
-    seen = 0
-    for theirs in ifcopenshell.geom.iterator(settings, model, include=[model.by_id(each[0]) for each in chosen]):
+    wanted, seen = [model.by_id(each[0]) for each in chosen], 0
+    for theirs in ifcopenshell.geom.iterator(settings, model, os.cpu_count() or 1, include=wanted):
         ours = shapes[theirs.id]
         points = np.array(theirs.geometry.verts).reshape(-1, 3)
         faces = np.array(theirs.geometry.faces).reshape(-1, 3)
