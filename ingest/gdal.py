@@ -95,6 +95,9 @@ def tables(path: Path, encoding: str | None) -> tuple[list[Table], list[Issue]]:
     except (DataSourceError, DataLayerError, UnicodeDecodeError) as error:
         problem = f"{path.name} cannot be read: {sentence(error)}"
         raise InvalidInput(problem, "Open it in QGIS and export it again.", code="FILE_UNREADABLE") from error
+    except UnboundLocalError as error:  # what pyogrio makes of a CRS whose text is no UTF-8
+        problem = f"{path.name} cannot be read: its CRS (of a .prj, for instance) is no text in UTF-8."
+        raise InvalidInput(problem, "Write the CRS again, as WKT in ASCII.", code="CRS_UNREADABLE") from error
     except (ValueError, RuntimeError, OSError) as error:
         problem = f"{path.name} cannot be read: {sentence(error)}"
         raise InvalidInput(problem, "Export it again.", code="FILE_UNREADABLE") from error

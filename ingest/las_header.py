@@ -15,6 +15,8 @@ from layers.issue import Issue
 
 HEADER_BYTES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}
 BASE_BYTES = {0: 20, 1: 28, 2: 26, 3: 34, 4: 57, 5: 63, 6: 30, 7: 36, 8: 38, 9: 59, 10: 67}
+PACKING, UNPACKED_BYTES = 500, 100_000_000
+"""LAZ packs surveys 1 : 5 to 1 : 20; beyond 1 : 500 a header lies, but for small clouds of equal points."""
 MAX_VLR_BYTES = 64_000_000
 _KEYS, _DOUBLES, _TEXTS, _WKT = 34735, 34736, 34737, 2112
 _CARRIED = {
@@ -77,6 +79,8 @@ def checked(path: Path, name: str) -> LasHeader:
             raise _lies(name, f"{n_vlrs} VLRs, but there are only {start - header_bytes} bytes for them")
         if format_id not in BASE_BYTES or record_bytes < BASE_BYTES[format_id]:
             raise _lies(name, f"point format {format_id} with {record_bytes} bytes a point")
+        if is_packed and n_points * record_bytes > max(UNPACKED_BYTES, PACKING * size):
+            raise _lies(name, f"{n_points} points, more than {size} bytes can hold")
         if not is_packed and start + n_points * record_bytes > size:
             n_whole = (size - start) // record_bytes
             problem = f"{name} is cut off: it claims {n_points} points and holds {n_whole}."

@@ -128,8 +128,8 @@ def _cpg(path: Path) -> str | None:
     name = f"cp{name}" if name.isdigit() else name.replace("ANSI ", "cp").replace("OEM ", "cp")
     name = {"cp936": "gb18030", "cp950": "big5"}.get(name.lower(), name)
     try:
-        codecs.lookup(name)
-    except LookupError:
+        b"".decode(name)  # also refuses codecs that make no text, such as zlib
+    except (LookupError, ValueError):
         return None
     return name
 
