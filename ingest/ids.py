@@ -34,6 +34,12 @@ GENERAL = (
 )
 """Columns that may hold an id in a table whose type names none."""
 
+SERIAL = ("id", "fid", "objectid", "编号")
+"""General columns whose plain numbers only count the rows of their own file: the next file begins at 1 again."""
+
+LONGEST_SERIAL = 9
+"""Digits; longer numbers are codes that mean one thing everywhere."""
+
 MIN_DISTINCT = 0.9
 """A column with fewer distinct values than this share of its rows is no id."""
 
@@ -48,12 +54,14 @@ class IdPlan:
     prefix : what comes before numbers and hashes, from the file's name
     persistent : the file's own feature numbers stay with their features
     suffix : what comes behind every id
+    is_serial : plain numbers of the column get the prefix too
     """
 
     column: str | None
     prefix: str
     persistent: bool
     suffix: str = ""
+    is_serial: bool = False
 
 
 def edition(layer_type: LayerType, hints: Hints) -> str:
@@ -84,6 +92,14 @@ def candidates(layer_type: LayerType, columns: Sequence[str], matched: dict[str,
     by_name = {fold(column): column for column in reversed(columns)}
     found += [by_name[fold(name)] for name in GENERAL if fold(name) in by_name]
     return list(dict.fromkeys(found))
+
+
+def is_serial(column: str | None, layer_type: LayerType, matched: dict[str, str], hints: Hints) -> bool:
+    """True for a column that the type does not name and the user does not, and that likely counts rows."""
+    if column is None or hints.id_column is not None:
+        return False
+    of_type = {matched[name] for name in layer_type.id_from if name in matched}
+    return column not in of_type and fold(column) in {fold(name) for name in SERIAL}
 
 
 def choose(
@@ -127,6 +143,8 @@ class IdMaker:
         texts: list[str | None] = [None] * table.num_rows
         if self.plan.column is not None:
             texts = as_text(_one(table, self.plan.column)).to_pylist()
+        if self.plan.is_serial:
+            texts = [self._of_file(text) for text in texts]
         empty = [row for row, text in enumerate(texts) if text is None]
         self.n_made += len(empty)
         if self.plan.persistent and fids is not None:
@@ -136,6 +154,10 @@ class IdMaker:
         for row, text in zip(empty, made, strict=True):
             texts[row] = text
         return [f"{text}{self.plan.suffix}" for text in texts]
+
+    def _of_file(self, text: str | None) -> str | None:
+        is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= LONGEST_SERIAL
+        return f"{self.plan.prefix}.{text}" if is_number else text
 
     def _hashed(self, contents: Sequence[bytes]) -> list[str]:
         """Ids made of what identifies features; equal ones are numbered in the order of their rows."""

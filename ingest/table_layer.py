@@ -72,7 +72,13 @@ def layer(rows: Rows, hints: Hints) -> VectorLayer:
     if n_rows == 0:
         issues.append(Issue("TABLE_EMPTY", rows.name, f"{rows.name!r} has no rows.", "", "warning"))
     prefix = ids.prefix(rows.path, hints.root, rows.table)
-    plan = ids.IdPlan(hints.id_column or column, prefix, rows.is_persistent, ids.edition(found.layer_type, hints))
+    plan = ids.IdPlan(
+        hints.id_column or column,
+        prefix,
+        rows.is_persistent,
+        ids.edition(found.layer_type, hints),
+        ids.is_serial(column, found.layer_type, mapper.matched, hints),
+    )
     certificate = rows.certificate
     made = VectorLayer(
         name=rows.name,
