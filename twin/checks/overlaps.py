@@ -19,6 +19,9 @@ from twin.store.interface import Query, WriteBatch
 PARCELS = ("land_survey", "parcel", "homestead", "land_plan", "admin_unit", "map_sheet")
 """Layers whose features lie side by side."""
 
+EDITIONS = {"land_survey": "survey_year", "admin_unit": "unit_level"}
+"""Layers that hold several coverings of the same ground, and the attribute that tells them apart."""
+
 COVERING = ("land_survey",)
 """Layers that leave no ground out."""
 
@@ -62,6 +65,7 @@ class _Part:
 
     ids: NDArray[np.object_]
     shapes: Geometries
+    editions: NDArray[np.object_]
 
 
 def is_needed(touched: set[str]) -> bool:
@@ -126,18 +130,28 @@ def _strips(boxes: NDArray[np.float64]) -> Iterator[Strip]:
 
 def _part(batch: WriteBatch, layer_id: str, strip: Strip) -> _Part:
     ids: list[str] = []
+    editions: list[str] = []
     found = [np.zeros(0, object)]
-    for features in batch.query(layer_id, Query(properties=())):
+    column = EDITIONS.get(layer_id)
+    for features in batch.query(layer_id, Query(properties=(column,) if column else ())):
         boxes = shapely.bounds(features.geometry)
         here = np.isin(shapely.get_type_id(features.geometry), (3, 6))
         here &= (boxes[:, 2] >= strip[0]) & (boxes[:, 0] < strip[1])
-        ids += [features.ids[i] for i in np.flatnonzero(here).tolist()]
+        rows = np.flatnonzero(here).tolist()
+        ids += [features.ids[i] for i in rows]
+        told = features.attributes.column(column).to_pylist() if column else [None] * len(features)
+        editions += [_edition(features.ids[i], told[i]) for i in rows]
         found.append(shapely.force_2d(features.geometry[here]))
     shapes = np.concatenate(found)
     broken = ~shapely.is_valid(shapes)  # the way into the city's CRS may have bent an edge over another
     if broken.any():
         shapes[broken] = shapely.make_valid(shapes[broken])
-    return _Part(np.array([*ids, None], dtype=object)[:-1], shapes)
+    return _Part(np.array([*ids, None], object)[:-1], shapes, np.array([*editions, None], object)[:-1])
+
+
+def _edition(name: str, told: object) -> str:
+    """The year or level that a feature states, else the one behind the `@` of its id (see `ingest.ids.edition`)."""
+    return str(told) if told is not None else name.partition("@")[2]
 
 
 def _pairs(part: _Part, other: _Part, strip: Strip, found: _Found, *, is_same: bool) -> None:
@@ -145,7 +159,8 @@ def _pairs(part: _Part, other: _Part, strip: Strip, found: _Found, *, is_same: b
         return
     a, b = shapely.STRtree(other.shapes).query(part.shapes)
     if is_same:
-        a, b = a[a < b], b[a < b]
+        once = (a < b) & (part.editions[a] == other.editions[b])
+        a, b = a[once], b[once]
     boxes, others = shapely.bounds(part.shapes)[a], shapely.bounds(other.shapes)[b]
     low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
     near = (np.prod(high - low, axis=1) > NOISE_M2) & (low[:, 0] >= strip[0]) & (low[:, 0] < strip[1])
@@ -180,8 +195,10 @@ def _gaps(batch: WriteBatch, layer_id: str, n: int) -> list[Issue]:
     if n > AT_ONCE:
         message = f"Gaps are not looked for: {n:,} parcels are more than {AT_ONCE:,}."
         return [Issue("PARCEL_GAPS_NOT_CHECKED", layer_id, message, "", "info")]
-    union = shapely.union_all(_part(batch, layer_id, (-math.inf, math.inf)).shapes)
-    rings = [ring for part in shapely.get_parts(union) if part.geom_type == "Polygon" for ring in part.interiors]
+    part = _part(batch, layer_id, (-math.inf, math.inf))
+    unions = [shapely.union_all(part.shapes[part.editions == each]) for each in sorted(set(part.editions.tolist()))]
+    parts = [each for union in unions for each in shapely.get_parts(union)]
+    rings = [ring for each in parts if each.geom_type == "Polygon" for ring in each.interiors]
     areas = shapely.area(shapely.polygons(rings)) if rings else np.zeros(0)
     wide = areas > NOISE_M2
     if not wide.any():

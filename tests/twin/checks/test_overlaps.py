@@ -19,12 +19,15 @@ def store(tmp_path):
     made.close()
 
 
-def check(store, **layers):
+def check(store, columns=None, **layers):
     with store.writing() as batch:
         for layer_id, shapes in layers.items():
             kind = catalogue.layer_type(layer_id)
             schema = kind.arrow_schema()
-            table = pa.Table.from_arrays([pa.nulls(len(shapes), each.type) for each in schema], schema=schema)
+            table = pa.Table.from_arrays(
+                [pa.array((columns or {}).get(each.name, [None] * len(shapes)), each.type) for each in schema],
+                schema=schema,
+            )
             batch.begin_source(SourceRecord(layer_id, "0" * 64, 1, 1, "{}"))
             batch.ensure_layer(kind)
             parts = [shapely.MultiPolygon([each]) if each.geom_type == "Polygon" else each for each in shapes]
@@ -76,3 +79,10 @@ def test_a_hole_between_survey_parcels_is_a_gap_and_the_outside_is_none(store):
 
 def test_a_layer_of_others_is_not_looked_at(store):
     assert check(store, building=[block(0, 0), block(5, 0)]) == []
+
+
+def test_other_years_and_other_levels_are_no_overlap(store):
+    years = {"survey_year": [2019, 2025, 2025]}
+    [issue] = check(store, years, land_survey=[block(0, 0), block(0, 0), block(5, 0)])
+    assert "1 pairs overlap, 50.00 m2" in issue.message
+    assert check(store, {"unit_level": [3, 4, 4]}, admin_unit=[block(0, 0, 20), block(0, 0), block(10, 0)]) == []
