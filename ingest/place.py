@@ -19,11 +19,16 @@ AREA_MARGIN_DEG = 3.0
 """So far beyond the area of use of a CRS a source may lie: a city at the edge of its zone is no mistake."""
 
 
-def missing(name: str, what: str = "", table: str = "") -> CrsMissing:
-    """The refusal of a source (or of one table of it) without CRS, with the lines that cure it."""
+def missing(name: str, what: str = "", table: str = "", bounds: Bounds | None = None) -> CrsMissing:
+    """The refusal of a source (or of one table of it) without CRS, with the lines that cure it.
+
+    `bounds` of its coordinates, where they are known, tell degrees from metres for the example.
+    """
     whose = f"Table {table!r} of {name}" if table else name
     problem = f"{whose} does not say which coordinate reference system it is in{what}."
-    keys = {"table": table, "crs": "EPSG:4549"} if table else {"crs": "EPSG:4549"}
+    is_degrees = bounds is not None and all(abs(value) <= 360 for value in bounds)
+    example = crs.CGCS2000 if is_degrees else "EPSG:4549"
+    keys = {"table": table, "crs": example} if table else {"crs": example}
     hint = f"Write into city.toml, with the true code:\n{toml_lines(name, **keys)}"
     return CrsMissing(problem, hint, code="CRS_MISSING")
 
@@ -64,7 +69,7 @@ def certificate(
     overridable = overridable or "given-crs" in hints.correct
     if stated is None or (overridable and given is not None):
         if given is None:
-            raise missing(name, table=table)
+            raise missing(name, table=table, bounds=bounds)
         chosen, method = given, "given-crs"
     else:
         chosen, method = stated, "file-crs"
@@ -161,6 +166,9 @@ def _way_out(horizontal: str, bounds: Bounds, name: str) -> str:
         if doubt.code == "far-from-city":
             continue
         lines = f" If so, write into city.toml:\n{toml_lines(name, **doubt.cure)}" if doubt.cure else ""
+        if doubt.code == "metres-not-degrees" and not doubt.cure:
+            true = toml_lines(name, crs="EPSG:4549", correct=["given-crs"])
+            lines = f" Write into city.toml, with the true code:\n{true}"
         return doubt.explanation.replace(" lie in the city", " fit the CRS") + lines
     return "Give the true CRS in the file, or in city.toml where the file names none."
 

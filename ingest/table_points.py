@@ -107,7 +107,7 @@ def certificate(sheet: Sheet, columns: Columns, hints: Hints) -> tuple[Certifica
         raise InvalidInput(problem, "Split it into one file a system.", code="CRS_MIXED")
     stated = f"EPSG:{next(iter(srids))}" if srids else None
     if stated is None and hints.crs is None and not hints.control_points:
-        raise place.missing(sheet.source, columns.words, sheet.table or "")
+        raise place.missing(sheet.source, columns.words, sheet.table or "", bounds)
     made, issues = place.certificate(stated, hints, sheet.source, bounds, table=sheet.table or "")
     if {fold(columns.x), fold(columns.y)} <= _DEGREE_NAMES and not crs.is_geographic(made.source_crs or ""):
         message = f"The columns {columns.x} and {columns.y} are named like degrees, but the CRS is {made.source_crs}."
