@@ -23,6 +23,7 @@ _CARRIED = {
     ("LASF_Projection", _KEYS), ("LASF_Projection", _DOUBLES), ("LASF_Projection", _TEXTS), ("LASF_Projection", _WKT),
     ("LASF_Spec", 4), ("laszip encoded", 22204), ("copc", 1), ("copc", 1000), ("copc", 10000), ("liblas", _WKT),
 }  # fmt: skip
+_LASZIP = 22204
 _VERTICAL_UNITS = 4099
 UNIT_NAMES = {9001: "metres", 9002: "feet", 9003: "US survey feet"}
 
@@ -94,6 +95,9 @@ def checked(path: Path, name: str) -> LasHeader:
         records = _records(file, name, n_vlrs, start, "<2x16sHH32x")
         file.seek(first_evlr if n_evlrs else size)
         records += _records(file, name, n_evlrs, size, "<2x16sHQ32x")
+        if is_packed and n_points:
+            packing = next((each.data for each in records if each.number == _LASZIP), b"")
+            _check_packing(file, name, packing, start, size, (n_points, record_bytes))
     issues += _not_carried(records, name)
     return LasHeader(f"1.{minor}", format_id, record_bytes, n_points, is_packed, records, issues)
 
@@ -104,6 +108,34 @@ def _check_version(head: bytes, name: str) -> int:
     if head[24] != 1 or head[25] not in HEADER_BYTES:
         raise InvalidInput(f"{name} is LAS {head[24]}.{head[25]}.", "Read are LAS 1.0 to 1.4.", code="LAS_VERSION")
     return head[25]
+
+
+def _check_packing(file: Any, name: str, packing: bytes, start: int, size: int, points: tuple[int, int]) -> None:  # noqa: PLR0917
+    """Compare what LAZ states with the file: items, chunk size, chunk table (LASzip 3.4; the decoder trusts them).
+
+    Raises InvalidInput for items that make no record, for chunks of nothing, for more chunks than points or bytes.
+    """
+    n_points, record_bytes = points
+    if len(packing) < 34:
+        raise _lies(name, "packed points without a whole LASzip record")
+    chunk_points, n_items = struct.unpack("<I", packing[12:16])[0], struct.unpack("<H", packing[32:34])[0]
+    items = (
+        struct.unpack(f"<{3 * n_items}H", packing[34 : 34 + 6 * n_items]) if len(packing) >= 34 + 6 * n_items else ()
+    )
+    if not items or sum(items[1::3]) != record_bytes or chunk_points == 0:
+        raise _lies(name, f"LAZ items of {sum(items[1::3])} bytes for points of {record_bytes}")
+    file.seek(start)
+    (table,) = struct.unpack("<q", file.read(8).ljust(8, b"\0"))
+    if table == -1:  # written as a stream: the place of the table stands at the end
+        file.seek(size - 8)
+        (table,) = struct.unpack("<q", file.read(8))
+    if not start + 8 <= table <= size - 8:
+        problem = f"{name} is cut off: its table of LAZ chunks is at byte {table} of {size}."
+        raise InvalidInput(problem, "Copy or export it again.", code="TRUNCATED")
+    file.seek(table)
+    _, n_chunks = struct.unpack("<II", file.read(8))
+    if n_chunks > n_points or (chunk_points != 0xFFFFFFFF and n_chunks * chunk_points < n_points):
+        raise _lies(name, f"{n_chunks} LAZ chunks of {chunk_points} points for {n_points}")
 
 
 def _lies(name: str, claim: str) -> InvalidInput:

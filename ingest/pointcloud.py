@@ -127,11 +127,12 @@ class _reading:  # noqa: N801 a context manager that is used like a function
     def __enter__(self) -> Self:
         return self
 
+    # a panic of the decoder (Rust) is a BaseException that no module exports
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if (
             error is None
             or isinstance(error, (InvalidInput, GeneratorExit, MemoryError))
-            or not isinstance(error, _errors())
+            or not (isinstance(error, _errors()) or type(error).__name__ == "PanicException")
         ):
             return
         if self.n_read:
