@@ -181,7 +181,8 @@ def _has_ground(raw: Raw) -> bool:
 
 def _wanted(raw: Raw) -> NDArray[np.bool_]:
     ground = np.array([face.kind == "GroundSurface" for face in raw.faces], bool)
-    return ground if ground.any() else np.ones(len(raw.faces), bool)
+    bare = np.array([face.is_bare for face in raw.faces], bool)
+    return ground | bare if ground.any() else np.ones(len(raw.faces), bool)
 
 
 def _rings(points: Float, ends: NDArray[np.int64], face_rings: NDArray[np.int64]) -> list[list[Float]]:

@@ -48,6 +48,7 @@ class Face:
     kind : semantic class (`WallSurface` …) or empty
     is_turned : an OrientableSurface turned it over: its rings are reversed here already
     line : place in the file
+    is_bare : of a part without any GroundSurface, so that all its faces tell its outline
     """
 
     rings: list[Float]
@@ -56,6 +57,7 @@ class Face:
     kind: str
     is_turned: bool
     line: str
+    is_bare: bool = False
 
 
 class Links:

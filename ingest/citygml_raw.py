@@ -12,7 +12,7 @@ from ingest.citygml_findings import Findings
 from ingest.citygml_geometry import BadGeometry, Face, Float, Found, Geometry, Links
 from ingest.citygml_implicit import Instance, instance
 from ingest.citygml_objects import CityObject, Place, Region, chosen
-from ingest.citygml_stream import gml_id
+from ingest.citygml_stream import gml_id, local
 
 MAX_CONTENT_BYTES = 1_000_000
 """A rejected object's XML is kept up to this length."""
@@ -63,7 +63,10 @@ def take(made: CityObject, links: Links, dimension: int, *, swapped: bool, findi
             if found := attributes(region.element):
                 raw.parts[gml_id(region.element) or f"part {len(raw.parts) + 1}"] = found
         for region in made.regions:
+            before = len(raw.faces)
             _region(raw, region, links, dimension, findings)
+            if local(region.element).endswith("Part"):
+                _mark_bare(raw.faces[before:])
     except BadGeometry as error:
         raw.bad = (error.code, error.sentence)
     except TooManyValues as error:
@@ -75,6 +78,13 @@ def take(made: CityObject, links: Links, dimension: int, *, swapped: bool, findi
     if swapped:
         _swap(raw)
     return raw
+
+
+def _mark_bare(faces: list[Face]) -> None:
+    """A part in LoD 1 beside others in LoD 2 has no GroundSurface, but stands on the ground all the same."""
+    if not any(face.kind == "GroundSurface" for face in faces):
+        for face in faces:
+            face.is_bare = True
 
 
 def _region(raw: Raw, region: Region, links: Links, dimension: int, findings: Findings) -> None:
