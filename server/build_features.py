@@ -241,7 +241,8 @@ class _Source:
         count.n_unchanged += int((outcome == "unchanged").sum())
         return [
             Reject("DUPLICATE_ID", rows.ids[i], f"Layer {layer_id} already has a feature {rows.ids[i]!r}, from another "
-                   "source or earlier in this one.", content(fused.batch, i))
+                   "source or earlier in this one. Remove the copy, or name a column of ids of its own as id_column in "
+                   "city.toml.", content(fused.batch, i))
             for i in (outcome == "duplicate").nonzero()[0].tolist()
         ]  # fmt: skip
 
