@@ -108,7 +108,7 @@ class LayerReader:
         return Chunk(
             table,
             shapes,
-            None,
+            _marks(raws, built, shapes),
             None,
             lambda row: where[row],
             meshes,
@@ -155,6 +155,17 @@ class LayerReader:
                 arrays.append(pa.array(values, types.get(name, pa.string())))
         names = [*self.columns, *(name for name in made if name not in self._known)]
         return pa.Table.from_arrays(arrays, names=names)
+
+
+def _marks(raws: list[Raw], built: list[Built], shapes: Conformed | None) -> list[bytes | None]:
+    """What tells objects without `gml:id` apart, wherever they stand in the file: plan and lowest height."""
+    if shapes is None:
+        return [None] * len(raws)
+    wkb = shapely.to_wkb(shapes.geometry)
+    return [
+        None if raw.id or plan is None else plan + repr((raw.object_type, each.z_min)).encode()
+        for raw, each, plan in zip(raws, built, wkb.tolist(), strict=True)
+    ]
 
 
 def made_columns(layer_type: LayerType, columns: list[str]) -> list[str]:

@@ -44,3 +44,29 @@ def test_the_footprint_has_the_part_in_it(folder):
         (found,) = city["building"].query().geometry
     assert found.bounds == (E0, N0, E0 + 15, N0 + 6)
     assert abs(found.area - 90.0) < 1e-6
+
+
+def test_buildings_without_gml_id_keep_theirs_in_another_order(folder):
+    def building(east, height_m):
+        shell = "".join(map(member, cuboid(east, 10, height_m)))
+        shell = f"<gml:exterior><gml:CompositeSurface>{shell}</gml:CompositeSurface></gml:exterior>"
+        solid = f"<b:lod1Solid><gml:Solid>{shell}</gml:Solid></b:lod1Solid>"
+        return f"<core:cityObjectMember><b:Building>{solid}</b:Building></core:cityObjectMember>"
+
+    def write(*members):
+        text = HEAD.format(E0, N0, Z0, E0 + 90, N0 + 6, Z0 + 7) + "".join(members) + "</core:CityModel>"
+        (folder.files / "town.gml").write_text(text, "utf8")
+
+    def state():
+        with twin.open(folder.twin) as city:
+            found = city["building"].query()
+        return {row.Index: (row.geometry.bounds, row.version) for row in found.itertuples()}
+
+    first, second, third = (building(E0 + 30 * k, 5) for k in range(3))
+    write(first, second, third)
+    folder.build()
+    before = state()
+    write(third, first, second)
+    (report,) = folder.build().reports
+    assert (report.layers[0].n_unchanged, report.layers[0].n_updated) == (3, 0)
+    assert state() == before
