@@ -206,16 +206,20 @@ def _outliers(source: FloatArray, true: FloatArray) -> list[str]:
     return [words for _, words in sorted(found, reverse=True)]
 
 
+def _mirrored_m(source: FloatArray, true: FloatArray) -> float:
+    """Misfit in plan of the mirrored points; infinite where they have no fit, as the corners of a square."""
+    try:
+        return float(np.linalg.norm(_similarity(source, true, mirrored=True).residuals_m[:, :2]))
+    except InvalidInput:
+        return math.inf
+
+
 def _doubts(source: FloatArray, true: FloatArray, made: Fit) -> list[str]:
     """A mirrored fit that is far better, and a building that would lean."""
     doubts = []
-    if len(source) >= 3:
-        turned = _similarity(source, true, mirrored=True).residuals_m[:, :2]
-        mine = made.residuals_m[:, :2]
-        if np.linalg.norm(mine) > 1 and np.linalg.norm(turned) < 0.1 * np.linalg.norm(mine):
-            doubts.append(
-                "The control points fit ten times better mirrored: in one of the systems x and y are swapped."
-            )
+    mine = float(np.linalg.norm(made.residuals_m[:, :2]))
+    if len(source) >= 3 and mine > 1 and _mirrored_m(source, true) < 0.1 * mine:
+        doubts.append("The control points fit ten times better mirrored: in one of the systems x and y are swapped.")
     tilt = made.parameters()["tilt_deg"]
     if tilt > 1:
         doubts.append(f"The fit tilts the source by {tilt:.2f}°.")

@@ -161,3 +161,11 @@ def test_an_asset_that_cannot_be_moved_is_refused():
     with pytest.raises(InvalidInput) as caught:
         moved(reading, Hints(control_points=pairs([(0, 0), (1, 0)], [(0, 0), (1, 0)])))
     assert caught.value.code == "CONTROL_POINTS_UNFIT"
+
+
+def test_the_corners_of_a_square_are_fitted():
+    """Their mirror image turns to no direction at all: it must not be asked for."""
+    corners = [(0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0)]
+    points = [ControlPoint(each, (597_000 - each[1], 3_109_000 + each[0])) for each in corners]  # turned by 90°
+    made = control_points.fit(points)
+    assert np.abs(made.residuals_m[:, :2]).max() < 1e-8
