@@ -145,12 +145,24 @@ def _parsed(path: Path) -> Metadata | None:
     return Metadata(texts["SRS"], (x, y, z), path.name)
 
 
+def _by_values(name: str) -> str:
+    lines = place.toml_lines(name)
+    return (
+        f"Write the place of its origin into city.toml, with the true numbers:\n{lines}\n"
+        "values = { lon = 121.0, lat = 28.1, height = 40.0, heading = 0.0 }"
+    )
+
+
 def _unplaced(name: str, low: Float, high: Float) -> Unplaceable:
     extent = f"{', '.join(f'{value:.6g}' for value in low)} to {', '.join(f'{value:.6g}' for value in high)}"
     problem = f"{name} does not say where it is; its coordinates run from {extent}."
     known = place.toml_lines(name, crs="EPSG:4549")
     if float(np.linalg.norm((low + high) / 2)) > 6e6 and float(np.abs(high - low).max()) < 1e6:
         known = place.toml_lines(name, crs=GEOCENTRIC)
+    if float(np.abs([*low[:2], *high[:2]]).max()) < 10_000:  # no map has its city there
+        return Unplaceable(
+            problem, f"{_by_values(name)}\nOr give point pairs (control_points).", code="MESH_NOT_PLACED"
+        )
     hint = (
         f"If they are map coordinates (east, north, height), write into city.toml, with the true code:\n{known}\n"
         "Otherwise give point pairs (control_points), or the place of its origin: "

@@ -18,7 +18,7 @@ from layers.errors import CityTwinError, InvalidInput
 from layers.issue import Issue
 from layers.source import AssetLayer, Reading
 from twin.config import DEFAULT_VERTICAL, TwinConfig
-from twin.fuse.datum import is_modern
+from twin.fuse.datum import EGM96_HEIGHT, is_modern
 
 GRID = "height_grid"
 """Name of the twin's own copy of a height grid, without its suffix."""
@@ -40,9 +40,9 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
 
     Rules: the CRS is the projected one that most sources name (of equals, the first in the alphabet; of one in feet,
     its twin in metres); where all are in degrees, the 3-degree zone of CGCS2000 or else the UTM zone that their middle
-    lies in; the height datum the one that most sources name, else EPSG:5737; the origin lies in the middle of the
-    centres of all layers that are where that CRS holds. Raises InvalidInput where no source names a CRS and `city.toml`
-    gives none.
+    lies in; the height datum the one that most sources name, else EPSG:5737 (EGM96 heights outside China); the origin
+    lies in the middle of the centres of all layers that are where that CRS holds. Raises InvalidInput where no source
+    names a CRS and `city.toml` gives none.
     """
     issues: list[Issue] = []
     needs_survey = toml.crs is None or toml.origin is None
@@ -62,14 +62,14 @@ def decide(toml: CityToml, files: Sequence[SourceFile]) -> tuple[TwinConfig, lis
                 f'Write into {toml.folder / "city.toml"}: crs = "EPSG:4549" (with the true code).',
             )
         issues.append(_decided("CITY_CRS_CHOSEN", "crs", f"{city_crs}, {why}"))
-    if vertical is None:
-        vertical = _most_common(survey.vertical) or DEFAULT_VERTICAL
-        why = "which the sources name" if survey.vertical else "as no source names a height datum"
-        issues.append(_decided("CITY_HEIGHTS_CHOSEN", "vertical_crs", f"{vertical}, {why}"))
     origin = toml.origin
     if origin is None:
         origin = _middle(survey, city_crs)
         issues.append(_decided("CITY_ORIGIN_CHOSEN", "origin", f"{origin[0]}, {origin[1]}: the middle of all layers"))
+    if vertical is None:
+        vertical = _most_common(survey.vertical) or _usual_datum(*origin)
+        why = "which the sources name" if survey.vertical else "as no source names a height datum"
+        issues.append(_decided("CITY_HEIGHTS_CHOSEN", "vertical_crs", f"{vertical}, {why}"))
     model = "egm96" if toml.height_model is None else toml.height_model
     config = TwinConfig(
         name=toml.name or toml.folder.resolve().name,
@@ -212,6 +212,13 @@ def _middle(survey: _Survey, city_crs: str) -> tuple[float, float]:
         )
     lon, lat = _median(near)
     return round((lon + 180) % 360 - 180, 6), round(lat, 6)
+
+
+def _usual_datum(lon_deg: float, lat_deg: float) -> str:
+    """The 1985 datum where it holds; elsewhere heights above EGM96, which is what the default height model knows."""
+    area = crs.area_of_use(DEFAULT_VERTICAL)
+    west, south, east, north = area or (-180.0, -90.0, 180.0, 90.0)
+    return DEFAULT_VERTICAL if west <= lon_deg <= east and south <= lat_deg <= north else EGM96_HEIGHT
 
 
 def _median(lonlat: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -284,7 +284,7 @@ def test_without_a_place_it_is_parked_with_the_lines_to_write(tmp_path):
     with pytest.raises(Unplaceable) as refusal:
         mesh_file.read(tmp_path / "tank.obj", Hints())
     assert refusal.value.code == "MESH_NOT_PLACED"
-    assert 'crs = "EPSG:4549"' in refusal.value.hint
+    assert "values = { lon" in refusal.value.hint
     assert "control_points" in refusal.value.hint
     solid(files.ecef(LON, LAT, HEIGHT)).export(tmp_path / "earth.obj")
     with pytest.raises(Unplaceable, match="EPSG:4978"):
