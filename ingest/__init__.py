@@ -14,56 +14,56 @@ from layers.errors import InvalidInput
 from layers.source import Hints, Reading
 
 READERS: dict[str, str] = {
-    ".city.json": "cityjson",
-    ".city.jsonl": "cityjson",
-    ".cityjson": "cityjson",
-    ".citygml": "citygml",
-    ".copc.laz": "pointcloud",
-    ".las": "pointcloud",
-    ".laz": "pointcloud",
-    ".e57": "e57",
-    ".ptx": "ptx",
-    ".ifc": "ifc",
-    ".ifczip": "ifc",
-    ".tif": "raster",
-    ".tiff": "raster",
-    ".asc": "raster",
-    ".img": "raster",
-    ".png": "raster",
-    ".jpg": "raster",
-    ".jpeg": "raster",
-    ".gpkg": "vector",
-    ".shp": "vector",
-    ".geojson": "vector",
-    ".fgb": "vector",
-    ".json": "vector",
-    ".gml": "vector",
-    ".kml": "vector",
-    ".kmz": "vector",
-    ".tab": "vector",
-    ".mif": "vector",
-    ".gdb": "vector",
-    ".gdb.zip": "vector",
-    ".osm.pbf": "vector",
-    ".dbf": "vector",
-    ".parquet": "geoparquet",
-    ".geoparquet": "geoparquet",
-    ".dxf": "dxf",
-    ".csv": "table",
-    ".xlsx": "xlsx",
-    ".xls": "xlsx",
-    ".inp": "epanet",
-    ".obj": "mesh_file",
-    ".ply": "mesh_file",
-    ".stl": "mesh_file",
-    ".gltf": "mesh_file",
-    ".glb": "mesh_file",
-    "tileset.json": "tileset",
-    ".3tz": "tileset",
-    ".b3dm": "tileset",
-    ".i3dm": "tileset",
-    ".pnts": "tileset",
-    ".cmpt": "tileset",
+    ".city.json": "cityjson.reader",
+    ".city.jsonl": "cityjson.reader",
+    ".cityjson": "cityjson.reader",
+    ".citygml": "citygml.reader",
+    ".copc.laz": "points.las",
+    ".las": "points.las",
+    ".laz": "points.las",
+    ".e57": "points.e57",
+    ".ptx": "points.ptx",
+    ".ifc": "ifc.reader",
+    ".ifczip": "ifc.reader",
+    ".tif": "raster.reader",
+    ".tiff": "raster.reader",
+    ".asc": "raster.reader",
+    ".img": "raster.reader",
+    ".png": "raster.reader",
+    ".jpg": "raster.reader",
+    ".jpeg": "raster.reader",
+    ".gpkg": "vector.reader",
+    ".shp": "vector.reader",
+    ".geojson": "vector.reader",
+    ".fgb": "vector.reader",
+    ".json": "vector.reader",
+    ".gml": "vector.reader",
+    ".kml": "vector.reader",
+    ".kmz": "vector.reader",
+    ".tab": "vector.reader",
+    ".mif": "vector.reader",
+    ".gdb": "vector.reader",
+    ".gdb.zip": "vector.reader",
+    ".osm.pbf": "vector.reader",
+    ".dbf": "vector.reader",
+    ".parquet": "geoparquet.reader",
+    ".geoparquet": "geoparquet.reader",
+    ".dxf": "dxf.reader",
+    ".csv": "table.csv_reader",
+    ".xlsx": "table.xlsx",
+    ".xls": "table.xlsx",
+    ".inp": "network.epanet",
+    ".obj": "mesh.reader",
+    ".ply": "mesh.reader",
+    ".stl": "mesh.reader",
+    ".gltf": "mesh.reader",
+    ".glb": "mesh.reader",
+    "tileset.json": "tileset.reader",
+    ".3tz": "tileset.reader",
+    ".b3dm": "tileset.reader",
+    ".i3dm": "tileset.reader",
+    ".pnts": "tileset.reader",
+    ".cmpt": "tileset.reader",
 }
 """Suffix -> module of this package; the longest suffix that fits wins."""
 
@@ -122,11 +122,11 @@ def module_of(path: Path) -> str:
     if suffix == ".json":
         module = _json_module(path)
     if suffix == ".inp":
-        module = "swmm" if _is_swmm(path) else "epanet"
+        module = "network.swmm" if _is_swmm(path) else "network.epanet"
     if suffix == ".gml":
-        module = "citygml" if _is_citygml(path) else "vector"
+        module = "citygml.reader" if _is_citygml(path) else "vector.reader"
     if suffix == ".ply":
-        module = "mesh_file" if _has_faces(path) else "ply_points"
+        module = "mesh.reader" if _has_faces(path) else "points.ply"
     return module
 
 
@@ -184,23 +184,23 @@ def _json_module(path: Path) -> str:
         head = file.read(SNIFFED_BYTES)
     squeezed = b"".join(head.split())
     if b'"asset":{' in squeezed and b'"geometricError":' in squeezed:
-        return "tileset"
+        return "tileset.reader"
     if b'"type":"CityJSON' in squeezed or b'"CityObjects":' in squeezed:
-        return "cityjson"
+        return "cityjson.reader"
     if b'"type":"Feature' in squeezed or b'"type":"GeometryCollection"' in squeezed:
-        return "vector"
+        return "vector.reader"
     if b'"org.cuahsi.waterml.TimeSeriesResponseType"' in squeezed:
-        return "waterml"
+        return "sensor.waterml"
     if path.stat().st_size > PARSED_BYTES:
         if found := _first(path, _JSON_KIND):
-            return "vector" if found["geojson"] else "cityjson"
+            return "vector.reader" if found["geojson"] else "cityjson.reader"
         keys = None
     else:
         keys = _parsed(path)
     if isinstance(keys, dict) and ("CityObjects" in keys or str(keys.get("type", "")).startswith("CityJSON")):
-        return "cityjson"
+        return "cityjson.reader"
     if isinstance(keys, dict) and "type" in keys:
-        return "vector"
+        return "vector.reader"
     problem = f"{path.name} is JSON, but neither GeoJSON nor CityJSON."
     raise InvalidInput(
         problem, "Convert it to GeoJSON, or list it in city.toml with skip = true.", code="FORMAT_UNKNOWN"

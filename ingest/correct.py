@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ingest import control_points
 from ingest.city_toml import FileHints
-from ingest.mesh_parts import is_closed
+from ingest.mesh.parts import is_closed
 from ingest.source_keys import REPAIRS
 from layers import crs, gcj02
 from layers.certificate import Certificate

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ingest import check_is_file, mesh_scan, suffix_of, survey_scan, tileset_scan
+from ingest import check_is_file, suffix_of
+from ingest.mesh import scan as mesh_scan
+from ingest.table import survey_scan
+from ingest.tileset import scan as tileset_scan
 from layers.errors import InvalidInput
 
 IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}

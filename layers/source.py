@@ -41,7 +41,7 @@ class Lookup(Protocol):
     """Finds features of a layer of the city by the values of an attribute."""
 
     def __call__(self, layer_id: str, attribute: str, keys: set[str], /) -> dict[str, list[Match]]:
-        """The features for each of the keys (spelled as `ingest.join.key` does) that are found."""
+        """The features for each of the keys (spelled as `ingest.table.join.key` does) that are found."""
         ...
 
 

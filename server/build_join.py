@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ingest import join
 from ingest.city_toml import FileHints
+from ingest.table import join
 from layers.errors import InvalidInput
 from layers.source import Hints, Match
 from server.build_plan import Item

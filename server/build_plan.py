@@ -26,8 +26,8 @@ FAILED = "failed"
 
 _GROUND = "\nground="
 _MARK = re.compile(r"-([0-9a-f]{8})\.copc\.laz$")
-_POINT_READERS = {"pointcloud", "e57", "ptx", "ply_points"}
-_ASSET_READERS = _POINT_READERS | {"raster", "tileset"}
+_POINT_READERS = {"points.las", "points.e57", "points.ptx", "points.ply"}
+_ASSET_READERS = _POINT_READERS | {"raster.reader", "tileset.reader"}
 
 
 @dataclass(frozen=True)

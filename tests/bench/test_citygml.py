@@ -13,7 +13,7 @@ SIZES = [2_000, 20_000]
 READ = """
 import sys
 from pathlib import Path
-from ingest import citygml
+from ingest.citygml import reader as citygml
 from layers.source import Hints
 reading = citygml.read(Path(sys.argv[1]), Hints())
 print(sum(len(batch) for layer in reading.layers for batch in layer.batches()))

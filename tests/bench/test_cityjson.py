@@ -24,7 +24,7 @@ KINDS = {"surfaces": [{"type": "GroundSurface"}, {"type": "RoofSurface"}, {"type
 CHILD = """
 import sys, time
 from pathlib import Path
-from ingest import cityjson
+from ingest.cityjson import reader as cityjson
 from layers.source import Hints
 
 def peak_kib():  # not ru_maxrss, which a child takes over from the process that started it

@@ -85,8 +85,8 @@ OURS = (
     COMMON
     + """
 from pathlib import Path
-from ingest import ifc, ifc_georef
-from ingest.ifc_placement import Doubts, affine
+from ingest.ifc import georef as ifc_georef, reader as ifc
+from ingest.ifc.placement import Doubts, affine
 
 def local(facts, hints):
     # some of these models say where they are and some do not; here all stay in their own frame, in metres

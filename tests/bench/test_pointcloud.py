@@ -26,7 +26,7 @@ from pathlib import Path
 source, target, kind = sys.argv[1:]
 start = time.perf_counter()
 if kind == "copc":
-    from ingest import pointcloud
+    from ingest.points import las as pointcloud
     from layers.source import Hints
     pointcloud.read(Path(source), Hints()).layers[0].write(Path(target))
 else:

@@ -13,8 +13,8 @@ from rasterio.windows import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (
-    "import sys; from pathlib import Path; from ingest import raster; from layers.source import Hints; "
-    "raster.read(Path(sys.argv[1]), Hints()).layers[0].write(Path(sys.argv[2]))"
+    "import sys; from pathlib import Path; from ingest.raster import reader; from layers.source import Hints; "
+    "reader.read(Path(sys.argv[1]), Hints()).layers[0].write(Path(sys.argv[2]))"
 )
 PEER = (
     "import sys; from rasterio.shutil import copy; copy(sys.argv[1], sys.argv[2], driver='COG', BLOCKSIZE=512, "

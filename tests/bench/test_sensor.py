@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
 import re, sys, time
 from pathlib import Path
-from ingest import table
+from ingest.table import csv_reader as table
 from layers.source import Hints
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()  # not ru_maxrss, which begins with what the parent had

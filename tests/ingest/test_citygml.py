@@ -9,7 +9,8 @@ import shapely
 import trimesh
 from lxml import etree
 
-from ingest import citygml, reader_for
+from ingest import reader_for
+from ingest.citygml import reader as citygml
 from layers.errors import InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

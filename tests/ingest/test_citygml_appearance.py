@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest import citygml, citygml_appearance
+from ingest.citygml import appearance as citygml_appearance
+from ingest.citygml import reader as citygml
 from layers.source import Hints
 from tests.ingest.test_citygml import document, house, rows, save
 

@@ -3,8 +3,8 @@
 import pytest
 import shapely
 
-from ingest import citygml
-from ingest.citygml_crs import fits, is_swapped, understand
+from ingest.citygml import reader as citygml
+from ingest.citygml.crs import fits, is_swapped, understand
 from layers.errors import InvalidInput
 from layers.source import Hints
 from tests.ingest.test_citygml import document, polygon, rows, save, thing

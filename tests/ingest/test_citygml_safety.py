@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import citygml, citygml_attributes, citygml_stream
+from ingest.citygml import attributes as citygml_attributes
+from ingest.citygml import reader as citygml
+from ingest.citygml import stream as citygml_stream
 from layers.errors import CityTwinError, InvalidInput
 from layers.source import Hints
 from tests.ingest.test_citygml import document, house, only, rows, save

@@ -11,7 +11,9 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import cityjson, cityjson_types, reader_for, surfaces
+from ingest import reader_for, surfaces
+from ingest.cityjson import reader as cityjson
+from ingest.cityjson import types as cityjson_types
 from ingest.surfaces import Surface
 from layers import crs
 from layers.errors import CrsMissing, InvalidInput

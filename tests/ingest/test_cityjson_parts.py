@@ -10,8 +10,9 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import cityjson, cityjson_index
-from ingest.cityjson_mesh import MATERIALS
+from ingest.cityjson import index as cityjson_index
+from ingest.cityjson import reader as cityjson
+from ingest.cityjson.mesh import MATERIALS
 from layers.errors import CityTwinError, CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.test_cityjson import CRS, EAST, NORTH, box_model, only, save

@@ -8,7 +8,9 @@ import pytest
 import shapely
 from ezdxf.math import Vec3
 
-from ingest import dxf, dxf_place, reader_for
+from ingest import reader_for
+from ingest.dxf import place as dxf_place
+from ingest.dxf import reader as dxf
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pye57 import libe57
 
-from ingest import e57
+from ingest.points import e57
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
-from ingest import epanet
+from ingest.network import epanet
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

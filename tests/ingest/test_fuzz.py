@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
 import ingest
-from ingest import pointcloud
+from ingest.points import las as pointcloud
 from layers.errors import CityTwinError
 from layers.source import AssetLayer, Hints
 

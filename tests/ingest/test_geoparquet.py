@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from ingest import geoparquet
+from ingest.geoparquet import reader as geoparquet
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

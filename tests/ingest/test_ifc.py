@@ -12,8 +12,8 @@ import ifcopenshell.guid
 import numpy as np
 import pytest
 
-from ingest import ifc
 from ingest import read as read_any
+from ingest.ifc import reader as ifc
 from layers import catalogue, crs
 from layers.errors import InvalidInput, Unplaceable
 from layers.source import ControlPoint, Hints

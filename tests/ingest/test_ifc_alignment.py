@@ -14,11 +14,11 @@ from ifcopenshell import ifcopenshell_wrapper as wrapper
 from scipy.integrate import quad
 from scipy.special import fresnel
 
-from ingest import ifc
 from ingest import read as read_any
-from ingest.ifc_alignment import KINDS, Turn
-from ingest.ifc_centre_line import CHORD_M, Unusable, centre_line
-from ingest.ifc_profile import Rise
+from ingest.ifc import reader as ifc
+from ingest.ifc.alignment import KINDS, Turn
+from ingest.ifc.centre_line import CHORD_M, Unusable, centre_line
+from ingest.ifc.profile import Rise
 from layers.source import ControlPoint, Hints
 from tests.ingest.test_ifc import box_model, saved
 

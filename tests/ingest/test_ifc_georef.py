@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ifcopenshell.util import geolocation
 
-from ingest import ifc_georef
+from ingest.ifc import georef as ifc_georef
 from layers import crs
 from layers.errors import Unplaceable
 from layers.source import Hints

@@ -10,7 +10,7 @@ import ifcopenshell.util.placement as placement_util
 import numpy as np
 import pytest
 
-from ingest import ifc
+from ingest.ifc import reader as ifc
 from layers import crs
 from layers.errors import CityTwinError
 from layers.source import ControlPoint, Hints

@@ -14,9 +14,11 @@ import numpy as np
 import psutil
 import pytest
 
-from ingest import ifc, ifc_geometry, ifc_process
-from ingest.ifc_geometry import Chunk, Pool, Tally
-from ingest.ifc_process import Limits, Worker, ask
+from ingest.ifc import geometry as ifc_geometry
+from ingest.ifc import process as ifc_process
+from ingest.ifc import reader as ifc
+from ingest.ifc.geometry import Chunk, Pool, Tally
+from ingest.ifc.process import Limits, Worker, ask
 from layers.errors import CityTwinError, InvalidInput
 from layers.source import Hints
 

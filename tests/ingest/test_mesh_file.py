@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ingest
-from ingest import mesh_file, scan
+from ingest import scan
+from ingest.mesh import reader as mesh_file
 from layers.errors import CityTwinError, InvalidInput, Unplaceable
 from layers.source import ControlPoint, Hints
 from tests.ingest import tile_files as files
@@ -399,7 +400,7 @@ def test_a_ply_without_faces_is_a_point_cloud(tmp_path, encoding):
     else:
         rows = [struct.pack("<3d3B", *xyz, *each) for xyz, each in zip(points.tolist(), rgb.tolist(), strict=True)]
         path.write_bytes(head.encode() + b"".join(rows))
-    assert ingest.module_of(path) == "ply_points"
+    assert ingest.module_of(path) == "points.ply"
     (layer,) = ingest.read(path, HERE).layers
     assert (layer.kind, layer.meta["points"]) == ("points", 500)
     layer.write(tmp_path / "out.copc.laz")

@@ -6,7 +6,8 @@ import shutil
 import laspy
 import pytest
 
-from ingest import pdal_pipeline, pointcloud
+from ingest.points import las as pointcloud
+from ingest.points import pdal_pipeline
 from layers.errors import InvalidInput
 from layers.source import Hints
 

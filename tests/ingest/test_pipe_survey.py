@@ -5,7 +5,8 @@ import random
 import pytest
 import shapely
 
-from ingest import pipe_survey, pipe_types, table, xlsx
+from ingest.table import csv_reader as table
+from ingest.table import pipe_survey, pipe_types, xlsx
 from layers import catalogue
 from layers.errors import CityTwinError, CrsMissing, InvalidInput
 from layers.source import Hints, Match

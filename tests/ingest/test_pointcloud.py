@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import copc, octree, point_records, pointcloud
+from ingest.points import copc, octree
+from ingest.points import las as pointcloud
+from ingest.points import records as point_records
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

@@ -4,7 +4,7 @@ import laspy
 import numpy as np
 import pytest
 
-from ingest import ptx
+from ingest.points import ptx
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 

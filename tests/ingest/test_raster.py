@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine, from_origin
 
-from ingest import raster
+from ingest.raster import reader as raster
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import ControlPoint, Hints
 from tests.ingest.conftest import manifest

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ingest import table
+from ingest.table import csv_reader as table
 from layers.errors import InvalidInput
 from layers.source import Hints
 

@@ -12,10 +12,11 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import sensor_time, table
-from ingest.sensor_columns import split_unit
-from ingest.sensor_quality import _running_max
-from ingest.sensor_time import NEVER
+from ingest.sensor import time as sensor_time
+from ingest.sensor.columns import split_unit
+from ingest.sensor.quality import _running_max
+from ingest.sensor.time import NEVER
+from ingest.table import csv_reader as table
 from layers.errors import CityTwinError, CrsMissing, InvalidInput
 from layers.source import Hints
 from server.build import build

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest import scan, survey_scan
+from ingest import scan
+from ingest.table import survey_scan
 
 
 @pytest.mark.parametrize(

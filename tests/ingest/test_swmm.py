@@ -8,7 +8,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import reader_for, swmm
+from ingest import reader_for
+from ingest.network import swmm
 from layers.errors import CityTwinError, CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import shapely
 
-from ingest import table
+from ingest.table import csv_reader as table
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 

@@ -10,7 +10,9 @@ import shapely
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest import table, table_points, wkb, wkt
+from ingest import wkb, wkt
+from ingest.table import csv_reader as table
+from ingest.table import points as table_points
 from layers.errors import InvalidInput
 from layers.source import Hints
 

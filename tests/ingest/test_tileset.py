@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import module_of, scan, tileset
+from ingest import module_of, scan
+from ingest.tileset import reader as tileset
 from layers.errors import CityTwinError, InvalidInput, Unplaceable
 from layers.geocentric import ecef_to_geodetic, local_to_ecef
 from layers.source import Hints
@@ -90,7 +91,7 @@ def test_a_set_named_otherwise_owns_the_tiles_below_it(tmp_path):
     (folder / "tileset.json").rename(folder / "Production_1.json")
     (source,) = scan.sources(tmp_path / "in")
     assert (source.name, len(source.parts)) == ("倾斜摄影/Production_1.json", 4)
-    assert module_of(source.path) == "tileset"
+    assert module_of(source.path) == "tileset.reader"
     reading = tileset.read(source.path, Hints(root=tmp_path / "in"))
     assert reading.layers[0].layer_type == "oblique_model"
 

@@ -12,7 +12,8 @@ import pyogrio
 import pytest
 import shapely
 
-from ingest import city_toml, scan, vector
+from ingest import city_toml, scan
+from ingest.vector import reader as vector
 from layers.errors import CrsMissing, InvalidInput
 from layers.source import Hints
 from tests.ingest.conftest import manifest

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 import pytest
 import shapely
 
-from ingest import read, table, xlsx
+from ingest import read
+from ingest.table import csv_reader as table
+from ingest.table import xlsx
 from layers.errors import CityTwinError, InvalidInput
 from layers.source import Hints
 from tests.ingest.workbook import write

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 import twin
-from ingest import join
+from ingest.table import join
 from server.build import add_sources, build, check
 from tests.ingest.workbook import write
 from twin.scope import EVERYTHING

@@ -7,7 +7,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from ingest import pointcloud
+from ingest.points import las as pointcloud
 from layers.source import Hints
 from twin.fuse.roof import Cloud, RoofSampler, from_cloud, from_surface, quantiles
 from twin.terrain import Terrain, TerrainRaster

@@ -1,0 +1,1 @@
+"""GeoParquet and Parquet -> features, row groups as Arrow."""

@@ -1,0 +1,1 @@
+"""IFC -> elements, spaces, structure, alignments: facts, placement and geometry, native code in forks of its own."""

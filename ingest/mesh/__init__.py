@@ -1,0 +1,1 @@
+"""OBJ, PLY, STL, glTF -> models with materials and textures."""

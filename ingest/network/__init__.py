@@ -1,0 +1,1 @@
+"""Models of pipe networks: EPANET and SWMM."""

@@ -1,0 +1,1 @@
+"""Point clouds: LAS, LAZ, E57, PTX, PLY -> COPC."""

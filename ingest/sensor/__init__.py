@@ -1,0 +1,1 @@
+"""Series of sensors: columns, times, quantities and quality flags."""

@@ -1,0 +1,1 @@
+"""Tables: CSV, XLSX, coordinates in columns, joins by code, pipe surveys."""

@@ -1,0 +1,1 @@
+"""3D Tiles sets, adopted as they are: read, checked, copied."""
