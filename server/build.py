@@ -214,7 +214,7 @@ class _Run:
         from server import build_join, build_place
         from server.build_assets import AssetWriter
         from twin.checks import overlaps
-        from twin.fuse import attach, ends, same_as_links
+        from twin.fuse import attach, crossings, ends, same_as_links
 
         frame = self._config.frame(self._dir)
         writer = AssetWriter(self._dir, self._config, frame, assets)
@@ -251,6 +251,7 @@ class _Run:
                     self._result.issues += same_as_links.link(batch)
                 if ends.is_needed(batch.touched()):
                     self._result.issues += ends.check(batch)
+                    self._result.issues += crossings.check(batch)
                 if overlaps.is_needed(batch.touched()):
                     self._result.issues += overlaps.check(batch)
             place.terrain.close()
