@@ -207,8 +207,7 @@ class _Run:
         self._result.standing = [each for name, each in kept.items() if name in names - read_now]
         fresh = {report.source: report.to_dict() for report in self._result.reports}
         build_folder.write_reports(self._dir, (kept | fresh).values())
-        if changed or gone:
-            build_folder.sweep(self._dir, self._store.assets(EVERYTHING))
+        build_folder.sweep(self._dir, self._store.assets(EVERYTHING))  # also after a build that was killed at its end
 
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
         from server import build_join, build_place

@@ -79,7 +79,7 @@ def test_a_zip_bomb_is_not_unpacked(server, tmp_path, suffix):
     assert path.stat().st_size < 1_000_000
     found = judged(server, path)
     assert found["code"] == "ARCHIVE_TOO_LARGE"
-    assert found["megabytes"] < 200
+    assert found["megabytes"] < 300  # of 400 packed; the libraries alone are some 200
 
 
 @pytest.mark.parametrize("suffix", MAIN)
