@@ -82,7 +82,8 @@ BOX = {"box": [0, 0, 15, 5, 0, 0, 0, 10, 0, 0, 0, 15]}
 def tileset(lon, lat, height, *contents, version="1.0", **more):
     """A set whose root has a box around `glb()` and one child for each content."""
     children = [{"boundingVolume": deepcopy(BOX), "geometricError": 0, "content": {"uri": uri}} for uri in contents]
-    root = {"boundingVolume": deepcopy(BOX), "geometricError": 50, "refine": "ADD", "transform": enu_matrix(lon, lat, height)}
+    root = {"boundingVolume": deepcopy(BOX), "geometricError": 50, "refine": "ADD"}
+    root["transform"] = enu_matrix(lon, lat, height)
     if children:
         root["children"] = children
     return {"asset": {"version": version}, "geometricError": 100, "root": root | more}
