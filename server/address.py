@@ -1,7 +1,6 @@
 """The address under which the reader sees us: host, scheme and prefix, also behind a proxy."""
 
 import re
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -27,11 +26,6 @@ def base_url(request: Request, settings: Settings) -> str:
     if scheme not in {"http", "https"} or not _HOST.match(host) or not _PREFIX.match(prefix):
         raise InvalidInput("The request's host, scheme or prefix is not a valid one.", "Check the proxy's headers.")
     return f"{scheme}://{host}{prefix}"
-
-
-def path_of(url: str) -> str:
-    """Path of a URL; '' for a bare host."""
-    return urlsplit(url).path
 
 
 def _first(value: str | None) -> str:

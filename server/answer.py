@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
-SCHEMA_JSON = "application/schema+json"
 OPENAPI_JSON = "application/vnd.oai.openapi+json;version=3.0"
 
 VARY = "Accept, Accept-Language, Accept-Encoding, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"

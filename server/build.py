@@ -6,7 +6,7 @@ and files that nobody names, which the next build sweeps.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,6 +182,18 @@ def _opened(twin_dir: Path, config: TwinConfig) -> Iterator[Store]:
         store.close()
 
 
+def _follow_up(batch: WriteBatch) -> list[Issue]:
+    """What depends on several sources: links between their features, then what does not fit together."""
+    from twin.checks import overlaps
+    from twin.fuse import attach, crossings, ends, same_as_links
+
+    steps = (
+        (attach.is_needed, attach.attach), (same_as_links.is_needed, same_as_links.link), (ends.is_needed, ends.check),
+        (crossings.is_needed, crossings.check), (overlaps.is_needed, overlaps.check),
+    )  # fmt: skip
+    return [issue for is_needed, step in steps if is_needed(batch.touched()) for issue in step(batch)]
+
+
 class _Run:
     """One build with the lock held and the store open."""
 
@@ -199,21 +211,18 @@ class _Run:
         if changed or gone:
             build_folder.check_room(self._dir, sum(item.file.size for item in changed))
             self._read(items, changed, gone, assets)
-        self._follow_states()
-        read_now = {report.source for report in self._result.reports}
-        names = {item.name for item in items}
-        self._result.unchanged = sorted(names - read_now)
-        kept = {each["source"]: each for each in self._store.reports()}
-        self._result.standing = [each for name, each in kept.items() if name in names - read_now]
         fresh = {report.source: report.to_dict() for report in self._result.reports}
+        kept = {each["source"]: each for each in self._store.reports()}
+        self._follow_states((kept | fresh).values())
+        unread = {item.name for item in items} - set(fresh)
+        self._result.unchanged = sorted(unread)
+        self._result.standing = [each for name, each in kept.items() if name in unread]
         build_folder.write_reports(self._dir, (kept | fresh).values())
         build_folder.sweep(self._dir, self._store.assets(EVERYTHING))  # also after a build that was killed at its end
 
     def _read(self, items: list[Item], changed: list[Item], gone: list[str], assets: list[Asset]) -> None:
         from server import build_join, build_place
         from server.build_assets import AssetWriter
-        from twin.checks import overlaps
-        from twin.fuse import attach, crossings, ends, same_as_links
 
         frame = self._config.frame(self._dir)
         writer = AssetWriter(self._dir, self._config, frame, assets)
@@ -244,27 +253,17 @@ class _Run:
                         self._features(batch, item, place)
                 for written in writer.others():
                     self._register(batch, written)
-                if attach.is_needed(batch.touched()):
-                    self._result.issues += attach.attach(batch)
-                if same_as_links.is_needed(batch.touched()):
-                    self._result.issues += same_as_links.link(batch)
-                if ends.is_needed(batch.touched()):
-                    self._result.issues += ends.check(batch)
-                    self._result.issues += crossings.check(batch)
-                if overlaps.is_needed(batch.touched()):
-                    self._result.issues += overlaps.check(batch)
+                self._result.issues += _follow_up(batch)
             place.terrain.close()
             place.roofs.close()
         finally:
             writer.stop()
 
-    def _follow_states(self) -> None:
+    def _follow_states(self, reports: Collection[dict[str, Any]]) -> None:
         """Tell of sources whose old features are kept while their file is parked, and of those that are whole again."""
-        fresh = {report.source: report.to_dict() for report in self._result.reports}
-        reports = {each["source"]: each for each in self._store.reports()} | fresh
-        if source_row.is_behind(self._store, reports.values()):
+        if source_row.is_behind(self._store, reports):
             with self._store.writing() as batch:
-                source_row.follow(batch, reports.values())
+                source_row.follow(batch, reports)
 
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:

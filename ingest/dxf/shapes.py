@@ -20,7 +20,6 @@ MIN_BULGE = 1e-9
 N_POINTS = 1_000_000
 """So many vertices may one entity have."""
 
-BODIES = {"3DFACE", "MESH"}
 LABELS = {"TEXT", "MTEXT", "ATTRIB", "ATTDEF"}
 
 

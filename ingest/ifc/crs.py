@@ -14,6 +14,18 @@ from layers.source import Hints
 _EPSG = re.compile(r"^\s*(?:urn:ogc:def:crs:)?EPSG\W*(?:[\d.]*:)?\s*(\d{4,6})\s*$", re.IGNORECASE)
 
 
+def city_crs(hints: Hints, how: str) -> str:
+    """The city's projected CRS, for a model placed by longitude and latitude. Raises Unplaceable without one."""
+    city = hints.city_crs or hints.crs
+    if city is None or crs.is_geographic(city):
+        raise Unplaceable(
+            f"{how}, and the city has no projected CRS to place it in.",
+            "Give the city's CRS in city.toml.",
+            code="IFC_NO_CITY_CRS",
+        )
+    return city
+
+
 def projected_crs(found: Mapping[str, Any], hints: Hints, doubts: Doubts) -> tuple[str, str | None]:
     """Horizontal and vertical CRS of the target; the file's word first, then the hint."""
     texts = [found.get("wkt"), found.get("name")]

@@ -17,7 +17,7 @@ from ingest.ifc import paint as ifc_paint
 from ingest.ifc import place_facts as ifc_place_facts
 from ingest.ifc import port_facts as ifc_port_facts
 from ingest.ifc import rows as ifc_rows
-from ingest.ifc.relations import get, relations
+from ingest.ifc.relations import relations
 
 _MAX_ITEMS = 100_000
 _LINES = {
@@ -63,12 +63,6 @@ def has_body(product: Any) -> bool:
     )
 
 
-def has_boolean(product: Any) -> bool:
-    """True if the body, or an opening in it, is cut with a boolean result such as a wall clipped under a roof."""
-    openings = [each.RelatedOpeningElement for each in get(product, "HasOpenings") or ()]
-    return any(_is_boolean(item) for each in [product, *openings] for item in items(each))
-
-
 def items(product: Any) -> list[Any]:
     """The representation items of a product, with those behind mapped items."""
     definition = product.Representation
@@ -78,10 +72,6 @@ def items(product: Any) -> list[Any]:
         if item.is_a("IfcMappedItem") and len(found) < _MAX_ITEMS:
             found += item.MappingSource.MappedRepresentation.Items
     return found
-
-
-def _is_boolean(item: Any) -> bool:
-    return bool(item.is_a("IfcBooleanResult") or item.is_a("IfcCsgSolid"))
 
 
 def survey(model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.ifc.crs import geographic_crs
+from ingest.ifc.crs import city_crs, geographic_crs
 from ingest.ifc.doubts import compare_with_site
 from ingest.ifc.placement import WGS84, Doubts, Facts, Placement, affine, certified, grid_at, lonlat_in_area
 from layers import crs
@@ -23,13 +23,7 @@ from layers.source import Hints
 def by_angles(facts: Facts, conversion: Mapping[str, Any], hints: Hints, doubts: Doubts) -> Placement:
     """Placement in the city's CRS. Raises Unplaceable; lengths are kept, the grid's scale is told and not applied."""
     source, vertical = geographic_crs(conversion["crs"])
-    city = hints.city_crs or hints.crs
-    if city is None or crs.is_geographic(city):
-        raise Unplaceable(
-            "The model is placed by longitude and latitude, and the city has no projected CRS to place it in.",
-            "Give the city's CRS in city.toml.",
-            code="IFC_NO_CITY_CRS",
-        )
+    city = city_crs(hints, "The model is placed by longitude and latitude")
     lon, lat = _lon_lat(conversion, source, city, doubts)
     at = [np.array([each]) for each in (lon, lat)]
     east, north = (float(each[0]) for each in crs.transform(source, crs.horizontal(city), *at))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.ifc.crs import city_crs
 from ingest.ifc.placement import (
     ADD_GEOREFERENCE,
     WGS84,
@@ -53,13 +54,7 @@ def by_site(facts: Facts, hints: Hints, doubts: Doubts) -> Placement:
     site = sites[0]
     if len(sites) > 1:
         doubts.sentences.append(f"The file has {len(sites)} sites with positions; the first, {site['guid']}, is used.")
-    city = hints.city_crs or hints.crs
-    if city is None or crs.is_geographic(city):
-        raise Unplaceable(
-            "The file gives only latitude and longitude, and the city has no projected CRS to place it in.",
-            "Give the city's CRS in city.toml.",
-            code="IFC_NO_CITY_CRS",
-        )
+    city = city_crs(hints, "The file gives only latitude and longitude")
     lat, lon = site["lat_deg"], site["lon_deg"]
     _refuse_defaults(lat, lon, city)
     elevation = _site_elevation(facts, site, hints)

@@ -19,6 +19,11 @@ MOST_PIPES = 500_000
 """Of one layer; more are not compared, and that is said."""
 
 
+def is_needed(touched: set[str]) -> bool:
+    """True if a transaction has touched pipes or the nodes that join them."""
+    return bool(touched & {"pipe_node", *ALL_PIPES})
+
+
 def check(batch: WriteBatch) -> list[Issue]:
     """Memory: the axes of one layer."""
     notes = Notes()

@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers import crs
+from layers.errors import InvalidInput
 from twin.config import TwinConfig
 from twin.fuse.datum import vertical_step
 from twin.store.interface import Asset
@@ -34,6 +35,8 @@ POINT_SPACING_M = 0.5
 """A cloud is read to this density; more does not move the quantile."""
 
 BLOCK_M = 250.0
+MOST_POINTS = 4_000_000
+"""Of one block; under larger footprints the cloud is read more thinly."""
 BUILDING = 6
 NO_ROOF = (2, 3, 7, 9, 18)
 SAMPLES_AT_ONCE = 2_000_000
@@ -188,9 +191,16 @@ def from_cloud(footprints: NDArray[np.object_], cloud: Cloud, city_crs: str) -> 
     centre = shapely.get_coordinates(shapely.centroid(shapes))
     key = np.floor(centre / block).astype(np.int64)
     _, group = np.unique(key, axis=0, return_inverse=True)
-    with laspy.CopcReader.open(str(cloud.path)) as reader:
-        for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
-            out[rows] = _in_box(shapes[rows], reader, cloud, spacing)
+    try:
+        with cloud.path.open("rb") as file, laspy.CopcReader(file, close_fd=False) as reader:
+            for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+                out[rows] = _in_box(shapes[rows], reader, cloud, spacing)
+    except (OSError, laspy.LaspyException) as error:
+        raise InvalidInput(
+            f"The point cloud {cloud.path.name} cannot be read: {error}.",
+            "Build the twin again.",
+            code="FILE_UNREADABLE",
+        ) from error
     return out
 
 
@@ -202,7 +212,8 @@ def _in_box(shapes: NDArray[np.object_], reader: Any, cloud: Cloud, spacing: flo
     header = reader.header
     if (high < header.mins[:2]).any() or (low > header.maxs[:2]).any():
         return np.full(len(shapes), np.nan)
-    points = reader.query(Bounds(low, high), resolution=spacing)
+    area = float(np.prod(np.minimum(high, header.maxs[:2]) - np.maximum(low, header.mins[:2])))
+    points = reader.query(Bounds(low, high), resolution=max(spacing, (area / MOST_POINTS) ** 0.5))
     xy = np.column_stack([points.x, points.y])
     classes = np.asarray(points.classification)
     counted = np.flatnonzero(~np.isin(classes, NO_ROOF))

@@ -129,36 +129,22 @@ def _texts(folder: Path) -> None:
     (folder / "unknown.xyz").write_text("1 2 3\n")
 
 
-def _city_model(**changes: Any) -> dict[str, Any]:
-    solid = [[[[0, 3, 2, 1]], [[4, 5, 6, 7]], [[0, 1, 5, 4]], [[1, 2, 6, 5]], [[2, 3, 7, 6]], [[3, 0, 4, 7]]]]
-    corners = [[x, y, z] for z in (0, 5000) for x, y in ((0, 0), (10000, 0), (10000, 8000), (0, 8000))]
-    model = {
-        "type": "CityJSON",
-        "version": "2.0",
-        "transform": {"scale": [0.001] * 3, "translate": [EAST, NORTH, 0]},
-        "metadata": {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4549"},
-        "CityObjects": {"b1": {"type": "Building", "geometry": [{"type": "Solid", "lod": "1", "boundaries": solid}]}},
-        "vertices": corners,
-    }
-    return {key: value for key, value in {**model, **changes}.items() if value is not None}
-
-
 def _city_models(folder: Path) -> None:
-    models = {
-        "truncated": _city_model(),
-        "no_transform": _city_model(transform=None),
-        "old_version": _city_model(version="0.9"),
-        "no_crs": _city_model(metadata=None),
-        "vertex_out_of_range": _city_model(vertices=_city_model()["vertices"][:6]),
+    documents = {
+        "truncated": models.city_model(),
+        "no_transform": models.city_model(transform=None),
+        "old_version": models.city_model(version="0.9"),
+        "no_crs": models.city_model(metadata=None),
+        "vertex_out_of_range": models.city_model(vertices=models.city_model()["vertices"][:6]),
     }
-    for name, model in models.items():
+    for name, model in documents.items():
         (folder / f"{name}.city.json").write_text(json.dumps(model))
     cut(folder / "truncated.city.json", 0.8)
-    text = json.dumps(_city_model())
+    text = json.dumps(models.city_model())
     (folder / "duplicate_key.city.json").write_text(
         text.replace('"CityObjects": {', '"CityObjects": {"b1": {"type": "Building"}, ')
     )
-    header = json.dumps(_city_model(CityObjects={}, vertices=[]))
+    header = json.dumps(models.city_model(CityObjects={}, vertices=[]))
     (folder / "not_features.city.jsonl").write_text(header + '\n{"type": "Feature"}\n')
 
 

@@ -8,7 +8,9 @@ import shapely
 from rasterio.transform import from_origin
 
 from ingest.points import las as pointcloud
+from layers.errors import InvalidInput
 from layers.source import Hints
+from twin.fuse import roof as roofs
 from twin.fuse.roof import Cloud, RoofSampler, from_cloud, from_surface, quantiles
 from twin.terrain import Terrain, TerrainRaster
 
@@ -125,3 +127,22 @@ def test_the_clouds_are_only_asked_for_what_the_surface_model_leaves_open(dsm):
     assert asked == []
     sampler.roofs(np.array([footprint(5000, 0, 10, 10)], object))
     assert asked == [1]
+
+
+def test_a_cloud_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "gone.copc.laz").write_bytes(b"no cloud")
+    with pytest.raises(InvalidInput, match=r"gone\.copc\.laz"):
+        from_cloud(FOOTPRINTS, Cloud(tmp_path / "gone.copc.laz", CITY), CITY)
+
+
+def test_under_a_footprint_as_large_as_the_cloud_it_is_read_more_thinly(tmp_path, monkeypatch):
+    """Of 160,000 points in the box some thousands are enough for the quantile of a plane."""
+    cloud = copc(tmp_path, classed=False)
+    monkeypatch.setattr(roofs, "MOST_POINTS", 2000)
+    read = []
+    query = laspy.CopcReader.query
+    monkeypatch.setattr(laspy.CopcReader, "query", lambda *a, **k: read.append(query(*a, **k)) or read[-1])
+    found = from_cloud(np.array([FOOTPRINTS[1]], object), cloud, CITY)
+    assert found == pytest.approx(ROOFS[1:2], abs=2e-3)
+    from_cloud(np.array([footprint(0, 0, 200, 80)], object), cloud, CITY)
+    assert len(read[-1]) < 160_000
