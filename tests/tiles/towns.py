@@ -86,7 +86,7 @@ class MemoryStore:
 
     def mesh_table(self, layer_id, scope):
         scope.require(layer_id)
-        return MeshTable(self.fids, self.bounds, np.full(len(self.bounds), 300))
+        return MeshTable(self.fids, self.bounds, np.full(len(self.bounds), 300), np.zeros(len(self.bounds), np.int64))
 
     def _rows(self, fids):
         rows = (np.asarray(fids) - 1) // self.fid_step

@@ -118,7 +118,8 @@ class GeoPackageStore:
                 f"SELECT fid, min_x, min_y, min_z, max_x, max_y, max_z, size FROM {quote(layer.mesh)} ORDER BY fid"
             )
             table = np.fromiter(chain.from_iterable(cursor), np.float64).reshape(-1, 8)
-        return MeshTable(table[:, 0].astype(np.int64), table[:, 1:7].copy(), table[:, 7].astype(np.int64))
+        fids = table[:, 0].astype(np.int64)
+        return MeshTable(fids, table[:, 1:7].copy(), table[:, 7].astype(np.int64), np.zeros_like(fids))
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
         """Meshes of current features, in the order of `fids`; NotFound if one has none.

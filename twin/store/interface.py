@@ -138,12 +138,38 @@ class MeshTable:
     """Where the meshes of a layer are, for building a tile tree without reading them.
 
     `bounds` is (n, 6) float64 in the ENU frame (lowest x y z, highest x y z), `sizes` the bytes of each blob as
-    `Store.meshes` gives it: a copy of a shared shape counts as much as the shape.
+    `Store.meshes` gives it: a copy of a shared shape counts as much as the shape. `stamps` are 0, or the layer's
+    version at which the row was last changed in place by another program: with `fids` they name the content.
     """
 
     fids: NDArray[np.int64]
     bounds: NDArray[np.float64]
     sizes: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MeshChanges:
+    """What happened to the meshes of a layer since a version of it.
+
+    Attributes
+    ----------
+    version : the layer's version now
+    gone : rows that are no longer there, or are in `came` again because they were changed in place
+    came : rows that are new or were changed in place, as they are now
+    """
+
+    version: int
+    gone: NDArray[np.int64]
+    came: MeshTable
+
+
+@dataclass(frozen=True)
+class MeshBlobs:
+    """Meshes as they are stored: `blobs` in the order asked for, `shapes` what the copies among them name, by key."""
+
+    blobs: list[bytes]
+    shapes: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -243,8 +269,16 @@ class Store(Protocol):
         """Features in fid order, streamed; an empty answer yields nothing."""
         ...
 
-    def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
-        """Bounds of all meshes of current features, in fid order."""
+    def mesh_table(self, layer_id: str, scope: Scope, at: datetime | None = None) -> MeshTable:
+        """Bounds of all meshes of current features, or of those of a moment, in fid order."""
+        ...
+
+    def mesh_changes(self, layer_id: str, since: int, scope: Scope) -> MeshChanges | None:
+        """What happened since the layer's version `since`; None where that is no longer known: read the whole table."""
+        ...
+
+    def mesh_blobs(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> MeshBlobs:
+        """Blobs of current or closed features in the order of `fids`, copies not expanded; NotFound if one has none."""
         ...
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
@@ -263,7 +297,7 @@ class Store(Protocol):
         ...
 
     def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
-        """Current features without geometry in the order of `fids`, for property tables."""
+        """Current or closed features without geometry in the order of `fids`, for property tables."""
         ...
 
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
@@ -288,6 +322,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Asset", "Bounds3", "Features", "LayerInfo", "MeshInstances", "MeshTable", "PutResult", "Query", "Rows",
-    "SourceRecord", "Store", "WriteBatch",
+    "Asset", "Bounds3", "Features", "LayerInfo", "MeshBlobs", "MeshChanges", "MeshInstances", "MeshTable", "PutResult",
+    "Query", "Rows", "SourceRecord", "Store", "WriteBatch",
 ]  # fmt: skip
