@@ -1,0 +1,63 @@
+"""Routes of the tile matrix sets (OGC API Tiles, 20-057, tile matrix set resources)."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from layers import crs
+from layers.errors import InvalidInput
+from server import answer, parameters
+from server.serving import base, snapshot
+from tiles import matrix_set
+
+SCHEME_REL = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
+FRESH_S = 3600
+
+
+def listing(request: Request) -> Response:
+    """`/tileMatrixSets`: every set with the address of its definition."""
+    city_crs, address = _asked(request), base(request)
+    sets = [matrix_set.get(each, city_crs) for each in matrix_set.ids(city_crs)]
+    here = {"rel": "self", "type": answer.JSON, "href": f"{address}/tileMatrixSets"}
+    return _json(request, {"links": [here], "tileMatrixSets": [_item(each, address) for each in sets]})
+
+
+def definition(request: Request) -> Response:
+    """`/tileMatrixSets/{id}`: one definition."""
+    city_crs = _asked(request)
+    return _json(request, matrix_set.get(request.path_params["grid"], city_crs).document())
+
+
+def _asked(request: Request) -> str:
+    given = parameters.once(request.query_params, ("f",))
+    if given.get("f", "json") != "json":
+        raise InvalidInput(f"f={given['f'][:20]!r} is not offered here.", "Use json.")
+    return snapshot(request).city.config.crs
+
+
+def _item(each: matrix_set.MatrixSet, address: str) -> dict[str, Any]:
+    uri = dict(each.head).get("uri")
+    href = f"{address}/tileMatrixSets/{each.id}"
+    links = [{"rel": rel, "type": answer.JSON, "href": href, "title": each.title} for rel in ("self", SCHEME_REL)]
+    return {"id": each.id, "title": each.title, "crs": crs.uri(each.crs), "links": links} | (
+        {"uri": uri} if uri else {}
+    )
+
+
+def _json(request: Request, document: dict[str, Any]) -> Response:
+    body = answer.json_bytes(document)
+    tag = answer.etag(body)
+    headers = answer.headers_for(tag, fresh_s=FRESH_S)
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(headers)
+    return Response(body, headers=headers | {"Content-Type": answer.JSON})
+
+
+def routes() -> list[Route]:
+    """The list and each definition."""
+    return [
+        Route("/tileMatrixSets", listing, methods=["GET"]),
+        Route("/tileMatrixSets/{grid}", definition, methods=["GET"]),
+    ]
