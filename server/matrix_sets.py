@@ -1,5 +1,7 @@
-"""Routes of the tile matrix sets (OGC API Tiles, 20-057, tile matrix set resources)."""
+"""Routes of the tile matrix sets (OGC API Tiles, 20-057), and the place in one that an address names."""
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +16,38 @@ from tiles import matrix_set
 
 SCHEME_REL = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 FRESH_S = 3600
+_WHOLE = re.compile(r"-?\d{1,12}")
+_COLUMN = re.compile(r"(?P<column>-?\d{1,12})(?P<twice>@2x)?(?:\.(?P<extension>[A-Za-z0-9]{1,8}))?")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A tile of a set, and what its address says about the picture: file extension, twice the pixels (`@2x`)."""
+
+    grid: matrix_set.MatrixSet
+    z: int
+    x: int
+    y: int
+    extension: str = ""
+    twice: bool = False
+
+
+def position(request: Request, city_crs: str) -> Position:
+    """The tile that `{grid}/{z}/{row}/{col}` names, `col` as in `8`, `8.png` or `8@2x.webp`.
+
+    InvalidInput where a part is no number, NotFound off the grid; both name the part.
+    """
+    parts = request.path_params
+    grid = matrix_set.get(parts["grid"], city_crs)
+    column = _COLUMN.fullmatch(parts["col"])
+    for name in ("z", "row"):
+        if not _WHOLE.fullmatch(parts[name]):
+            raise InvalidInput(f"{name}={parts[name][:30]!r} is not a whole number.", "Use .../{z}/{row}/{column}.")
+    if column is None:
+        raise InvalidInput(f"column={parts['col'][:30]!r} is not a whole number.", "Use .../{z}/{row}/{column}.")
+    z, x, y = int(parts["z"]), int(column["column"]), int(parts["row"])
+    grid.require(z, x, y)
+    return Position(grid, z, x, y, (column["extension"] or "").lower(), column["twice"] is not None)
 
 
 def listing(request: Request) -> Response:

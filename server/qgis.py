@@ -17,7 +17,7 @@ from layers import crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
 from server import adopted, answer, parameters
-from server.maptiles import image_path, zooms
+from server.imagetiles import image_path, zooms
 from server.serving import FILES, Snapshot, base, language, not_flat, snapshot
 from twin.store.interface import Asset, LayerInfo
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from layers.catalogue import category_titles
 from layers.errors import InvalidInput
 from server import adopted, answer
-from server.maptiles import image_path, zooms
+from server.imagetiles import image_path, zooms
 from server.serving import Snapshot, snapshot
 from twin.store.interface import Asset, LayerInfo
 
