@@ -1,0 +1,67 @@
+"""A surface as QGIS draws it: float32 positions about a node's translation, float32 normals and feature ids.
+
+QGIS 3.40 reads float32 positions only, one colour a primitive (`baseColorFactor`), PNG and JPEG. EXT_mesh_features
+allows ubyte, ushort and float for feature ids; float needs no padding and is exact to 2^24.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiles.gltf.container import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, Container
+from tiles.gltf.soup import Soup
+from tiles.gltf.surface import Surface
+
+
+def add(soup: Soup, made: Surface, out: Container) -> int | None:
+    """Write the vertex data; the number of the node, None where there is nothing to draw."""
+    if not len(made):
+        return None
+    positions = y_up(soup.vertices[made.vertices]).astype("<f4")
+    normals = y_up(made.normals).astype("<f4")
+    features = made.features.astype("<f4")
+    primitives = []
+    for run in range(len(made)):
+        ours = slice(made.vertex_starts[run], made.vertex_starts[run + 1])
+        indices = made.indices[made.index_starts[run] : made.index_starts[run + 1]]
+        low, high = positions[ours].min(axis=0), positions[ours].max(axis=0)
+        attributes = {
+            "POSITION": _attribute(positions[ours], out, min=low.tolist(), max=high.tolist()),
+            "NORMAL": _attribute(normals[ours], out),
+            "_FEATURE_ID_0": _attribute(features[ours], out),
+        }
+        primitives.append(
+            {
+                "attributes": attributes,
+                "indices": _indices(indices, len(positions[ours]), out),
+                "material": run,
+                "extensions": {"EXT_mesh_features": {"featureIds": [feature_ids(made.features[ours])]}},
+            }
+        )
+    out.extensions_used.add("EXT_mesh_features")
+    out.document.setdefault("meshes", []).append({"primitives": primitives})
+    nodes = out.document.setdefault("nodes", [])
+    nodes.append({"mesh": len(out.document["meshes"]) - 1, "translation": y_up(soup.origin[None])[0].tolist()})
+    return len(nodes) - 1
+
+
+def y_up(enu: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """As glTF wants it, y-up: east, north, up become x, -z, y, and 3D Tiles turns them back."""
+    return np.stack([enu[:, 0], enu[:, 2], -enu[:, 1]], axis=1) + 0.0  # no minus zero
+
+
+def feature_ids(features: NDArray[np.int64]) -> dict[str, int]:
+    """The feature id set of a primitive; `features` are the ids of its vertices, ascending."""
+    return {"featureCount": int(np.count_nonzero(np.diff(features))) + 1, "attribute": 0, "propertyTable": 0}
+
+
+def _attribute(values: NDArray[Any], out: Container, **more: Any) -> int:
+    width = 1 if values.ndim == 1 else values.shape[1]
+    return out.accessor(out.view(values, ARRAY_BUFFER), values.dtype, width, len(values), **more)
+
+
+def _indices(indices: NDArray[np.int64], n_vertices: int, out: Container) -> int:
+    # 65535 is the primitive restart value, so 16 bits reach 65,534
+    narrow = indices.astype("<u2" if n_vertices < 65535 else "<u4")
+    return out.accessor(out.view(narrow, ELEMENT_ARRAY_BUFFER), narrow.dtype, 1, len(narrow))

@@ -1,0 +1,75 @@
+"""The document and the binary chunk of a glb as they grow.
+
+Spec: glTF 2.0 (ISO/IEC 12113) 3.6 and 4.4; EXT_structural_metadata asks that the buffer views of property tables
+begin at multiples of 8 bytes.
+"""
+
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
+COMPONENTS = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
+SHAPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+
+
+class Container:
+    """One glb with one buffer."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {}
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+        self.extensions_used: set[str] = set()
+        self.extensions_required: set[str] = set()
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def view(self, data: NDArray[Any] | bytes, target: int | None = None, stride: int | None = None) -> int:
+        """Append bytes as a buffer view, at a multiple of 8."""
+        raw = data if isinstance(data, bytes) else data.tobytes()
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": self._length, "byteLength": len(raw)}
+        if stride is not None:
+            view["byteStride"] = stride
+        if target is not None:
+            view["target"] = target
+        self.views.append(view)
+        padding = b"\0" * (-len(raw) % 8)
+        self._parts += [raw, padding]
+        self._length += len(raw) + len(padding)
+        return len(self.views) - 1
+
+    def accessor(self, view: int, dtype: np.dtype[Any], width: int, count: int, offset: int = 0, **more: Any) -> int:
+        """Append an accessor; `offset` in bytes."""
+        made = {"bufferView": view, "componentType": COMPONENTS[dtype.name], "count": count, "type": SHAPES[width]}
+        if offset:
+            made["byteOffset"] = offset
+        self.accessors.append(made | more)
+        return len(self.accessors) - 1
+
+    def glb(self) -> bytes:
+        """The finished file."""
+        document = {"asset": {"version": "2.0", "generator": "CityTwin"}, **self.document}
+        for name, members in (
+            ("extensionsUsed", self.extensions_used),
+            ("extensionsRequired", self.extensions_required),
+        ):
+            if members:
+                document[name] = sorted(members)
+        if self.accessors:
+            document["accessors"] = self.accessors
+        if self.views:
+            document |= {"bufferViews": self.views, "buffers": [{"byteLength": self._length}]}
+        return _chunks(document, b"".join(self._parts))
+
+
+def _chunks(document: dict[str, Any], body: bytes) -> bytes:
+    text = orjson.dumps(document)
+    # 12 bytes of header and 8 a chunk come before: the body then starts at a multiple of 8, as its views need
+    text += b" " * (-(len(text) + 28) % 8)
+    chunks = len(text).to_bytes(4, "little") + b"JSON" + text
+    if body:
+        chunks += len(body).to_bytes(4, "little") + b"BIN\0" + body
+    return b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks
