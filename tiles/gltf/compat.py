@@ -21,13 +21,13 @@ def add(soup: Soup, made: Surface, out: Container) -> int | None:
     positions = y_up(soup.vertices[made.vertices]).astype("<f4")
     normals = y_up(made.normals).astype("<f4")
     features = made.features.astype("<f4")
+    lows, highs = extents(positions, made.vertex_starts)
     primitives = []
     for run in range(len(made)):
         ours = slice(made.vertex_starts[run], made.vertex_starts[run + 1])
         indices = made.indices[made.index_starts[run] : made.index_starts[run + 1]]
-        low, high = positions[ours].min(axis=0), positions[ours].max(axis=0)
         attributes = {
-            "POSITION": _attribute(positions[ours], out, min=low.tolist(), max=high.tolist()),
+            "POSITION": _attribute(positions[ours], out, min=lows[run], max=highs[run]),
             "NORMAL": _attribute(normals[ours], out),
             "_FEATURE_ID_0": _attribute(features[ours], out),
         }
@@ -49,6 +49,13 @@ def add(soup: Soup, made: Surface, out: Container) -> int | None:
 def y_up(enu: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """As glTF wants it, y-up: east, north, up become x, -z, y, and 3D Tiles turns them back."""
     return np.stack([enu[:, 0], enu[:, 2], -enu[:, 1]], axis=1) + 0.0  # no minus zero
+
+
+def extents(positions: NDArray[Any], starts: NDArray[np.int64]) -> tuple[list[list[float]], list[list[float]]]:
+    """Lowest and highest coordinates of each run."""
+    rows = np.ascontiguousarray(positions.T)
+    low, high = (bound.reduceat(rows, starts[:-1], axis=1).T.tolist() for bound in (np.minimum, np.maximum))
+    return low, high
 
 
 def feature_ids(features: NDArray[np.int64]) -> dict[str, int]:

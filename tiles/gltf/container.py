@@ -62,14 +62,11 @@ class Container:
             document["accessors"] = self.accessors
         if self.views:
             document |= {"bufferViews": self.views, "buffers": [{"byteLength": self._length}]}
-        return _chunks(document, b"".join(self._parts))
-
-
-def _chunks(document: dict[str, Any], body: bytes) -> bytes:
-    text = orjson.dumps(document)
-    # 12 bytes of header and 8 a chunk come before: the body then starts at a multiple of 8, as its views need
-    text += b" " * (-(len(text) + 28) % 8)
-    chunks = len(text).to_bytes(4, "little") + b"JSON" + text
-    if body:
-        chunks += len(body).to_bytes(4, "little") + b"BIN\0" + body
-    return b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks
+        text = orjson.dumps(document)
+        # 12 bytes of header and 8 a chunk come before: the body then starts at a multiple of 8, as its views need
+        text += b" " * (-(len(text) + 28) % 8)
+        chunks = [len(text).to_bytes(4, "little"), b"JSON", text]
+        if self._length:
+            chunks += [self._length.to_bytes(4, "little"), b"BIN\0", *self._parts]
+        total = 12 + 8 + len(text) + (8 + self._length if self._length else 0)
+        return b"".join([b"glTF", (2).to_bytes(4, "little"), total.to_bytes(4, "little"), *chunks])

@@ -76,11 +76,11 @@ def read(blobs: Sequence[bytes], rows: Ints, colours: NDArray[np.uint8]) -> Soup
     at = heads.starts + HEAD_WORDS
     local = words[_ranges(at, 3 * n_vertices)].view("<f4").reshape(-1, 3)
     at = at + 3 * n_vertices
-    triangles = words[_ranges(at, 3 * n_triangles)].astype(np.int64).reshape(-1, 3)
-    if np.any(triangles.max(axis=1, initial=0) >= np.repeat(n_vertices, n_triangles)):
+    corners = words[_ranges(at, 3 * n_triangles)].astype(np.int64)
+    if np.any(corners >= np.repeat(n_vertices, 3 * n_triangles)):
         raise InvalidInput("A stored mesh names a vertex that does not exist.", "Build the twin again.")
     first = np.cumsum(n_vertices) - n_vertices
-    triangles += np.repeat(first, n_triangles)[:, None]
+    triangles = (corners + np.repeat(first, 3 * n_triangles)).reshape(-1, 3)
     at = at + 3 * n_triangles
     origin = _middle(heads.origins)
     vertices = local + np.repeat(heads.origins - origin, n_vertices, axis=0)
