@@ -2,11 +2,11 @@
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
+from starlette_compress import CompressMiddleware, add_compress_type
 
 from server import (
     answer,
@@ -16,6 +16,7 @@ from server import (
     guard,
     maptiles,
     matrix_sets,
+    packing,
     problems,
     processes,
     qgis,
@@ -29,8 +30,12 @@ from server.serving import Serving, snapshot
 from server.settings import Settings
 from twin.city import City
 
-NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/tiff", "application/vnd.laszip+copc")
-"""Media types that gzip makes no smaller; byte ranges and what comes packed already pass through anyway."""
+COMPRESSED = (
+    "application/geo+json", "application/problem+json", "application/schema+json", "application/vnd.oai.openapi+json",
+    "application/x-qgis-project", "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh",
+    "model/gltf-binary", "application/octet-stream",
+)  # fmt: skip
+"""Media types that packing makes smaller, beside those of the web; byte ranges and what comes packed pass through."""
 
 
 def health(request: Request) -> Response:
@@ -60,9 +65,11 @@ def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
         *viewer.routes(),
         *documents.routes(),
     ]
-    gzip = Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4, exclude_content_types=NOT_COMPRESSED)
+    for media_type in COMPRESSED:
+        add_compress_type(media_type)
+    compress = Middleware(CompressMiddleware, minimum_size=packing.MIN_BYTES)
     app = Starlette(
-        routes=routes, middleware=[gzip], exception_handlers=dict(problems.HANDLERS), lifespan=warming.lifespan
+        routes=routes, middleware=[compress], exception_handlers=dict(problems.HANDLERS), lifespan=warming.lifespan
     )
     app.state.serving = Serving(city, settings)
     return guard.Guard(app, settings)

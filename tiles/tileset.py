@@ -1,237 +1,269 @@
-"""The 3D Tiles 1.1 tileset of a layer, explicit, made on demand from the store.
+"""The 3D Tiles 1.1 tilesets of a layer, made on demand from the store: one tree, three forms.
 
-Spec: OGC 22-025r4. Boxes are in the city's ENU frame and real: tight around what is at or below the tile. The root
-carries the only transform (ENU -> ECEF). More than MAX_TILES tiles are split into external tilesets.
+Spec: OGC 22-025r4. `compact` and `compat` are implicit quadtrees (addresses by level, column and row, revalidated by
+entity tag); `compat` has the float32 content that QGIS reads, `compact` the packed one. `explicit` lists the tiles of
+`compat`, for readers without implicit tiling. Boxes are in the city's ENU frame and real; the root carries the only
+transform (ENU -> ECEF).
 
-Addresses, relative to the tileset.json: `{version}/{level}-{x}-{y}.glb` and `{version}/{level}-{x}-{y}.json`. The
-version is in the path, not in a query: QGIS (3.34-4.0) recognises content by the end of the whole address, and draws
-nothing at first where `?v=` follows `.glb`.
+Addresses, relative to tileset.json: `subtrees/{level}/{x}/{y}.subtree` and `content/{level}/{x}/{y}.glb`; in the
+explicit form `{print}/{level}-{x}-{y}.glb` and, beyond MAX_TILES tiles, `{print}/{level}-{x}-{y}.json`. The print is
+in the path, not in a query: QGIS (3.34-4.0) recognises content by the end of the whole address, and draws nothing at
+first where `?v=` follows `.glb`.
 """
 
 import hashlib
 import re
-from collections import OrderedDict
-from collections.abc import Sequence
-from functools import partial
-from threading import Lock
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from layers.errors import NotFound
-from tiles import cache, glb, metadata, tree
+from tiles import forest, quadtree, subtree
 from tiles.city import TileCity
-from tiles.properties import feature_colours, feature_columns
+from tiles.forest import EVERYTHING_NOW, Selection
+from tiles.quadtree import FloatArray
+from tiles.tree import Tree
 from twin.scope import Scope
-from twin.store.interface import LayerInfo, Store
+from twin.store.interface import LayerInfo
 
-MAX_TILES = 2000
-"""In one JSON document."""
+Form = Literal["compact", "compat", "explicit"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+MAX_TILES = 1000
+"""In one JSON document of the explicit form."""
 INLINE_TILES = 8
 """Branches up to this size are written where they are, even in a document of external tilesets."""
-ENCODING = 1
-"""Part of every version: raise it when the bytes of a tile change while the data do not."""
+ENCODING = 3
+"""Part of every tag: raise it when the bytes of a tile change while the data do not."""
 
-GLB, JSON = "model/gltf-binary", "application/json"
-_TILE_ID = re.compile(r"(\d{1,2})-(\d{1,7})-(\d{1,7})")
-_RESOURCE = re.compile(r"(?:[\w.]+/)?(\d+-\d+-\d+)\.(glb|json)")
+GLB, JSON, SUBTREE = "model/gltf-binary", "application/json", "application/octet-stream"
+_IMPLICIT = re.compile(r"(content|subtrees)/(\d{1,2})/(\d{1,7})/(\d{1,7})\.(glb|subtree)")
+_EXPLICIT = re.compile(r"(?:([\w.]+)/)?(\d{1,2})-(\d{1,7})-(\d{1,7})\.(glb|json)")
 
-Fids = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
-KEPT_TREES = 64
-_trees: WeakKeyDictionary[Store, OrderedDict[tuple[str, Scope], tuple[int, tree.Tree, Fids]]] = WeakKeyDictionary()
-_trees_lock = Lock()
+@dataclass(frozen=True)
+class Resource:
+    """One address of a tileset.
+
+    Attributes
+    ----------
+    tag : changes whenever a byte may have changed
+    media_type : of the bytes
+    make : gives the bytes
+    immutable : the address itself changes with the bytes
+    """
+
+    tag: str
+    media_type: str
+    make: Callable[[], bytes]
+    immutable: bool = False
 
 
 class Tileset:
-    """The tiles of one layer for one scope. Cheap to make: the tree is kept for each version of the layer."""
+    """The tiles of one layer for one asker. Cheap to make: the tree is kept for each version of the layer.
 
-    def __init__(self, city: TileCity, layer_id: str, scope: Scope) -> None:
-        """LayerNotFound where the scope has no such layer, NotFound where it has no meshes."""
-        self.city, self.layer_id, self.scope = city, layer_id, scope
-        self._info()
+    Parameters
+    ----------
+    info : the layer at the version that is asked for; the store's present one when absent
+    selection : a filter and a moment; addresses stay the same, features and tags do not
 
-    @property
-    def version(self) -> str:
-        """Changes whenever a byte of any tile may have changed; 16 hexadecimal digits."""
-        info = self._info()
-        said = (ENCODING, self.layer_id, info.version, info.updated, info.mesh_count, self.city.frame.root_transform)
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    Raises LayerNotFound where the scope has no such layer, NotFound where it has no meshes.
+    """
 
-    @property
-    def etag(self) -> str:
-        """Strong entity tag for everything under this tileset."""
-        return f'"{self.version}"'
+    def __init__(
+        self,
+        city: TileCity,
+        layer_id: str,
+        scope: Scope,
+        *,
+        info: LayerInfo | None = None,
+        selection: Selection = EVERYTHING_NOW,
+    ) -> None:
+        self.city, self.layer_id, self.scope, self.selection = city, layer_id, scope, selection
+        self.info = info if info is not None else city.store.layer(layer_id, scope)
+        if self.info.mesh_count == 0 and selection.at is None:
+            raise NotFound(f"Layer {layer_id!r} has no 3D shapes.", "Its features are at /collections.")
 
-    def tileset_json(self, base: str = "") -> bytes:
-        """The tileset document; `base` is put before every relative address."""
-        tree_, _ = self._tree()
-        root = self._branch(tree_, 0, f"{base}{self.version}/", top=True)
-        root["transform"] = self.city.frame.root_transform
-        span = float(np.linalg.norm(tree_.bounds[0, 3:] - tree_.bounds[0, :3]))
-        return orjson.dumps(_document(self.city, self.version, max(span, root["geometricError"]), root))
+    @cached_property
+    def tree(self) -> Tree:
+        """Which feature is in which tile. NotFound where the selection holds nothing."""
+        found = forest.of_store(self.city.store).tree(self.city.store, self.info, self.scope, self.selection)
+        if found is None:
+            raise NotFound(f"No 3D shape of layer {self.layer_id!r} is in this selection.", "Ask for more.")
+        return found
 
-    def subtileset_json(self, tile_id: str) -> bytes:
-        """An external tileset; its addresses are relative to its own place, next to the glb files."""
-        tree_, _ = self._tree()
-        root = self._branch(tree_, self._find(tree_, tile_id), "", top=True)
-        return orjson.dumps({"asset": {"version": "1.1"}, "geometricError": root["geometricError"], "root": root})
-
-    def content(self, tile_id: str) -> bytes:
-        """The glb of a tile. NotFound where there is no such tile (any more)."""
-        kept = cache.of_twin(self.city.folder)
-        return kept.get_or_make(partial(self._made, tile_id), "glb", self.version, self.scope, tile_id)
-
-    def _made(self, tile_id: str) -> bytes:
-        version = self.version
-        try:
-            return self._glb(self._fids(tile_id))
-        except NotFound:
-            if version == self.version:
-                raise
-            # a write came between reading the tree and reading the meshes
-            return self._glb(self._fids(tile_id))
-
-    def _fids(self, tile_id: str) -> Fids:
-        tree_, fids = self._tree()
-        chosen = fids[tree_.features(self._find(tree_, tile_id))]
-        if not len(chosen):
-            raise NotFound(f"Tile {tile_id} of layer {self.layer_id!r} has no content.")
-        return chosen
-
-    def resource(self, path: str) -> tuple[bytes, str]:
-        """Bytes and media type of any address under the tileset.json (`tileset.json` itself included)."""
+    def resource(self, form: Form, path: str) -> Resource:
+        """Any address under the tileset.json, itself included. NotFound for anything else."""
         if path in {"", "tileset.json"}:
-            return self.tileset_json(), JSON
-        match = _RESOURCE.fullmatch(path)
-        if match is None:
-            raise NotFound(f"{path!r} is not part of a tileset.", "Start at tileset.json.")
-        if match[2] == "json":
-            return self.subtileset_json(match[1]), JSON
-        return self.content(match[1]), GLB
+            return Resource(self._tag(form), JSON, partial(self.document, form))
+        match = (_EXPLICIT if form == "explicit" else _IMPLICIT).fullmatch(path)
+        if match is None or not _fits(form, match):
+            raise NotFound(f"{path[:100]!r} is not part of a tileset.", "Start at tileset.json.")
+        level, x, y = (int(match[i]) for i in (2, 3, 4))
+        tile_key = quadtree.key(level, x, y)
+        if match[5] == "subtree":
+            return self._subtree(level, x, y)
+        if match[5] == "json":
+            return self._branch_resource(tile_key)
+        return self._content(form, tile_key, match[1] if form == "explicit" else None)
 
-    def root(self) -> tree.Tree:
-        """The whole tree, for a tileset that refers to this one."""
-        return self._tree()[0]
+    def document(self, form: Form) -> bytes:
+        """The tileset.json."""
+        tree = self.tree
+        root = self._explicit(0, "", top=True) if form == "explicit" else self._implicit()
+        root["transform"] = self.city.frame.root_transform
+        span = float(np.linalg.norm(tree.bounds[3:] - tree.bounds[:3]))
+        return orjson.dumps(document(self.city, self._tag(form), max(span, 2 * tree.error_m), root))
 
-    def _info(self) -> LayerInfo:
-        info = self.city.store.layer(self.layer_id, self.scope)
-        if info.mesh_count == 0:
-            raise NotFound(f"Layer {self.layer_id!r} has no 3D shapes.", "Its features are at /collections.")
-        return info
+    def _implicit(self) -> dict[str, Any]:
+        """Both implicit forms have the same root: the address of the document says which content is meant."""
+        tree, square = self.tree, self.tree.square
+        low, high = float(tree.bounds[2]), float(tree.bounds[5])
+        whole = np.array([square.x, square.y, low, square.x + square.side, square.y + square.side, high])
+        return {
+            "boundingVolume": {"box": subtree.box(whole).tolist()},
+            "geometricError": tree.error_m,
+            "refine": "ADD",
+            "content": {"uri": "content/{level}/{x}/{y}.glb"},
+            "implicitTiling": {
+                "subdivisionScheme": "QUADTREE",
+                "subtreeLevels": subtree.LEVELS,
+                "availableLevels": tree.depth,
+                "subtrees": {"uri": "subtrees/{level}/{x}/{y}.subtree"},
+            },
+        }
 
-    def _tree(self) -> tuple[tree.Tree, Fids]:
-        store, version, key = self.city.store, self._info().version, (self.layer_id, self.scope)
-        with _trees_lock:
-            known = _trees.setdefault(store, OrderedDict()).get(key)
-        if known is not None and known[0] == version:
-            return known[1], known[2]
-        table = store.mesh_table(self.layer_id, self.scope)
-        built = tree.build(table.bounds, table.sizes)
-        with _trees_lock:
-            kept = _trees[store]
-            kept[key] = (version, built, table.fids)
-            kept.move_to_end(key)
-            if len(kept) > KEPT_TREES:
-                kept.popitem(last=False)
-        return built, table.fids
+    def _subtree(self, level: int, x: int, y: int) -> Resource:
+        made = subtree.encode(self.tree, level, x, y)
+        if made is None:
+            raise NotFound(f"Layer {self.layer_id!r} has no subtree {level}/{x}/{y}.", "Read tileset.json again.")
+        return Resource(_digest(made), SUBTREE, lambda: made)
 
-    def _find(self, tree_: tree.Tree, tile_id: str) -> int:
-        match = _TILE_ID.fullmatch(tile_id)
-        if match:
-            level, x, y = (int(v) for v in match.groups())
-            found = np.flatnonzero((tree_.levels == level) & (tree_.xs == x) & (tree_.ys == y))
-            if len(found):
-                return int(found[0])
-        raise NotFound(f"Layer {self.layer_id!r} has no tile {tile_id!r}.", "Read tileset.json again.")
+    def _content(self, form: Form, tile_key: int, given: str | None) -> Resource:
+        """The glb of a tile; the explicit form shows the content of `compat`."""
+        at = self.tree.find(tile_key)
+        if at is None:
+            level, cell = (int(part[0]) for part in quadtree.level_cell(np.array([max(tile_key, 0)])))
+            raise NotFound(
+                f"Layer {self.layer_id!r} has no such tile (level {level}, cell {cell}).", "Read tileset.json again."
+            )
+        stamp = f"{int(self.tree.tiles.prints[at]):016x}"
+        packing: Literal["compat", "compact"] = "compact" if form == "compact" else "compat"
+        tag = _digest(ENCODING, packing, self._look, tile_key, stamp, int(self.tree.tiles.counts[at]))
+        # an address with an old print in it gets the present bytes, which nobody may keep under that name
+        return Resource(tag, GLB, partial(self.glb, tile_key, packing), given == stamp)
 
-    def _glb(self, fids: Fids) -> bytes:
-        store = self.city.store
-        layer_type = store.layer(self.layer_id, self.scope).type
+    def glb(self, tile_key: int, packing: Literal["compat", "compact"]) -> bytes:
+        """The content of a tile, made anew. NotFound where a write has taken a feature out of it meanwhile."""
+        from tiles import content
+
+        store, fids = self.city.store, self.tree.fids(tile_key)
+        stored = store.mesh_blobs(self.layer_id, fids, self.scope)
         features = store.features_by_fid(self.layer_id, fids, self.scope)
-        meshes = store.meshes(self.layer_id, fids, self.scope)
-        table = metadata.property_table(self.layer_id, feature_columns(self.layer_id, features))
-        return glb.encode(meshes, table, feature_colours(layer_type, features))
+        texture = partial(store.texture, scope=self.scope)
+        return content.encode(
+            content.Content(self.info.type, features, stored.blobs, stored.shapes, texture),
+            packing,
+        )
 
-    def _branch(self, tree_: tree.Tree, tile: int, prefix: str, *, top: bool = False) -> dict[str, Any]:
-        """The JSON of a tile and what is below it, or a reference to an external tileset."""
-        size = int(tree_.subtree_sizes[tile])
-        name = f"{prefix}{tree_.levels[tile]}-{tree_.xs[tile]}-{tree_.ys[tile]}"
+    @cached_property
+    def _look(self) -> str:
+        """Changes with what tiles show of the layer beside its features: type, titles, codes, colours; the frame."""
+        return _digest(repr(self.info.type), self.city.frame.root_transform)
+
+    def _tag(self, form: Form) -> str:
+        tree = self.tree
+        said = (int(tree.nodes.prints[0]), len(tree.nodes.keys), tree.bounds.tolist(), tree.square, tree.error_m)
+        return _digest(ENCODING, form, self._look, self.city.config, *said)
+
+    def _explicit(self, row: int, prefix: str, *, top: bool = False) -> dict[str, Any]:
+        """The JSON of a tile and of what is below it, or a reference to an external tileset."""
+        nodes = self.tree.nodes
+        row = row if top else self._skipped(row)
+        tile_key, size = int(nodes.keys[row]), int(nodes.n_below[row])
+        name = _name(tile_key)
+        at = self.tree.find(tile_key)
+        quarters = self._quarters(row)
         node: dict[str, Any] = {
-            "boundingVolume": {"box": _box(tree_.bounds[tile])},
-            "geometricError": float(tree_.errors[tile]),
+            "boundingVolume": {"box": subtree.box(nodes.bounds[row]).tolist()},
+            "geometricError": self._error_m(tile_key) if quarters else 0.0,
         }
         if top:
             node["refine"] = "ADD"
-        parent_size = int(tree_.subtree_sizes[tree_.parents[tile]]) if tile else size
+        parent = nodes.find(int(quadtree.parents(nodes.keys[row : row + 1])[0])) if row else None
+        parent_size = size if parent is None else int(nodes.n_below[parent])
         if not top and parent_size > MAX_TILES >= size > INLINE_TILES:
-            node["content"] = {"uri": f"{name}.json"}
+            node["content"] = {"uri": f"{prefix}{int(nodes.prints[row]):016x}/{name}.json"}
             return node
-        if tree_.starts[tile + 1] > tree_.starts[tile]:
-            node["content"] = {"uri": f"{name}.glb"}
-        children = np.flatnonzero(tree_.parents == tile)
-        if len(children):
-            node["children"] = [self._branch(tree_, int(child), prefix) for child in children]
+        if at is not None:
+            node["content"] = {"uri": f"{prefix}{int(self.tree.tiles.prints[at]):016x}/{name}.glb"}
+            node["content"]["boundingVolume"] = {"box": subtree.box(self.tree.tiles.bounds[at]).tolist()}
+        if quarters:
+            node["children"] = [self._explicit(quarter, prefix) for quarter in quarters]
         return node
 
+    def _quarters(self, row: int) -> list[int]:
+        """Rows of the tiles one level below."""
+        level, cell = (int(part[0]) for part in quadtree.level_cell(self.tree.nodes.keys[row : row + 1]))
+        return [] if level == quadtree.MAX_LEVEL else subtree.within(self.tree.nodes.keys, level, cell, 1).tolist()
 
-def city_tileset_json(city: TileCity, scope: Scope, address: str, adopted: Sequence[dict[str, Any]] = ()) -> bytes:
-    """One tileset that refers to those of all layers with meshes.
+    def _skipped(self, row: int) -> int:
+        """The row itself, or the first one below it that has content or more than one quarter."""
+        while self.tree.find(int(self.tree.nodes.keys[row])) is None:
+            quarters = self._quarters(row)
+            if len(quarters) > 1:
+                break
+            row = quarters[0]
+        return row
 
-    `address` is where a layer's tileset is, relative to this one, with `{layer}` in it. The referred roots carry the
-    transform, so that the boxes here are geocentric. `adopted` are tiles with a region that refer to other sets.
-    NotFound without any mesh or set.
-    """
-    tilesets = [Tileset(city, info.id, scope) for info in city.store.layers(scope) if info.mesh_count]
-    if not tilesets and not adopted:
-        raise NotFound("The city has no 3D shapes.", "Add buildings, BIM elements or pipes.")
-    roots = [tileset.root() for tileset in tilesets]
-    regions = [_enu_of_region(city, tile["boundingVolume"]["region"]) for tile in adopted]
-    bounds = np.array([*(root.bounds[0] for root in roots), *regions])
-    whole = np.concatenate([bounds[:, :3].min(axis=0), bounds[:, 3:].max(axis=0)])
-    span = float(np.linalg.norm(whole[3:] - whole[:3]))
-    children = [
-        {
-            "boundingVolume": {"box": _placed(_box(root.bounds[0]), city.frame.root_transform)},
-            "geometricError": float(root.errors[0]),
-            "content": {"uri": address.format(layer=tileset.layer_id)},
-            "extras": {"layer": tileset.layer_id},
-        }
-        for tileset, root in zip(tilesets, roots, strict=True)
-    ]
-    children += adopted
-    node = {
-        "boundingVolume": {"box": _placed(_box(whole), city.frame.root_transform)},
-        "geometricError": span,
-        "refine": "ADD",
-        "children": children,
-    }
-    said = "".join(tileset.version for tileset in tilesets) + (repr(adopted) if adopted else "")
-    version = hashlib.sha256(said.encode()).hexdigest()[:16]
-    return orjson.dumps(_document(city, version, max(span, *(tile["geometricError"] for tile in adopted), 0.0), node))
+    def _error_m(self, tile_key: int) -> float:
+        return self.tree.error_m / 2.0 ** int(quadtree.level_cell(np.array([tile_key]))[0][0])
+
+    def _branch_resource(self, tile_key: int) -> Resource:
+        """An external tileset of the explicit form; its addresses are relative to its own place."""
+        row = self.tree.nodes.find(tile_key)
+        if row is None:
+            raise NotFound(f"Layer {self.layer_id!r} has no such branch.", "Read tileset.json again.")
+        stamp = f"{int(self.tree.nodes.prints[row]):016x}"
+        tag = _digest(ENCODING, self._look, tile_key, stamp, self.tree.error_m)
+        return Resource(tag, JSON, partial(self._branch, row))
+
+    def _branch(self, row: int) -> bytes:
+        root = self._explicit(row, "../", top=True)
+        return orjson.dumps({"asset": {"version": "1.1"}, "geometricError": root["geometricError"], "root": root})
 
 
-def _enu_of_region(city: TileCity, region: Sequence[float]) -> FloatArray:
-    """(6,) lowest and highest x, y, z in the ENU frame of a region (radians, ellipsoidal metres)."""
-    west, south, east, north = np.degrees(region[:4]).tolist()
-    grid = np.meshgrid(np.linspace(west, east, 5), np.linspace(south, north, 5), region[4:6])
-    corners = city.frame.geodetic_to_enu(*(axis.ravel() for axis in grid))
-    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+def _fits(form: Form, match: re.Match[str]) -> bool:
+    return form == "explicit" or (match[1] == "content") == (match[5] == "glb")
 
 
-def _document(city: TileCity, version: str, error: float, root: dict[str, Any]) -> dict[str, Any]:
+def _name(tile_key: int) -> str:
+    level, cell = quadtree.level_cell(np.array([tile_key]))
+    x, y = quadtree.column_row(cell)
+    return f"{int(level[0])}-{int(x[0])}-{int(y[0])}"
+
+
+def _digest(*said: object) -> str:
+    if len(said) == 1 and isinstance(said[0], bytes):
+        return hashlib.blake2b(said[0], digest_size=10).hexdigest()
+    return hashlib.blake2b(repr(said).encode(), digest_size=10).hexdigest()
+
+
+def document(city: TileCity, version: str, error: float, root: dict[str, Any]) -> dict[str, Any]:
     """The outermost object: what is in it, in which CRS and by which heights."""
     config = city.config
     return {
         "asset": {
             "version": "1.1",
-            "tilesetVersion": version,
+            # not as tilesetVersion: CesiumJS adds that to the address of every content, and would load all of them
+            # again after an edit of one
             "extras": {
                 "city": config.name,
+                "version": version,
                 "crs": "EPSG:4978",
                 "heights": "ellipsoidal",
                 "source_crs": city.frame.city_crs,
@@ -241,7 +273,10 @@ def _document(city: TileCity, version: str, error: float, root: dict[str, Any]) 
         },
         "schema": {
             "id": "citytwin_tileset",
-            "classes": {"tileset": {"properties": {"crs": {"type": "STRING", "semantic": "TILESET_CRS_GEOCENTRIC"}}}},
+            "classes": {
+                "tileset": {"properties": {"crs": {"type": "STRING", "semantic": "TILESET_CRS_GEOCENTRIC"}}},
+                **subtree.SCHEMA_CLASSES,
+            },
         },
         "metadata": {"class": "tileset", "properties": {"crs": "EPSG:4978"}},
         "geometricError": error,
@@ -249,15 +284,4 @@ def _document(city: TileCity, version: str, error: float, root: dict[str, Any]) 
     }
 
 
-def _box(bounds: FloatArray) -> list[float]:
-    """Centre and three half axes; half a millimetre is added for the float32 of the contents."""
-    centre, half = (bounds[:3] + bounds[3:]) / 2, (bounds[3:] - bounds[:3]) / 2 + 0.0005
-    return [float(v) for v in (*centre, half[0], 0, 0, 0, half[1], 0, 0, 0, half[2])]
-
-
-def _placed(box: list[float], transform: list[float]) -> list[float]:
-    """The box after a column-major 4 x 4 transform."""
-    matrix = np.array(transform).reshape(4, 4).T
-    vectors = np.array(box).reshape(4, 3) @ matrix[:3, :3].T
-    vectors[0] += matrix[:3, 3]
-    return [float(v) for v in vectors.ravel()]
+__all__ = ["FORMS", "FloatArray", "Form", "Resource", "Selection", "Tileset", "document"]

@@ -15,7 +15,7 @@ from layers.frame import CityFrame
 from layers.heights import Constant
 from layers.mesh import Mesh, encode
 from twin.config import TwinConfig
-from twin.store.interface import Features, LayerInfo, MeshTable
+from twin.store.interface import Features, LayerInfo, MeshBlobs, MeshTable
 
 BOX_TRIANGLES = np.array(
     [
@@ -84,7 +84,7 @@ class MemoryStore:
         n = len(self.bounds)
         return LayerInfo(self.type, n, n, None, None, self.layer_version, "2026-01-01T00:00:00Z")
 
-    def mesh_table(self, layer_id, scope):
+    def mesh_table(self, layer_id, scope, at=None):
         scope.require(layer_id)
         return MeshTable(self.fids, self.bounds, np.full(len(self.bounds), 300), np.zeros(len(self.bounds), np.int64))
 
@@ -97,6 +97,16 @@ class MemoryStore:
     def meshes(self, layer_id, fids, scope):
         scope.require(layer_id)
         return [box(self.bounds[row, :3], self.bounds[row, 3:]) for row in self._rows(fids)]
+
+    def mesh_blobs(self, layer_id, fids, scope):
+        return MeshBlobs([mesh.blob for mesh in self.meshes(layer_id, fids, scope)], {})
+
+    def texture(self, key, scope):
+        raise NotFound(f"No texture {key}.")
+
+    def mesh_changes(self, layer_id, since, scope):
+        scope.require(layer_id)
+        return None
 
     def features_by_fid(self, layer_id, fids, scope):
         scope.require(layer_id)
