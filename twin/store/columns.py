@@ -7,8 +7,11 @@ where a value has microseconds).
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from layers.catalogue import ARROW_TYPES, Attribute, LayerType
 from layers.errors import InvalidInput
@@ -28,6 +31,11 @@ OWN = ("fid", "geom", "id", "version", "valid_from", "valid_to", "extra")
 def quote(name: str) -> str:
     """An SQL identifier, safely quoted. NUL cannot be part of one."""
     return '"' + name.replace("\0", "").replace('"', '""') + '"'
+
+
+def row_numbers(fids: NDArray[np.int64]) -> str:
+    """Row numbers as a JSON array, for `json_each`."""
+    return orjson.dumps(np.ascontiguousarray(fids, np.int64), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def column_names(attributes: Sequence[Attribute], known: dict[str, str]) -> dict[str, str]:

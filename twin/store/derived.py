@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from twin.store import columns, geometry_blob
+from twin.store import blocks, columns, geometry_blob
 from twin.store.columns import quote
 from twin.store.feature_writer import FeatureWriter
 from twin.store.layer_change import LayerChange
@@ -72,24 +72,24 @@ def _renewed(session: Session, change: LayerChange, fids: list[int]) -> dict[int
         return {}
     db, writer, layer = session.db, session.writer, change.record
     named = [*map(quote, layer.columns.values()), "extra"]
-    shape = [f"t.{GEOMETRY}"] if layer.has_geometry else ["NULL"]
+    shape = f"t.{GEOMETRY}" if layer.has_geometry else "NULL"
     rows = db.execute(
-        f"SELECT t.fid, t.id, t.version, r.source, r.seen, r.hash, r.single, {shape[0]}, "
+        f"SELECT t.fid, t.id, t.version, r.source, r.seen, r.hash, r.single, {shape}, "
         f"{', '.join(f't.{name}' for name in named)} FROM json_each(?) j CROSS JOIN {quote(layer.table)} t "
         f"ON t.fid = j.value LEFT JOIN {quote(layer.rows)} r ON r.fid = t.fid",
         (orjson.dumps(fids).decode(),),
     ).fetchall()
     writer.close(change, fids)
     new = range(first := writer.next_fid(layer), first + len(rows))
-    blobs = [row[7] for row in rows]
+    shapes = [row[7] for row in rows]
     head = [(fid, row[1], (row[2] or 1) + 1, session.now) for fid, row in zip(new, rows, strict=True)]
-    writer.insert(layer, head, blobs, [row[8:] for row in rows])
+    writer.insert(layer, head, shapes, [row[8:] for row in rows])
     db.executemany(
         f"INSERT INTO {quote(layer.rows)} (fid, source, seen, hash, single) VALUES (?, ?, ?, ?, ?)",
         [(fid, *row[3:7]) for fid, row in zip(new, rows, strict=True)],
     )
     change.n_rows += len(rows)
-    encoded = geometry_blob.encode(geometry_blob.decode(blobs), 0)
+    encoded = geometry_blob.encode(geometry_blob.decode(shapes), 0)
     writer.index(change, new, encoded.boxes, encoded.z_bounds)
     renewed = {row[0]: fid for fid, row in zip(new, rows, strict=True)}
     _copy_meshes(db, change, renewed)
@@ -105,6 +105,8 @@ def _copy_meshes(db: sqlite3.Connection, change: LayerChange, renewed: dict[int,
         f"INSERT INTO {quote(layer.mesh)} SELECT ?, {bounds} FROM {quote(layer.mesh_history)} WHERE fid = ?", pairs
     )
     change.n_meshes += max(copied.rowcount, 0)
+    change.blocks.n_meshes += max(copied.rowcount, 0)
+    blocks.drop_packs(db, layer, change.blocks, blocks.of(renewed.values()))
     db.executemany(
         f"INSERT INTO {quote(layer.mesh_blob)} SELECT ?, mesh FROM {quote(layer.mesh_blob)} WHERE fid = ?", pairs
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
 from layers.mesh import StoredMesh
-from twin.store import columns, geometry_blob, geometry_kind, layer_change
+from twin.store import blocks, change_log, columns, geometry_blob, geometry_kind, layer_change
 from twin.store.columns import quote
 from twin.store.geometry_blob import EncodedGeometries
 from twin.store.interface import PutResult, Rows
@@ -186,8 +186,9 @@ class FeatureWriter:
 
     def next_fid(self, layer: LayerRecord) -> int:
         """The number that the next row gets."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer.table,)).fetchone()
-        return 1 if row is None else int(row[0]) + 1
+        seq = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer.table,)).fetchone()
+        last = self._db.execute(f"SELECT max(fid) FROM {quote(layer.table)}").fetchone()[0]  # renumbered from outside
+        return max(0 if seq is None else int(seq[0]), last or 0) + 1
 
     def insert(
         self,
@@ -219,18 +220,21 @@ class FeatureWriter:
             f"INSERT INTO {quote(change.record.mesh_blob)} VALUES (?, ?)", [(fid, mesh.blob) for fid, mesh in made]
         )
         change.n_meshes += len(made)
+        packed = blocks.packed([(fid, *mesh.bounds, mesh.size) for fid, mesh in made])
+        blocks.put_packs(self._db, change.record, change.blocks, fids, packed)
 
     def index(
         self, change: LayerChange, fids: range, boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]
     ) -> None:
-        """Note the boxes of new rows for the R-tree and the extent."""
+        """Note new rows for the log, their boxes for the R-tree and the extent."""
+        change.log.note_came(fids)
+        change.blocks.note_added(fids, boxes, z_bounds)
         present = np.flatnonzero(np.isfinite(boxes[:, 0]))
         if not present.size:
             return
         change.waiting.append((present + fids.start, boxes[present][:, [0, 2, 1, 3]]))
         if sum(len(ids) for ids, _ in change.waiting) > _INDEX_AT_ONCE:
             layer_change.index_waiting(self._db, change)
-        change.extents.append(layer_change.extent(boxes, z_bounds))
 
     def close(self, change: LayerChange, fids: list[int]) -> None:
         """Move rows to the history; a row made in this very transaction leaves no trace."""
@@ -239,6 +243,7 @@ class FeatureWriter:
         if change.waiting and max(fids) >= change.waiting[0][0][0]:
             layer_change.index_waiting(self._db, change)
         layer, chosen = change.record, orjson.dumps(fids).decode()
+        self._note_gone(change, fids)
         given = {"fids": chosen, "now": self._now}
         names = ["fid", "id", "version", "valid_from", "extra", *map(quote, layer.columns.values())]
         listed = ", ".join([*names, *([GEOMETRY] if layer.has_geometry else [])])
@@ -266,7 +271,13 @@ class FeatureWriter:
         self._delete(layer.rows, "fid", chosen)
         change.n_meshes -= self._delete(layer.mesh, "fid", chosen)
         change.n_rows -= self._delete(layer.table, "fid", chosen)
-        change.must_measure = True
+
+    def _note_gone(self, change: LayerChange, fids: list[int]) -> None:
+        layer = change.record
+        change.blocks.note_taken(fids)
+        blocks.drop_packs(self._db, layer, change.blocks, blocks.of(fids))
+        is_lost = change.log.is_lost
+        change.log.note_gone(fids, [] if is_lost else change_log.having_mesh(self._db, layer, fids))
 
     def _delete(self, table: str, key: str, chosen: str) -> int:
         deleted = self._db.execute(

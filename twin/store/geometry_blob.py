@@ -106,17 +106,28 @@ def _body_at(blob: bytes) -> int:
     return 8 + _ENVELOPE_BYTES[blob[3] >> 1 & 7]
 
 
-def envelopes(heads: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """First 56 bytes of n blobs or more -> boxes (n, 4) and heights (n, 2), NaN where the header tells none."""
+def envelopes(heads: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """First 56 bytes of n blobs or more -> boxes (n, 4), heights (n, 2), NaN where nothing is; and who is not told.
+
+    The last is True for geometries whose header says too little (other programs write points without an envelope).
+    """
     boxes, heights = np.full((len(heads), 4), np.nan), np.full((len(heads), 2), np.nan)
-    for row, head in enumerate(heads):
-        code = head[3] >> 1 & 7
-        if code == 0 and not head[3] & _EMPTY:
-            continue
-        order = "<f8" if head[3] & _LITTLE else ">f8"
-        if code:
-            box = np.frombuffer(head, order, 4, 8)
-            boxes[row] = box[[0, 2, 1, 3]]
-        if code in {2, 4}:
-            heights[row] = np.frombuffer(head, order, 2, 40)
-    return boxes, heights
+    data = np.frombuffer(b"".join(head[:56].ljust(56, b"\0") for head in heads), np.uint8).reshape(-1, 56)
+    codes, is_little = data[:, 3] >> 1 & 7, data[:, 3] & _LITTLE > 0
+    for order, in_order in (("<f8", is_little), (">f8", ~is_little)):
+        chosen = np.flatnonzero(in_order & (codes > 0))
+        numbers = np.ascontiguousarray(data[chosen, 8:]).view(order)
+        boxes[chosen] = numbers[:, [0, 2, 1, 3]]
+        has_z = np.isin(codes[chosen], (2, 4))
+        heights[chosen[has_z]] = numbers[has_z, 4:]
+    wkb = np.ascontiguousarray(data[:, 41:45])
+    kind = np.where(data[:, 40] == 1, wkb.view("<u4")[:, 0], wkb.view(">u4")[:, 0])
+    flat = (codes == 1) & (kind < 1000)  # above: z or m, whose ranges the header does not tell
+    told = flat | np.isin(codes, (2, 4)) | (data[:, 3] & _EMPTY > 0)
+    return boxes, heights, ~told
+
+
+def measured(blobs: list[bytes | None]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes (n, 4) and heights (n, 2) of whole geometries."""
+    shapes = decode(blobs)
+    return np.asarray(shapely.bounds(shapes), np.float64).reshape(-1, 4), _z_bounds(shapes, shapely.has_z(shapes))

@@ -2,12 +2,11 @@
 
 Spec: OGC 12-128r18. A feature table a layer; closed versions, row facts and meshes in tables beside it.
 """
-# ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,19 @@ from numpy.typing import NDArray
 from layers.errors import CityTwinError, InvalidInput, NotFound
 from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
-from twin.store import gpkg_schema, query_plan, read, read_count, registry, shared, visible
-from twin.store.columns import quote
+from twin.store import gpkg_schema, mesh_read, query_plan, read, read_count, registry, shared, visible
 from twin.store.connections import ReaderPool, connect
-from twin.store.interface import Asset, Features, LayerInfo, MeshInstances, MeshTable, Query, SourceRecord
+from twin.store.interface import (
+    Asset,
+    Features,
+    LayerInfo,
+    MeshBlobs,
+    MeshChanges,
+    MeshInstances,
+    MeshTable,
+    Query,
+    SourceRecord,
+)  # fmt: skip
 from twin.store.write import GeoPackageBatch
 
 _WRITER_CACHE_KIB = 128_000
@@ -110,16 +118,21 @@ class GeoPackageStore:
             layer, seen = registry.record(db, layer_id, scope), visible.narrowed(db, layer_id, query, scope)
             yield from read.stream(db, query_plan.plan(layer, seen), seen, batch_size)
 
-    def mesh_table(self, layer_id: str, scope: Scope) -> MeshTable:
-        """Bounds of all meshes of current features, in fid order."""
+    def mesh_table(self, layer_id: str, scope: Scope, at: datetime | None = None) -> MeshTable:
+        """Bounds of all meshes of current features, or of those of a moment, in fid order."""
         with self._pool.reading() as db:
             layer = registry.record(db, layer_id, scope)
-            cursor = db.execute(
-                f"SELECT fid, min_x, min_y, min_z, max_x, max_y, max_z, size FROM {quote(layer.mesh)} ORDER BY fid"
-            )
-            table = np.fromiter(chain.from_iterable(cursor), np.float64).reshape(-1, 8)
-        fids = table[:, 0].astype(np.int64)
-        return MeshTable(fids, table[:, 1:7].copy(), table[:, 7].astype(np.int64), np.zeros_like(fids))
+            return mesh_read.table(db, layer) if at is None else mesh_read.table_at(db, layer, registry.timestamp(at))
+
+    def mesh_changes(self, layer_id: str, since: int, scope: Scope) -> MeshChanges | None:
+        """What happened since the layer's version `since`; None where that is no longer known: read the whole table."""
+        with self._pool.reading() as db:
+            return mesh_read.changes(db, registry.record(db, layer_id, scope), since)
+
+    def mesh_blobs(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> MeshBlobs:
+        """Blobs of current or closed features in the order of `fids`, copies not expanded; NotFound if one has none."""
+        with self._pool.reading() as db:
+            return mesh_read.blobs(db, registry.record(db, layer_id, scope), fids)
 
     def meshes(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> list[StoredMesh]:
         """Meshes of current features, in the order of `fids`; NotFound if one has none.
@@ -127,37 +140,24 @@ class GeoPackageStore:
         Copies of shared shapes come as meshes of their own.
         """
         with self._pool.reading() as db:
-            found = shared.whole(db, self._stored_meshes(db, layer_id, fids, scope))
+            found = shared.whole(db, mesh_read.stored(db, registry.record(db, layer_id, scope), fids))
         missing = [fid for fid in fids.tolist() if fid not in found]
         if missing:
-            raise NotFound(f"Feature {missing[0]} of layer {layer_id!r} has no mesh.", "Ask for the mesh table again.")
+            raise mesh_read.no_mesh(layer_id, missing[0])
         return [found[fid] for fid in fids.tolist()]
 
     def mesh_instances(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> MeshInstances:
         """Those of `fids` whose meshes are copies of shared shapes; for the others there is `meshes`."""
         with self._pool.reading() as db:
-            return shared.instances(db, self._stored_meshes(db, layer_id, fids, scope))
+            return shared.instances(db, mesh_read.stored(db, registry.record(db, layer_id, scope), fids))
 
     def texture(self, key: str, scope: Scope) -> Texture:
         """An image that a mesh names (`layers.mesh.texture_keys`); NotFound outside the scope."""
         with self._pool.reading() as db:
             return shared.texture(db, key, scope)
 
-    @staticmethod
-    def _stored_meshes(
-        db: sqlite3.Connection, layer_id: str, fids: NDArray[np.int64], scope: Scope
-    ) -> dict[int, StoredMesh]:
-        layer = registry.record(db, layer_id, scope)
-        rows = db.execute(
-            "SELECT m.fid, b.mesh, m.min_x, m.min_y, m.min_z, m.max_x, m.max_y, m.max_z FROM json_each(?) j "
-            f"CROSS JOIN {quote(layer.mesh)} m ON m.fid = j.value "
-            f"CROSS JOIN {quote(layer.mesh_blob)} b ON b.fid = m.fid",
-            (orjson.dumps(np.unique(fids), option=orjson.OPT_SERIALIZE_NUMPY).decode(),),
-        ).fetchall()
-        return {row[0]: StoredMesh(row[1], row[2:]) for row in rows}
-
     def features_by_fid(self, layer_id: str, fids: NDArray[np.int64], scope: Scope) -> Features:
-        """Current features without geometry in the order of `fids`, for property tables."""
+        """Current or closed features without geometry in the order of `fids`, for property tables."""
         with self._pool.reading() as db:
             found = read.by_fid(db, registry.record(db, layer_id, scope), fids)
             seen = visible.narrowed(db, layer_id, Query(), scope)

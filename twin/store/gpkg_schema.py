@@ -9,6 +9,7 @@ import sqlite3
 
 from layers import crs
 from layers.catalogue import Attribute
+from twin.store import blocks, change_log, shared
 from twin.store.columns import SQL_TYPES, quote
 from twin.store.geometry_kind import column_type, dimension_flags
 from twin.store.layer_record import GEOMETRY, LayerRecord
@@ -73,10 +74,28 @@ def create_base(connection: sqlite3.Connection, city_crs: str) -> int:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {USER_VERSION}")
     execute_all(connection, _BASE)
+    create_later_tables(connection)
     add_srs(connection, "EPSG:4326")
     srs_id = add_srs(connection, city_crs)
     connection.execute("INSERT INTO gpkg_citytwin_meta VALUES ('srs_id', ?), ('crs', ?)", (srs_id, crs.name(city_crs)))
     return srs_id
+
+
+def create_later_tables(connection: sqlite3.Connection) -> None:
+    """Tables that older stores lack."""
+    for script in (shared.TABLES, change_log.TABLES, blocks.TABLES):
+        execute_all(connection, script)
+
+
+def bring_up_to_date(connection: sqlite3.Connection, records: list[LayerRecord]) -> None:
+    """Give a store from before the change log what newer ones have: tables, triggers, a log that begins now."""
+    create_later_tables(connection)
+    for record in records:
+        for name in trigger_names(record):
+            connection.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+        execute_all(connection, own_triggers(record))
+        blocks.adopt(connection, record)
+    connection.execute("INSERT OR IGNORE INTO gpkg_citytwin_change_log SELECT id, version, 0 FROM gpkg_citytwin_layer")
 
 
 def add_srs(connection: sqlite3.Connection, text: str) -> int:
@@ -153,6 +172,7 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
     for own in (record.history, record.rows, record.mesh, record.mesh_history, record.mesh_blob):
         connection.execute(_EXTENSION, (own, None, "citytwin_store", _OWN_DEFINITION, "write-only"))
     execute_all(connection, own_triggers(record))
+    connection.execute("INSERT OR REPLACE INTO gpkg_citytwin_change_log VALUES (?, 0, 0)", (record.type.id,))
 
 
 def column_sql(record: LayerRecord, attribute: Attribute) -> str:
@@ -217,11 +237,24 @@ def own_triggers(record: LayerRecord) -> str:
     own = (record.rows, record.mesh, record.mesh_blob)
     forget += "".join(f" DELETE FROM {quote(name)} WHERE fid = OLD.fid;" for name in own)
     add, take = count.format("+", literal), count.format("-", literal)
-    names = {
-        f"trigger_insert_feature_count_{record.table}": f"AFTER INSERT ON {table} BEGIN {add} END;",
-        f"trigger_delete_feature_count_{record.table}": f"AFTER DELETE ON {table} BEGIN {take} END;",
-        f"citytwin_insert_{record.table}": f"AFTER INSERT ON {table} BEGIN {grown} END;",
-        f"citytwin_update_{record.table}": f"AFTER UPDATE ON {table} BEGIN {grown} END;",
-        f"citytwin_delete_{record.table}": f"AFTER DELETE ON {table} BEGIN {grown}{forget} END;",
-    }
-    return "".join(f"CREATE TRIGGER {quote(name)} {body}\n" for name, body in names.items())
+    log = change_log.trigger_bodies(record)
+    new, old = blocks.unmeasured(record, "NEW"), blocks.unmeasured(record, "OLD")
+    away, there = blocks.unpacked(record, "OLD"), blocks.unpacked(record, "NEW")
+    same, moved = "WHEN OLD.fid = NEW.fid", "WHEN OLD.fid != NEW.fid"
+    bodies = (
+        f"AFTER INSERT ON {table} BEGIN {add} END;",
+        f"AFTER DELETE ON {table} BEGIN {take} END;",
+        f"AFTER INSERT ON {table} BEGIN {grown}{new}{log['insert']} END;",
+        f"AFTER UPDATE ON {table} {same} BEGIN {grown}{new}{log['update']} END;",
+        f"AFTER UPDATE ON {table} {moved} BEGIN {grown}{new}{old}{away}{there}{log['renumber']} END;",
+        f"AFTER DELETE ON {table} BEGIN {grown}{old}{away}{log['delete']}{forget} END;",
+    )
+    pairs = zip(trigger_names(record), bodies, strict=True)
+    return "".join(f"CREATE TRIGGER {quote(name)} {body}\n" for name, body in pairs)
+
+
+def trigger_names(record: LayerRecord) -> list[str]:
+    """Names of `own_triggers`, in their order; GDAL knows the first two by name."""
+    names = ("trigger_insert_feature_count_", "trigger_delete_feature_count_", "citytwin_insert_", "citytwin_update_",
+             "citytwin_renumber_", "citytwin_delete_")  # fmt: skip
+    return [f"{name}{record.table}" for name in names]

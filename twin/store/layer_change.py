@@ -9,7 +9,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from twin.store import geometry_blob, geometry_kind, rtree_bulk
+from twin.store import blocks, change_log, geometry_blob, geometry_kind, rtree_bulk
+from twin.store.blocks import Blocks
+from twin.store.change_log import Changes
 from twin.store.columns import quote
 from twin.store.geometry_kind import Kind
 from twin.store.layer_record import GEOMETRY, LayerRecord
@@ -23,30 +25,23 @@ class LayerChange:
     ----------
     kinds : every geometry kind the layer ever held
     column_type : what the geometry column is declared with now
-    extents : min x, min y, max x, max y, min z, max z of each part that was added
-    must_measure : rows were closed, so that the extent may have shrunk
+    log, blocks : what came and went
     waiting : row numbers and boxes (min x, max x, min y, max y) that are not in the R-tree yet
     """
 
     record: LayerRecord
     kinds: set[Kind]
     column_type: str
-    extents: list[NDArray[np.float64]] = field(default_factory=list)
+    log: Changes = field(default_factory=Changes)
+    blocks: Blocks = field(default_factory=Blocks)
     n_rows: int = 0
     n_meshes: int = 0
-    must_measure: bool = False
     waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
 
 def begin(record: LayerRecord) -> LayerChange:
     """A change of a layer that exists."""
     return LayerChange(record, set(record.kinds), record.column_type)
-
-
-def extent(boxes: NDArray[np.float64], z_bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 4) boxes and (n, 2) heights, NaN where there is nothing -> 6 numbers, NaN where nothing at all."""
-    low, high = np.fmin.reduce(boxes[:, :2]), np.fmax.reduce(boxes[:, 2:])
-    return np.array([*low, *high, np.fmin.reduce(z_bounds[:, 0]), np.fmax.reduce(z_bounds[:, 1])])
 
 
 def index_waiting(connection: sqlite3.Connection, change: LayerChange) -> None:
@@ -65,7 +60,9 @@ def finish(connection: sqlite3.Connection, change: LayerChange, version: int, no
         "UPDATE gpkg_ogr_contents SET feature_count = feature_count + ? WHERE table_name = ?",
         (change.n_rows, layer.table),
     )
-    bounds = _bounds_now(connection, change)
+    bounds = blocks.extent(connection, layer, change.blocks)
+    blocks.pack_loose(connection, layer, change.blocks)
+    change_log.write(connection, layer, change.log, version)
     connection.execute(
         "UPDATE gpkg_citytwin_layer SET version = ?, updated = ?, mesh_count = mesh_count + ?, kinds = ?, "
         "min_z = ?, max_z = ? WHERE id = ?",
@@ -80,35 +77,6 @@ def finish(connection: sqlite3.Connection, change: LayerChange, version: int, no
         "UPDATE gpkg_geometry_columns SET geometry_type_name = ?, z = ?, m = ? WHERE table_name = ?",
         (change.column_type, z, m, layer.table),
     )
-
-
-def _bounds_now(connection: sqlite3.Connection, change: LayerChange) -> list[float | None]:
-    """Grown by what was added, or measured again after rows were closed."""
-    if change.must_measure and change.record.has_geometry:
-        parts = _measured(connection, change.record)
-    else:
-        before = connection.execute(
-            "SELECT c.min_x, c.min_y, c.max_x, c.max_y, l.min_z, l.max_z "
-            "FROM gpkg_citytwin_layer l JOIN gpkg_contents c USING (table_name) WHERE l.id = ?",
-            (change.record.type.id,),
-        ).fetchone()
-        parts = [np.array(before, dtype=np.float64), *change.extents]
-    if not parts:
-        return [None] * 6
-    table = np.array(parts)
-    low, high = np.fmin.reduce(table[:, [0, 1, 4]]), np.fmax.reduce(table[:, [2, 3, 5]])
-    return [None if np.isnan(v) else float(v) for v in (low[0], low[1], high[0], high[1], low[2], high[2])]
-
-
-def _measured(connection: sqlite3.Connection, layer: LayerRecord) -> list[NDArray[np.float64]]:
-    cursor = connection.execute(
-        f"SELECT substr({GEOMETRY}, 1, 56) FROM {quote(layer.table)} WHERE {GEOMETRY} IS NOT NULL"
-    )
-    parts = []
-    while rows := cursor.fetchmany(100_000):
-        boxes, heights = geometry_blob.envelopes([row[0] for row in rows])
-        parts.append(extent(boxes, heights))
-    return parts
 
 
 def promote_stored(connection: sqlite3.Connection, layer: LayerRecord, srs_id: int) -> None:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import orjson
 import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
 from twin.store import registry
-from twin.store.columns import quote
+from twin.store.columns import quote, row_numbers
 from twin.store.filter_sql import Condition, translate
 from twin.store.interface import Query
 from twin.store.layer_record import GEOMETRY, LayerRecord
@@ -112,7 +111,7 @@ def scan(asked: Plan) -> tuple[str, list[Any]]:
 
 def lookup(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
     """The rows of some row numbers, in that order."""
-    text = orjson.dumps(fids, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    text = row_numbers(fids)
     parts, parameters = [], []
     for table, _, time, values in tables(asked):
         conditions = [each for each in (time, asked.condition.sql) if each]
@@ -122,3 +121,11 @@ def lookup(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
         parameters += [text, *values, *asked.condition.parameters]
     order = " ORDER BY 1" if len(parts) > 1 else ""
     return " UNION ALL ".join(parts) + order, parameters
+
+
+def lookup_closed(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]:
+    """The closed rows of some row numbers, in that order, whatever else is asked."""
+    text = row_numbers(fids)
+    table = asked.layer.history
+    source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
+    return f"SELECT {_select_list(asked, table)} FROM {source}", [text]

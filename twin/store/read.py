@@ -20,7 +20,7 @@ from twin.store import columns, geometry_blob, geometry_kind, rtree_bulk
 from twin.store.columns import quote
 from twin.store.interface import Features, Query
 from twin.store.layer_record import LayerRecord
-from twin.store.query_plan import Plan, lookup, plan, scan, tables
+from twin.store.query_plan import Plan, lookup, lookup_closed, plan, scan, tables
 
 
 def stream(connection: sqlite3.Connection, asked: Plan, query: Query, batch_size: int) -> Iterator[Features]:
@@ -190,13 +190,16 @@ def part_of(features: Features, rows: slice | NDArray[np.intp]) -> Features:
 
 
 def by_fid(connection: sqlite3.Connection, layer: LayerRecord, fids: NDArray[np.int64]) -> Features:
-    """Current features without geometry, in the order of `fids`; NotFound where one is missing."""
+    """Current or closed features without geometry, in the order of `fids`; NotFound where one is missing."""
     asked = plan(layer, Query(with_geometry=False))
     wanted = np.asarray(fids, np.int64)
-    sql, parameters = lookup(asked, np.unique(wanted))
-    rows = connection.execute(sql, parameters).fetchall()
-    place = {row[0]: at for at, row in enumerate(rows)}
-    missing = [fid for fid in wanted.tolist() if fid not in place]
-    if missing:
-        raise NotFound(f"Layer {layer.type.id!r} has no current feature {missing[0]}.", "Ask for its table again.")
-    return _features([rows[place[fid]] for fid in wanted.tolist()], asked)
+    rows = connection.execute(*lookup(asked, wanted)).fetchall()
+    if len(rows) != len(wanted):
+        place = {row[0]: row for row in rows}
+        closed = np.array([fid for fid in wanted.tolist() if fid not in place], np.int64)
+        place |= {row[0]: row for row in connection.execute(*lookup_closed(asked, closed))}
+        missing = [fid for fid in closed.tolist() if fid not in place]
+        if missing:
+            raise NotFound(f"Layer {layer.type.id!r} has no feature in row {missing[0]}.", "Ask for its table again.")
+        rows = [place[fid] for fid in wanted.tolist()]
+    return _features(rows, asked)

@@ -17,6 +17,7 @@ from twin.store.columns import quote
 
 _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 _HEAD_BYTES = 4
+_FEW = 500
 
 
 def insert(connection: sqlite3.Connection, rtree: str, ids: NDArray[np.int64], boxes: NDArray[np.float64]) -> None:
@@ -24,8 +25,10 @@ def insert(connection: sqlite3.Connection, rtree: str, ids: NDArray[np.int64], b
 
     Where the new entries are more than the old ones the tree is packed anew, else they are inserted one by one.
     """
-    n_old = connection.execute(f"SELECT count(*) FROM {quote(rtree + '_rowid')}").fetchone()[0]
-    if len(ids) <= max(n_old, 500):
+    n_old = 0
+    if len(ids) > _FEW:  # counting takes time in proportion to the index
+        n_old = connection.execute(f"SELECT count(*) FROM {quote(rtree + '_rowid')}").fetchone()[0]
+    if len(ids) <= max(n_old, _FEW):
         rows = zip(ids.tolist(), *boxes.T.tolist(), strict=True)
         connection.executemany(f"INSERT INTO {quote(rtree)} VALUES (?, ?, ?, ?, ?)", rows)
         return

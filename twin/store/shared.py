@@ -133,6 +133,12 @@ def instances(connection: sqlite3.Connection, meshes: dict[int, StoredMesh]) -> 
     return MeshInstances(np.array(list(copies), np.int64), keys, matrices, bounds, _shapes(connection, keys))
 
 
+def shapes_of(connection: sqlite3.Connection, blobs: Sequence[bytes]) -> dict[str, bytes]:
+    """The shapes that copies among some blobs name, by key."""
+    copies = [blob for blob in blobs if is_copy(blob)]
+    return _shapes(connection, read_copies(copies)[0]) if copies else {}
+
+
 def _shapes(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, bytes]:
     wanted = sorted(set(keys))
     if not wanted:

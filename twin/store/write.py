@@ -16,7 +16,7 @@ from layers.catalogue import LayerType
 from layers.errors import InvalidInput
 from layers.report import Report
 from twin.scope import EVERYTHING
-from twin.store import columns, derived, gpkg_schema, layer_change, query_plan, read, registry
+from twin.store import blocks, columns, derived, gpkg_schema, layer_change, query_plan, read, registry
 from twin.store.columns import quote
 from twin.store.feature_writer import FeatureWriter, SourceReading
 from twin.store.interface import Asset, Features, PutResult, Query, Rows, SourceRecord
@@ -37,6 +37,9 @@ class GeoPackageBatch:
         self._readings: dict[str, SourceReading] = {}
         self._changes: dict[str, LayerChange] = {}
         self._is_changed = False
+        if not blocks.exist(connection):
+            records = [registry.record(connection, row[0], EVERYTHING) for row in self._layer_ids()]
+            gpkg_schema.bring_up_to_date(connection, records)
 
     def ensure_layer(self, layer_type: LayerType) -> None:
         """Create the layer's tables, or widen them by attributes they lack and types that do not suffice."""
