@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
-from server import adopted, answer, filters, packing, parameters
+from server import adopted, answer, filters, packing, parameters, point_tiles
 from server.serving import Snapshot, snapshot
 from tiles import cache
 from tiles.tileset import Form, Selection, Tileset
@@ -24,6 +24,8 @@ def layer_tileset(request: Request) -> Response:
     layer_id, path = request.path_params["layer"], request.path_params["path"]
     if adopted.has(city, layer_id):
         return adopted.resource(request, city, layer_id, path.removeprefix("explicit/"))
+    if point_tiles.has(city, layer_id):
+        return point_tiles.resource(request, city, layer_id, path)
     folder, _, rest = path.partition("/")
     form = _FORMS.get(folder, "compact")
     tileset = _tileset(city, layer_id, selection(request.query_params, city))
@@ -67,6 +69,7 @@ def _city_document(city: Snapshot, folder: str, chosen: Selection) -> bytes:
     up = "../../" if folder else "../"
     form = f"{folder}/" if folder else ""
     others: list[dict[str, Any]] = [adopted.child(asset, up) for asset in adopted.sets(city)]
+    others += point_tiles.children(city, up, form)
     layers = []
     for info in city.vectors.values():
         if info.mesh_count:
