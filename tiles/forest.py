@@ -46,7 +46,7 @@ _Key = tuple[str, Scope, bytes]
 
 
 class Forest:
-    """Trees of one store. Thread-safe: one tree is grown at a time, everybody else waits for it or takes a grown one."""
+    """Trees of one store. Thread-safe: one tree is grown at a time; who wants a grown one need not wait."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[_Key, tuple[int, Tree | None]] = OrderedDict()
