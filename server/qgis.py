@@ -129,7 +129,7 @@ class _Writer:
         if asset.kind == "points":
             self._layer(group, _Source(layer_id, "point-cloud", "copc", url), title, asset.crs, asset.bounds)
         elif layer_type.id == "dom":
-            low, high = zooms(asset)
+            low, high = zooms(self.city, asset)
             template = quote(self.address + image_path(asset), safe=":/{}")
             xyz = f"type=xyz&url={template}&zmin={low}&zmax={high}&crs=EPSG:3857"
             bounds = crs.transform_bounds(asset.crs, "EPSG:3857", asset.bounds)

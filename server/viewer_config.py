@@ -59,7 +59,7 @@ def _undulation_m(city: Snapshot) -> float | None:
 
 
 def _imagery(city: Snapshot, asset: Asset) -> dict[str, Any]:
-    low, high = zooms(asset)
+    low, high = zooms(city, asset)
     title = city.type_of(asset.layer).title
     suffix = f" {asset.epoch}" if asset.epoch else ""
     return {

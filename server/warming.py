@@ -51,8 +51,11 @@ def _terrain(city: Snapshot) -> None:
 
 
 def _images(city: Snapshot) -> None:
-    from tiles import imagery
+    from tiles import imagery, matrix_set
 
     rasters = [asset for layer in city.files.values() for asset in layer.assets if asset.kind == "raster"]
     if rasters:
-        imagery.tile(city.city, rasters[0], 0, 0, 0)
+        grid = matrix_set.get("WebMercatorQuad", city.city.config.crs)
+        z, _ = imagery.zooms(city.city, rasters[:1], grid)
+        x, y, _, _ = grid.cover(z, imagery.sheets.footprint(rasters[0], grid))
+        imagery.picture(city.city, rasters[:1], imagery.Frame(grid, z, x, y)).encode()
