@@ -50,6 +50,7 @@ _TOP: dict[str, tuple[type, ...]] = {
 _SOURCE: dict[str, tuple[type, ...]] = {
     "path": (str,), "layer": (str,), "crs": (str,), "vertical_crs": (str,), "encoding": (str,), "columns": (dict,),
     "units": (dict,), "values": (dict,), "table": (str,), "id_column": (str,), "epoch": (str,), "skip": (bool,),
+    "drape": (bool,),
     **source_keys.TYPES,
 }  # fmt: skip
 
@@ -110,6 +111,7 @@ class CityToml:
             values=said.get("values", {}),
             id_column=said.get("id_column"),
             epoch=said.get("epoch"),
+            drape=said.get("drape", False),
             city_crs=self.crs,
             **{key: said[key] for key in source_keys.TYPES if key in said},
             tables={table: _without_keys(self._said(path, table)) for table in sorted(tables)},

@@ -69,6 +69,7 @@ class Hints:
     join : for tables without geometry: `layer`, `attribute` there, `column` here, whose geometry the rows take
     unit_scale : metres per unit of a mesh file that states no unit
     pipeline : PDAL stages as JSON objects, to be run on a point cloud before it is stored
+    drape : areas get a thin surface on the ground, for 3D
     lookup : into the city that is being built, for `join`; set by the build alone
     """
 
@@ -90,7 +91,13 @@ class Hints:
     join: Mapping[str, str] = field(default_factory=dict)
     unit_scale: float | None = None
     pipeline: tuple[Mapping[str, Any], ...] = ()
+    drape: bool = False
     lookup: "Lookup | None" = None
+
+    def for_table(self, table: str) -> "Hints":
+        """What holds for one table of the file; here the same for all."""
+        del table
+        return self
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def store_source(batch: WriteBatch, item: Item, place: Place, progress: Progress
     """
     start = time.perf_counter()
     reading = read(item.file, build_join.with_lookup(item.hints, batch))
-    placed, issues = _placed(reading, place)
+    placed, issues = _placed(reading, place, item.hints)
     report = Report(item.name, reading.format, item.file.sha256, "stored", certificate=_certificate(reading, placed))
     with RejectKeeper(report, scratch / "reports") as keeper, tempfile.TemporaryFile(dir=scratch) as spool:
         source = _Source(batch, item, progress, report, keeper)
@@ -134,7 +134,7 @@ def store_source(batch: WriteBatch, item: Item, place: Place, progress: Progress
     return report
 
 
-def _placed(reading: Reading, place: Place) -> tuple[list[tuple[VectorLayer, LayerFuser]], list[Issue]]:
+def _placed(reading: Reading, place: Place, hints: Hints) -> tuple[list[tuple[VectorLayer, LayerFuser]], list[Issue]]:
     """Every layer that can be placed, and an issue for each other; the refusal itself where there is no layer left."""
     placed: list[tuple[VectorLayer, LayerFuser]] = []
     refusals: list[tuple[VectorLayer, CityTwinError]] = []
@@ -150,6 +150,7 @@ def _placed(reading: Reading, place: Place) -> tuple[list[tuple[VectorLayer, Lay
                 terrain=place.terrain,
                 roofs=place.roofs,
                 read=reading.certificate,
+                drape=hints.for_table(layer.name).drape,
             )
         except CityTwinError as error:
             refusals.append((layer, error))

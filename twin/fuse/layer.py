@@ -17,6 +17,7 @@ from layers.issue import Issue, Reject
 from layers.source import FeatureBatch, VectorLayer
 from twin import checks
 from twin.fuse import buildings, manholes, pipes
+from twin.fuse import drape as draping
 from twin.fuse.columns import numbers, with_column, with_constant
 from twin.fuse.given import PlacedMeshes, place_meshes
 from twin.fuse.notes import Notes
@@ -45,6 +46,7 @@ class LayerFuser:
     frame, city_vertical, terrain : the city
     read : certificate of the file
     roofs : where heights come from that nobody states
+    drape : areas that are given no mesh otherwise get a thin surface on the ground
 
     Raises Unplaceable where the layer's datum cannot be converted.
     """
@@ -59,10 +61,12 @@ class LayerFuser:
         terrain: Terrain,
         read: Certificate,
         roofs: RoofSampler | None = None,
+        drape: bool = False,
     ) -> None:
         self._type, self._source_crs = layer_type, layer.crs
         self._frame = frame
         self._terrain, self._roofs = terrain, roofs
+        self._drapes = drape and layer_type.solid in {None, "given"}
         self._notes = Notes()
         self._way = placement(frame, city_vertical, layer.crs, layer.vertical_crs)
         self.certificate = certify(layer.certificate or read, self._way, city_vertical)
@@ -143,6 +147,9 @@ class LayerFuser:
             )
             geometry, attributes, meshes = wells.geometry, wells.attributes, wells.meshes
             self.used_terrain |= wells.used_terrain
+        elif self._drapes and given is None:
+            meshes = draping.drape(batch.ids, geometry, terrain=self._terrain, frame=self._frame, notes=self._notes)
+            self.used_terrain = True
         elif given is not None:
             box = given.bounds
             attributes = self._with_extent(attributes, box)
