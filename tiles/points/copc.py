@@ -32,6 +32,8 @@ _FIELDS = [
 ]  # fmt: skip
 _RGB, _NIR = [("red", "<u2"), ("green", "<u2"), ("blue", "<u2")], [("nir", "<u2")]
 _FORMATS = {6: _FIELDS, 7: [*_FIELDS, *_RGB], 8: [*_FIELDS, *_RGB, *_NIR]}
+_LAYERS = {6: 9, 7: 10, 8: 11}
+"""Of a chunk, by point format; one more for each extra byte."""
 _ENTRY = np.dtype([("key", "<i4", 4), ("offset", "<u8"), ("n_bytes", "<i4"), ("n_points", "<i4")])
 _HEAD, _VLR = 375, 54
 
@@ -113,8 +115,7 @@ class Copc:
             with self.path.open("rb") as file:
                 file.seek(int(self.hierarchy.offsets[index]))
                 packed = file.read(n_bytes)
-            if len(packed) < n_bytes:
-                raise _Broken("it ends before the node does")
+            self._check(packed, n_points, n_bytes)
             wanted = lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL | lazrs.SELECTIVE_DECOMPRESS_Z
             wanted |= lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION | lazrs.SELECTIVE_DECOMPRESS_INTENSITY
             if color and self.header.has_color:
@@ -124,6 +125,19 @@ class Copc:
                 lazrs.DecompressionSelection(wanted),
             )  # fmt: skip
         return made
+
+    def _check(self, packed: bytes, n_points: int, n_bytes: int) -> None:
+        """A chunk begins with one whole record, the number of points and the size of each layer: the decoder believes
+        these sizes, so that 3,000 wrong bytes made it take 4 GB.
+        """
+        fields = np.dtype(_FORMATS[self.header.format_id])
+        n_layers = _LAYERS[self.header.format_id] + self.header.record_bytes - fields.itemsize
+        first = self.header.record_bytes
+        if len(packed) < max(n_bytes, first + 4 + 4 * n_layers):
+            raise _Broken("it ends before the node does")
+        stated, *sizes = struct.unpack_from(f"<{1 + n_layers}I", packed, first)
+        if stated != n_points or first + 4 + 4 * n_layers + sum(sizes) != n_bytes:
+            raise _Broken("it is not packed as its hierarchy says")
 
     def coordinates(self, records: Records) -> NDArray[np.float64]:
         """(n, 3) coordinates in the CRS's units."""
@@ -141,7 +155,8 @@ class Copc:
                     raise _Broken(f"page at byte {page[0]} is wrong")
                 seen.add(page)
                 file.seek(page[0])
-                read = np.frombuffer(file.read(min(page[1], 32 * (MAX_NODES + 1))), _ENTRY)
+                data = file.read(min(page[1], 32 * (MAX_NODES + 1)))
+                read = np.frombuffer(data, _ENTRY, len(data) // 32)
                 if len(read) * 32 < page[1]:
                     raise _Broken(f"page at byte {page[0]} is not whole")
                 is_page = read["n_points"] == -1
