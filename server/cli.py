@@ -10,7 +10,7 @@ import sys
 import typer
 
 from layers.errors import CityTwinError
-from server import cli_build, cli_serve, cli_show
+from server import cli_build, cli_serve, cli_show, cli_verify
 
 app = typer.Typer(
     name="citytwin",
@@ -27,6 +27,7 @@ for _function in (
     cli_show.info,
     cli_serve.serve,
     cli_show.run,
+    cli_verify.verify,
     cli_serve.demo,
 ):
     app.command()(_function)
