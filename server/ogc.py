@@ -282,8 +282,9 @@ def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
     if info.type.geometry != "none":
         links.append(_link("related", answer.JSON, "TileJSON (MVT)", f"{url}/tilejson.json"))
     if info.mesh_count:
-        links.append(_link("related", "application/json+3dtiles", "3D Tiles", f"{url}/3dtiles/tileset.json"))
-        explicit = f"{url}/3dtiles/explicit/tileset.json"
+        links.append(_link("related", "application/json+3dtiles", "3D Tiles, compact", f"{url}/3dtiles/tileset.json"))
+        compat, explicit = (f"{url}/3dtiles/{form}/tileset.json" for form in ("compat", "explicit"))
+        links.append(_link("related", "application/json+3dtiles", "3D Tiles, float32", compat))
         links.append(_link("related", "application/json+3dtiles", "3D Tiles, explicit, float32 (QGIS)", explicit))
     return _resource(info.type, snapshot, provider, links)
 

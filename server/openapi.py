@@ -13,6 +13,7 @@ ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs"
                     "filter-lang", "filter-crs", "ids", "properties")  # fmt: skip
 ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 PAGE_PARAMETERS = ("f", "lang")
+TILESET_PARAMETERS = ("filter", "filter-lang", "filter-crs", "datetime")
 FEATURES, COLLECTION = "/collections/{featuresId}", "/collections/{collectionId}"
 GEOJSON, JSON, TILES3D = "application/geo+json", "application/json", "application/json+3dtiles"
 
@@ -26,9 +27,12 @@ PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (f"{FEATURES}/queryables", "What can be filtered by", "application/schema+json", PAGE_PARAMETERS),
     (f"{FEATURES}/items", "Features", GEOJSON, (*ITEMS_PARAMETERS, "queryables")),
     (f"{FEATURES}/items/{{featureId}}", "One feature", GEOJSON, ITEM_PARAMETERS),
-    (f"{FEATURES}/3dtiles/tileset.json", "3D Tiles 1.1 of a layer", TILES3D, ()),
-    (f"{FEATURES}/3dtiles/explicit/tileset.json", "3D Tiles 1.1, explicit, float32 positions", TILES3D, ()),
-    ("/3dtiles/tileset.json", "3D Tiles 1.1 of the whole city", TILES3D, ()),
+    (f"{FEATURES}/3dtiles/tileset.json", "3D Tiles 1.1 of a layer, implicit, packed", TILES3D, TILESET_PARAMETERS),
+    (f"{FEATURES}/3dtiles/compat/tileset.json", "3D Tiles 1.1, implicit, float32", TILES3D, TILESET_PARAMETERS),
+    (f"{FEATURES}/3dtiles/explicit/tileset.json", "3D Tiles 1.1, explicit, float32", TILES3D, TILESET_PARAMETERS),
+    ("/3dtiles/tileset.json", "3D Tiles 1.1 of the whole city", TILES3D, ("datetime",)),
+    ("/3dtiles/compat/tileset.json", "3D Tiles 1.1 of the whole city, implicit, float32", TILES3D, ("datetime",)),
+    ("/3dtiles/explicit/tileset.json", "3D Tiles 1.1 of the whole city, explicit, float32", TILES3D, ("datetime",)),
     ("/terrain/layer.json", "Terrain description (quantized-mesh 1.0)", JSON, ()),
     ("/terrain/{z}/{x}/{y}.terrain", "Terrain tile; y counts from south", "application/vnd.quantized-mesh", ()),
     (f"{COLLECTION}/tilejson.json", "TileJSON 3.0 of a layer", JSON, ()),

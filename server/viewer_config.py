@@ -84,7 +84,7 @@ def _layer(info: LayerInfo) -> dict[str, Any]:
 
 
 def _layer3d(info: LayerInfo) -> dict[str, Any]:
-    tileset = f"/collections/{info.id}/3dtiles/explicit/tileset.json"
+    tileset = f"/collections/{info.id}/3dtiles/tileset.json"
     return _layer(info) | {"tileset": tileset, "count": info.mesh_count, "on": True}
 
 
