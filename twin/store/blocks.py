@@ -94,7 +94,7 @@ def _united(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
 
 def exist(db: sqlite3.Connection) -> bool:
     """False in a store that is older than its blocks and its change log."""
-    name = "gpkg_citytwin_mesh_pack"
+    name = "gpkg_citytwin_edit"  # the last that `gpkg_schema.create_later_tables` makes
     return db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone() is not None
 
 

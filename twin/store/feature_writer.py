@@ -7,7 +7,7 @@ Triggers are off on the writer's connection; what they would do row by row is do
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
 from layers.mesh import StoredMesh
-from twin.store import blocks, change_log, columns, geometry_blob, geometry_kind, layer_change
+from twin.store import blocks, change_log, columns, decide, edits, geometry_blob, geometry_kind, layer_change
 from twin.store.columns import quote
+from twin.store.decide import Decision, SourceReading
 from twin.store.geometry_blob import EncodedGeometries
 from twin.store.interface import PutResult, Rows
 from twin.store.layer_change import LayerChange
@@ -29,34 +30,14 @@ _INDEX_AT_ONCE = 2_000_000
 """Entries that wait for the R-tree, 40 bytes each."""
 
 
-@dataclass
-class SourceReading:
-    """A source that is being read: its number, the generation its rows are marked with, the assets it gave."""
-
-    number: int
-    generation: int
-    assets: set[str] = field(default_factory=set)
-
-
 @dataclass(frozen=True)
-class _Known:
-    """A current row, as `put` needs to know it."""
+class _Given:
+    """Rows as they will be stored: values of all columns with `extra` last, geometries, meshes, digests."""
 
-    fid: int
-    version: int
-    source: int | None
-    seen: int | None
-    hash: bytes | None
-
-
-@dataclass(frozen=True)
-class _Decision:
-    """Outcome of each row, versions of rows that are not their id's first, fids to close, fids left equal."""
-
-    outcome: NDArray[np.str_]
-    versions: dict[int, int]
-    closing: list[int]
-    equal: list[int]
+    records: list[tuple[Any, ...]]
+    encoded: EncodedGeometries
+    meshes: Sequence[StoredMesh | None]
+    hashes: list[bytes]
 
 
 class FeatureWriter:
@@ -68,37 +49,76 @@ class FeatureWriter:
         self._now = now
         self.shared = SharedWriter(connection)
 
-    def put(self, change: LayerChange, rows: Rows, reading: SourceReading, begun: Mapping[int, int]) -> PutResult:
+    def put(
+        self, change: LayerChange, rows: Rows, reading: SourceReading, begun: Mapping[int, int | None]
+    ) -> PutResult:
         """Insert what is new, replace what changed, mark what is equal. `begun`: source number -> its generation."""
-        layer = change.record
+        given = self._given(change.record, rows)
+        named = list(zip(rows.ids, given.hashes, strict=True))
+        decided = decide.of_source(self._db, change.record, named, reading, begun)
+        self._mark(change.record, decided.equal, reading)
+        if decided.met.differs and reading.generation is not None:
+            edits.note_met(self._db, change.record.type.id, decided.met, reading.number, reading.generation)
+        self._store(change, rows, given, decided, reading)
+        return PutResult(decided.outcome)
+
+    def edit(self, change: LayerChange, rows: Rows, editor: str) -> PutResult:
+        """Put features by hand; what their sources said is remembered, and kept out when they are read again."""
+        key = change.record.type.id
+        given = self._given(change.record, rows)
+        decided = decide.by_hand(self._db, change.record, rows.ids, given.hashes, self._now)
+        new = [each for each in decided.before if each.source is None]
+        edits.note(self._db, key, edits.ADDED, new, editor=editor, moment=self._now)
+        old = [each for each in decided.before if each.source is not None]
+        edits.note(self._db, key, edits.CHANGED, old, editor=editor, moment=self._now)
+        self._store(change, rows, given, decided, SourceReading(edits.HAND, None))
+        return PutResult(decided.outcome)
+
+    def delete(self, change: LayerChange, ids: Sequence[str], editor: str) -> int:
+        """Close features by hand, so that their sources do not bring them again."""
+        known = decide.known_rows(self._db, change.record, ids, unnamed=True)
+        before = [decide.replaced(each, row) for each, row in known.items()]
+        edits.note(self._db, change.record.type.id, edits.DELETED, before, editor=editor, moment=self._now)
+        self.close(change, [row.fid for row in known.values()])
+        return len(known)
+
+    def restore(self, change: LayerChange, rows: Rows, hashes: list[bytes], reading: SourceReading) -> None:
+        """Insert rows of a source as they once were, under the hashes that they had."""
+        given = replace(self._given(change.record, rows), hashes=hashes)
+        decided = decide.by_hand(self._db, change.record, rows.ids, hashes, self._now)
+        self._store(change, rows, given, decided, reading)
+
+    def _given(self, layer: LayerRecord, rows: Rows) -> _Given:
         _check_lengths(rows)
         values = columns.to_sqlite(layer.type, rows.attributes, list(layer.columns))
         records = list(zip(*values, rows.extra, strict=True))
         encoded = self._encoded(layer, rows)
         meshes = rows.meshes if rows.meshes is not None else [None] * len(rows.ids)
-        hashes = _content_hashes(records, encoded.blobs, meshes)
-        decided = self._decide(layer, rows.ids, hashes, reading, begun)
+        return _Given(records, encoded, meshes, _content_hashes(records, encoded.blobs, meshes))
+
+    def _store(self, change: LayerChange, rows: Rows, given: _Given, decided: Decision, reading: SourceReading) -> None:
+        """Close what goes and insert what comes."""
+        layer, encoded = change.record, given.encoded
         self.close(change, decided.closing)
-        self._mark(layer, decided.equal, reading)
         chosen = np.flatnonzero((decided.outcome == "inserted") | (decided.outcome == "updated"))
-        if chosen.size:
-            first = self.next_fid(layer)
-            fids = range(first, first + chosen.size)
-            blobs, is_single = self._fitted(change, rows.geometry[chosen], [encoded.blobs[r] for r in chosen.tolist()])
-            head = [
-                (fid, rows.ids[row], decided.versions.get(row, 1), self._now)
-                for fid, row in zip(fids, chosen.tolist(), strict=True)
-            ]
-            self.insert(layer, head, blobs, [records[row] for row in chosen.tolist()])
-            facts = zip(fids, [hashes[row] for row in chosen.tolist()], is_single, strict=True)
-            self._db.executemany(
-                f"INSERT INTO {quote(layer.rows)} (fid, source, seen, hash, single) VALUES (?, ?, ?, ?, ?)",
-                [(fid, reading.number, reading.generation, digest, single) for fid, digest, single in facts],
-            )
-            change.n_rows += chosen.size
-            self._insert_meshes(change, fids, [meshes[row] for row in chosen.tolist()])
-            self.index(change, fids, encoded.boxes[chosen], encoded.z_bounds[chosen])
-        return PutResult(decided.outcome)
+        if not chosen.size:
+            return
+        first = self.next_fid(layer)
+        fids = range(first, first + chosen.size)
+        blobs, is_single = self._fitted(change, rows.geometry[chosen], [encoded.blobs[r] for r in chosen.tolist()])
+        head = [
+            (fid, rows.ids[row], decided.versions.get(row, 1), self._now)
+            for fid, row in zip(fids, chosen.tolist(), strict=True)
+        ]
+        self.insert(layer, head, blobs, [given.records[row] for row in chosen.tolist()])
+        facts = zip(fids, [given.hashes[row] for row in chosen.tolist()], is_single, strict=True)
+        self._db.executemany(
+            f"INSERT INTO {quote(layer.rows)} (fid, source, seen, hash, single) VALUES (?, ?, ?, ?, ?)",
+            [(fid, reading.number, reading.generation, digest, single) for fid, digest, single in facts],
+        )
+        change.n_rows += chosen.size
+        self._insert_meshes(change, fids, [given.meshes[row] for row in chosen.tolist()])
+        self.index(change, fids, encoded.boxes[chosen], encoded.z_bounds[chosen])
 
     def _encoded(self, layer: LayerRecord, rows: Rows) -> EncodedGeometries:
         if layer.has_geometry:
@@ -130,54 +150,6 @@ class FeatureWriter:
             blobs[row], is_single[row] = blob, 1
         return blobs, is_single
 
-    def _decide(
-        self,
-        layer: LayerRecord,
-        ids: Sequence[str],
-        hashes: list[bytes],
-        reading: SourceReading,
-        begun: Mapping[int, int],
-    ) -> _Decision:
-        known = self._known(layer, ids)
-        before = self._last_closed_versions(layer, [each for each in ids if each not in known])
-        decided = _Decision(np.full(len(ids), "inserted", dtype="<U9"), {}, [], [])
-        given: set[str] = set()
-        for row, feature_id in enumerate(ids):
-            old = known.get(feature_id)
-            if feature_id in given or (old is not None and _is_taken(old, reading, begun)):
-                decided.outcome[row] = "duplicate"
-                continue
-            given.add(feature_id)
-            if old is None:
-                if feature_id in before:
-                    decided.versions[row] = before[feature_id] + 1
-            elif old.hash == hashes[row]:
-                decided.outcome[row] = "unchanged"
-                decided.equal.append(old.fid)
-            else:
-                decided.outcome[row] = "updated"
-                decided.versions[row] = old.version + 1
-                decided.closing.append(old.fid)
-        return decided
-
-    def _known(self, layer: LayerRecord, ids: Sequence[str]) -> dict[str, _Known]:
-        found = self._db.execute(
-            "SELECT t.id, t.fid, t.version, r.source, r.seen, r.hash FROM json_each(?) j "
-            f"CROSS JOIN {quote(layer.table)} t ON t.id = j.value LEFT JOIN {quote(layer.rows)} r ON r.fid = t.fid",
-            (orjson.dumps(ids).decode(),),
-        )
-        return {row[0]: _Known(row[1], row[2] or 1, *row[3:]) for row in found}
-
-    def _last_closed_versions(self, layer: LayerRecord, ids: list[str]) -> dict[str, int]:
-        if self._db.execute(f"SELECT 1 FROM {quote(layer.history)} LIMIT 1").fetchone() is None:
-            return {}
-        found = self._db.execute(
-            f"SELECT h.id, max(h.version) FROM json_each(?) j CROSS JOIN {quote(layer.history)} h ON h.id = j.value "
-            "GROUP BY h.id",
-            (orjson.dumps(ids).decode(),),
-        )
-        return dict(found.fetchall())
-
     def _mark(self, layer: LayerRecord, fids: list[int], reading: SourceReading) -> None:
         self._db.executemany(
             f"UPDATE {quote(layer.rows)} SET seen = ?, source = ? WHERE fid = ?",
@@ -187,8 +159,11 @@ class FeatureWriter:
     def next_fid(self, layer: LayerRecord) -> int:
         """The number that the next row gets."""
         seq = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer.table,)).fetchone()
-        last = self._db.execute(f"SELECT max(fid) FROM {quote(layer.table)}").fetchone()[0]  # renumbered from outside
-        return max(0 if seq is None else int(seq[0]), last or 0) + 1
+        last = [  # rows may have been renumbered from outside
+            self._db.execute(f"SELECT max(fid) FROM {quote(table)}").fetchone()[0] or 0
+            for table in (layer.table, layer.history)
+        ]
+        return max(0 if seq is None else int(seq[0]), *last) + 1
 
     def insert(
         self,
@@ -284,13 +259,6 @@ class FeatureWriter:
             f"DELETE FROM {quote(table)} WHERE {key} IN (SELECT value FROM json_each(?))", (chosen,)
         )
         return deleted.rowcount
-
-
-def _is_taken(old: _Known, reading: SourceReading, begun: Mapping[int, int]) -> bool:
-    """True if this source gave the id before in this reading, or another source holds it and has not let go."""
-    if old.source == reading.number:
-        return old.seen == reading.generation
-    return old.source is None or old.source not in begun or old.seen == begun[old.source]
 
 
 def _check_lengths(rows: Rows) -> None:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from layers.errors import CityTwinError, InvalidInput, NotFound
 from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
-from twin.store import gpkg_schema, mesh_read, query_plan, read, read_count, registry, shared, visible
+from twin.store import edits, gpkg_schema, mesh_read, query_plan, read, read_count, registry, shared, visible
 from twin.store.connections import ReaderPool, connect
 from twin.store.interface import (
     Asset,
+    EditRecord,
     Features,
     LayerInfo,
     MeshBlobs,
@@ -164,6 +165,12 @@ class GeoPackageStore:
         if seen.ids is not None and not set(found.ids) <= set(seen.ids):
             raise NotFound(f"Layer {layer_id!r} has no such feature.", "Ask for its table again.")
         return found
+
+    def edits(self, layer_id: str, scope: Scope) -> list[EditRecord]:
+        """Edits by hand that hold, by id."""
+        with self._pool.reading() as db:
+            registry.record(db, layer_id, scope)
+            return edits.listed(db, layer_id)
 
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
         """Files of the twin, uppermost first."""

@@ -9,7 +9,7 @@ import sqlite3
 
 from layers import crs
 from layers.catalogue import Attribute
-from twin.store import blocks, change_log, shared
+from twin.store import blocks, change_log, edits, shared
 from twin.store.columns import SQL_TYPES, quote
 from twin.store.geometry_kind import column_type, dimension_flags
 from twin.store.layer_record import GEOMETRY, LayerRecord
@@ -83,7 +83,7 @@ def create_base(connection: sqlite3.Connection, city_crs: str) -> int:
 
 def create_later_tables(connection: sqlite3.Connection) -> None:
     """Tables that older stores lack."""
-    for script in (shared.TABLES, change_log.TABLES, blocks.TABLES):
+    for script in (shared.TABLES, change_log.TABLES, blocks.TABLES, edits.TABLES):
         execute_all(connection, script)
 
 

@@ -194,9 +194,42 @@ class MeshInstances:
 
 @dataclass(frozen=True)
 class PutResult:
-    """What became of each row: (n,) of `inserted`, `updated`, `unchanged` or `duplicate` (id already taken)."""
+    """What became of each row: (n,) of `inserted`, `updated`, `unchanged`, `duplicate` (id already taken), or, where
+    someone has edited the feature by hand and the edit is kept, `edited` or `deleted`.
+    """
 
     outcome: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """An edit by hand that holds.
+
+    Attributes
+    ----------
+    what : `changed`, `added` or `deleted`
+    moment : of the last edit
+    source : whose feature it was; None where no source gave it
+    differs : True if that source has meanwhile said something else than before the edit
+    """
+
+    id: str
+    what: str
+    editor: str
+    moment: str
+    source: str | None
+    differs: bool
+
+
+@dataclass(frozen=True)
+class EditConflict:
+    """A source against an edit of one of its features: it `differs` from before, or no longer gives it (`gone`)."""
+
+    layer: str
+    id: str
+    what: str
+    how: str
+    moment: str
 
 
 class WriteBatch(Protocol):
@@ -231,6 +264,26 @@ class WriteBatch(Protocol):
 
         A row that is older than this transaction gets a new version. Give only rows whose values change.
         """
+        ...
+
+    def edit(self, layer_id: str, rows: Rows, editor: str) -> PutResult:
+        """Put features by hand: whoever holds the id gives it up, now and when its source is read again."""
+        ...
+
+    def delete(self, layer_id: str, ids: Sequence[str], editor: str) -> int:
+        """Close features by hand, so that their sources do not bring them again; returns how many there were."""
+        ...
+
+    def revert(self, layer_id: str, ids: Sequence[str]) -> list[str]:
+        """Withdraw edits: what the source said before comes back; returns sources that must be read again for it."""
+        ...
+
+    def edit_conflicts(self, source: str) -> list[EditConflict]:
+        """Edits that a source, as far as it was read here, contradicts; of one that was not begun, all that stay."""
+        ...
+
+    def meshes(self, layer_id: str, fids: NDArray[np.int64]) -> list[StoredMesh | None]:
+        """Meshes of current rows as they are stored, each copy with its shape; None where there is none."""
         ...
 
     def put_asset(self, asset: Asset) -> None:
@@ -300,6 +353,10 @@ class Store(Protocol):
         """Current or closed features without geometry in the order of `fids`, for property tables."""
         ...
 
+    def edits(self, layer_id: str, scope: Scope) -> list[EditRecord]:
+        """Edits by hand that hold, by id."""
+        ...
+
     def assets(self, scope: Scope, layer: str | None = None) -> list[Asset]:
         """Files of the twin, uppermost first: by priority, then newest epoch, then id."""
         ...
@@ -322,6 +379,6 @@ class Store(Protocol):
 
 
 __all__ = [
-    "Asset", "Bounds3", "Features", "LayerInfo", "MeshBlobs", "MeshChanges", "MeshInstances", "MeshTable", "PutResult",
-    "Query", "Rows", "SourceRecord", "Store", "WriteBatch",
+    "Asset", "Bounds3", "EditConflict", "EditRecord", "Features", "LayerInfo", "MeshBlobs", "MeshChanges",
+    "MeshInstances", "MeshTable", "PutResult", "Query", "Rows", "SourceRecord", "Store", "WriteBatch",
 ]  # fmt: skip

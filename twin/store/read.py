@@ -51,7 +51,7 @@ def matching(connection: sqlite3.Connection, asked: Plan, batch_size: int, limit
         sql, parameters = scan(asked)
         cursor = connection.execute(sql, parameters)
         while rows := cursor.fetchmany(step):
-            features = _keep_exact(_features(rows, asked), asked)
+            features = _keep_exact(features_of(rows, asked), asked)
             if len(features):
                 yield features
         return
@@ -67,7 +67,7 @@ def at_fids(
         sql, parameters = lookup(asked, chunk)
         rows = connection.execute(sql, parameters).fetchall()
         if rows:
-            features = _keep_exact(_features(rows, asked), asked)
+            features = _keep_exact(features_of(rows, asked), asked)
             if len(features):
                 yield features
 
@@ -138,7 +138,8 @@ def _named(connection: sqlite3.Connection, table: str, ids: tuple[str, ...]) -> 
     return np.array([row[0] for row in cursor], np.int64)
 
 
-def _features(rows: list[tuple[Any, ...]], asked: Plan) -> Features:
+def features_of(rows: list[tuple[Any, ...]], asked: Plan) -> Features:
+    """Rows as `query_plan` selects them."""
     layer = asked.layer
     fids, ids, blobs, extra, versions, valid_from, valid_to, single, *values = zip(*rows, strict=True)
     arrays, fields = [], []
@@ -202,4 +203,4 @@ def by_fid(connection: sqlite3.Connection, layer: LayerRecord, fids: NDArray[np.
         if missing:
             raise NotFound(f"Layer {layer.type.id!r} has no feature in row {missing[0]}.", "Ask for its table again.")
         rows = [place[fid] for fid in wanted.tolist()]
-    return _features(rows, asked)
+    return features_of(rows, asked)

@@ -7,13 +7,14 @@ threw away again (a source that failed half-way) is swept, at its end.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import batched
 
 import numpy as np
 import orjson
 
 from layers.errors import NotFound
-from layers.mesh import StoredMesh, Texture, texture_keys
+from layers.mesh import StoredMesh, StoredShape, Texture, texture_keys
 from layers.mesh_copy import COPY_BYTES, expanded, is_copy, read_copies
 from twin.scope import Scope
 from twin.store.columns import quote
@@ -37,6 +38,7 @@ class SharedWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._shapes: set[str] = set()
+        self._new_shapes: set[str] = set()
         self._textures: set[tuple[str, str]] = set()
         self._is_ready = False
         self.has_dropped = False
@@ -47,9 +49,11 @@ class SharedWriter:
             if mesh.shape is not None and mesh.shape.key not in self._shapes:
                 self._make_ready()
                 self._shapes.add(mesh.shape.key)
-                self._db.execute(
+                put = self._db.execute(
                     "INSERT OR IGNORE INTO gpkg_citytwin_shape VALUES (?, ?)", (mesh.shape.key, mesh.shape.blob)
                 )
+                if put.rowcount:
+                    self._new_shapes.add(mesh.shape.key)
             for texture in mesh.textures:
                 self._put_texture(layer_id, texture)
 
@@ -73,7 +77,7 @@ class SharedWriter:
 
     def sweep(self, blob_tables: Sequence[str]) -> None:
         """Forget what this transaction brought in and no mesh names any more; `blob_tables` of all layers."""
-        if not self.has_dropped or not (self._shapes or self._textures):
+        if not self.has_dropped or not (self._new_shapes or self._textures):
             return
         used: set[str] = set()
         for table in blob_tables:
@@ -83,7 +87,7 @@ class SharedWriter:
             )
             for (blob,) in cursor:
                 used.update(read_copies([blob])[0] if is_copy(blob) else filter(None, texture_keys(blob)))
-        gone = [(key,) for key in self._shapes - used]
+        gone = [(key,) for key in self._new_shapes - used]
         self._db.executemany("DELETE FROM gpkg_citytwin_shape WHERE key = ?", gone)
         for (blob,) in self._db.execute("SELECT mesh FROM gpkg_citytwin_shape").fetchall():
             used.update(filter(None, texture_keys(blob)))
@@ -131,6 +135,17 @@ def instances(connection: sqlite3.Connection, meshes: dict[int, StoredMesh]) -> 
     keys, matrices = read_copies([mesh.blob for mesh in copies.values()])
     bounds = np.array([mesh.bounds for mesh in copies.values()], np.float64).reshape(-1, 6)
     return MeshInstances(np.array(list(copies), np.int64), keys, matrices, bounds, _shapes(connection, keys))
+
+
+def with_shapes(connection: sqlite3.Connection, meshes: dict[int, StoredMesh]) -> dict[int, StoredMesh]:
+    """The same meshes by row number, each copy together with its shape, ready to be stored again."""
+    copies = {fid: mesh for fid, mesh in meshes.items() if is_copy(mesh.blob)}
+    keys, _ = read_copies([mesh.blob for mesh in copies.values()])
+    blobs = _shapes(connection, keys)
+    return meshes | {
+        fid: replace(mesh, shape=StoredShape(key, blobs[key]))
+        for key, (fid, mesh) in zip(keys, copies.items(), strict=True)
+    }
 
 
 def shapes_of(connection: sqlite3.Connection, blobs: Sequence[bytes]) -> dict[str, bytes]:

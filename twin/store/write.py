@@ -3,7 +3,7 @@
 # ruff: noqa: S608 -- identifiers go through columns.quote, values are parameters
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,12 +14,27 @@ from numpy.typing import NDArray
 
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
+from layers.mesh import StoredMesh
 from layers.report import Report
 from twin.scope import EVERYTHING
-from twin.store import blocks, columns, derived, gpkg_schema, layer_change, query_plan, read, registry
+from twin.store import (
+    blocks,
+    columns,
+    derived,
+    edits,
+    gpkg_schema,
+    layer_change,
+    mesh_read,
+    query_plan,
+    read,
+    registry,
+    revert,
+    shared,
+)  # fmt: skip
 from twin.store.columns import quote
-from twin.store.feature_writer import FeatureWriter, SourceReading
-from twin.store.interface import Asset, Features, PutResult, Query, Rows, SourceRecord
+from twin.store.decide import SourceReading
+from twin.store.feature_writer import FeatureWriter
+from twin.store.interface import Asset, EditConflict, Features, PutResult, Query, Rows, SourceRecord
 from twin.store.layer_change import LayerChange
 from twin.store.layer_record import LayerRecord, merged, new_record, to_json
 
@@ -135,6 +150,30 @@ class GeoPackageBatch:
                 derived.Session(self._db, self._features, self._now), self._change(layer_id), fids, values
             )
 
+    def edit(self, layer_id: str, rows: Rows, editor: str) -> PutResult:
+        """Put features by hand: whoever holds the id gives it up, now and when its source is read again."""
+        return self._features.edit(self._change(layer_id), rows, editor)
+
+    def delete(self, layer_id: str, ids: Sequence[str], editor: str) -> int:
+        """Close features by hand, so that their sources do not bring them again; returns how many there were."""
+        return self._features.delete(self._change(layer_id), ids, editor)
+
+    def revert(self, layer_id: str, ids: Sequence[str]) -> list[str]:
+        """Withdraw edits: what the source said before comes back; returns sources that are read again for it."""
+        return revert.revert(self._db, self._features, self._change(layer_id), ids)
+
+    def edit_conflicts(self, source: str) -> list[EditConflict]:
+        """Edits that a source, as far as it was read here, contradicts; of one that was not begun, all that stay."""
+        row = self._db.execute("SELECT id FROM gpkg_citytwin_source WHERE path = ?", (source,)).fetchone()
+        reading = self._readings.get(source)
+        return [] if row is None else edits.conflicts(self._db, row[0], reading.generation if reading else None)
+
+    def meshes(self, layer_id: str, fids: NDArray[np.int64]) -> list[StoredMesh | None]:
+        """Meshes of current rows as they are stored, each copy with its shape; None where there is none."""
+        found = mesh_read.stored(self._db, registry.record(self._db, layer_id, EVERYTHING), fids)
+        whole = shared.with_shapes(self._db, found)
+        return [whole.get(fid) for fid in fids.tolist()]
+
     def put_asset(self, asset: Asset) -> None:
         """Register a raster or point cloud, replacing one of the same id."""
         registry.put_asset(self._db, asset)
@@ -158,6 +197,7 @@ class GeoPackageBatch:
         if row is None:
             return {}
         self._is_changed = True
+        edits.forget_source(self._db, row[0])
         closed = self._close_where("source = ?", (row[0],))
         registry.drop_assets(self._db, path, keep=set())
         registry.drop_source(self._db, path)

@@ -226,7 +226,7 @@ def test_a_store_from_before_the_log_is_brought_up_to_date_by_its_first_write(st
     put(store, make, rng, [f"h{i}" for i in range(10)])
     table, version = store.mesh_table("house", EVERYTHING), store.layer("house", EVERYTHING).version
     with closing(sqlite3.connect(store.path)) as db, db:
-        for name in ("change", "change_log", "stamp", "extent", "mesh_pack"):
+        for name in ("change", "change_log", "stamp", "extent", "mesh_pack", "edit"):
             db.execute(f"DROP TABLE gpkg_citytwin_{name}")
         for (name,) in db.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'citytwin_%'"
