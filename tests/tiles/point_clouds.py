@@ -15,7 +15,6 @@ import numpy as np
 from pyproj import CRS, Transformer
 
 from ingest.points import las as reader
-from layers import crs
 from layers.source import Hints
 from tiles.points import cloud, tileset
 from tiles.points.tileset import Choice
@@ -82,10 +81,16 @@ def opened(folder, source, *, config=None, **hints):
     return city, cloud.opened(city, asset)
 
 
-def expected_ecef(xyz, source_crs, *, to_normal=lambda z: z):
-    """(n, 3) geocentric coordinates by PROJ alone: longitude and latitude, then height plus the constant."""
-    to_degrees = Transformer.from_crs(crs.horizontal(source_crs), "EPSG:4326", always_xy=True)
-    lon, lat = to_degrees.transform(xyz[:, 0], xyz[:, 1])
+def expected_ecef(xyz, source_crs, *, via=None, to_normal=lambda z: z):
+    """(n, 3) geocentric coordinates by PROJ alone: longitude and latitude, then height plus the constant.
+
+    `via` : the city's CRS, where the two ways to WGS 84 differ (by the datum shifts that PROJ knows)
+    """
+    x, y, last = xyz[:, 0], xyz[:, 1], source_crs
+    if via is not None:
+        x, y = Transformer.from_crs(source_crs, via, always_xy=True).transform(x, y)
+        last = via
+    lon, lat = Transformer.from_crs(last, "EPSG:4326", always_xy=True).transform(x, y)
     to_ecef = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
     return np.stack(to_ecef.transform(lon, lat, to_normal(xyz[:, 2]) + UNDULATION_M), axis=1)
 
