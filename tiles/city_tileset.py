@@ -31,15 +31,7 @@ def encode(city: TileCity, layers: Sequence[Tileset], address: str, others: Sequ
     bounds = np.array([*(tree.bounds for tree in trees), *regions])
     whole = np.concatenate([bounds[:, :3].min(axis=0), bounds[:, 3:].max(axis=0)])
     span = float(np.linalg.norm(whole[3:] - whole[:3]))
-    children: list[dict[str, Any]] = [
-        {
-            "boundingVolume": {"box": _placed(tree.bounds, city.frame.root_transform)},
-            "geometricError": tree.error_m,
-            "content": {"uri": address.format(layer=tileset.layer_id)},
-            "extras": {"layer": tileset.layer_id},
-        }
-        for tileset, tree in zip(layers, trees, strict=True)
-    ]
+    children = [_layer(city, each, address.format(layer=each.layer_id)) for each in layers]
     children += others
     error = max([span, *(2 * child["geometricError"] for child in children)])
     root = {
@@ -50,6 +42,24 @@ def encode(city: TileCity, layers: Sequence[Tileset], address: str, others: Sequ
     }
     version = hashlib.blake2b(orjson.dumps(root), digest_size=10).hexdigest()
     return orjson.dumps(document(city, version, error, root))
+
+
+def _layer(city: TileCity, tileset: Tileset, uri: str) -> dict[str, Any]:
+    """A tile without content around the reference to a layer's tileset.
+
+    Its error is the size of the layer's biggest feature (or of what its root leaves out): from so far away that this is
+    small on the screen, the layer is not even asked for.
+    """
+    tree = tileset.tree
+    volume = {"box": _placed(tree.bounds, city.frame.root_transform)}
+    reference = {"boundingVolume": volume, "geometricError": tree.error_m, "content": {"uri": uri}}
+    error = max(float(tree.tiles.extents.max()), 2 * tree.error_m)
+    return {
+        "boundingVolume": volume,
+        "geometricError": error,
+        "extras": {"layer": tileset.layer_id},
+        "children": [reference],
+    }
 
 
 def _enu_of_region(city: TileCity, region: Sequence[float]) -> FloatArray:

@@ -217,6 +217,6 @@ def test_a_model_file_becomes_features_with_tiles(tmp_path):
         assert feature["properties"]["area_m2"] == pytest.approx(2 * 48 + 2 * 30 * 14, rel=1e-4)
         assert feature["properties"]["base_elev_m"] == pytest.approx(10)
         assert feature["properties"]["top_elev_m"] == pytest.approx(40)
-        root = session.get("/collections/model/3dtiles/tileset.json").json()["root"]
+        root = session.get("/collections/model/3dtiles/explicit/tileset.json").json()["root"]
         half = np.diag(np.array(root["boundingVolume"]["box"]).reshape(4, 3)[1:])
         assert half == pytest.approx([4, 3, 15], abs=0.05)

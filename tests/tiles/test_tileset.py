@@ -294,8 +294,13 @@ def test_a_layer_without_meshes_says_so(tmp_path):
 def test_the_city_refers_to_each_layer_in_geocentric_boxes(town):
     tileset = Tileset(town, "building", EVERYTHING)
     document = json.loads(city_tileset.encode(town, [tileset], "../collections/{layer}/3dtiles/tileset.json"))
-    (child,) = document["root"]["children"]
+    (layer,) = document["root"]["children"]
+    (child,) = layer["children"]
     assert child["content"]["uri"] == "../collections/building/3dtiles/tileset.json"
+    assert "content" not in layer
+    assert document["geometricError"] >= layer["geometricError"] >= child["geometricError"]
+    extents = (town.store.bounds[:, 3:] - town.store.bounds[:, :3]).max()
+    assert layer["geometricError"] == pytest.approx(max(extents, 2 * tileset.tree.error_m))
     assert "transform" not in document["root"]
     own = document_of(tileset)["root"]
     to_geodetic = pyproj.Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
