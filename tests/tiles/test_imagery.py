@@ -329,7 +329,7 @@ def test_the_deepest_zoom_is_as_fine_as_the_image(town, set_id):
     fine, coarse = (frame_cell_m(address(z, grid=grid)) for z in (high, high - 1))
     assert fine <= CELL * 1.07  # a degree of longitude is shorter than one of latitude
     assert coarse > CELL
-    west, south, east, north = grid.bounds(*_zxy(address(low, grid=grid)))
+    west, _, east, _ = grid.bounds(*_zxy(address(low, grid=grid)))
     box = crs.transform_bounds(asset.crs, grid.crs, asset.bounds)
     assert max(box[2] - box[0], box[3] - box[1]) <= east - west
     assert imagery.zooms(town, [asset], grid, 512)[1] == high - 1
