@@ -1,6 +1,4 @@
-"""Routes of the quantized-mesh terrain."""
-
-import gzip
+"""Routes of the quantized-mesh terrain: the ground as surveyed at /terrain, other surfaces at /terrain/{surface}."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,12 +10,30 @@ from server.serving import snapshot
 TERRAIN = "application/vnd.quantized-mesh"
 
 
+def asked_extensions(accept: str) -> tuple[str, ...]:
+    """Extensions that the `Accept` header names and that are offered, in their own order.
+
+    Viewers write `application/vnd.quantized-mesh;extensions=octvertexnormals-metadata`.
+    """
+    from tiles.terrain import EXTENSIONS
+
+    asked: set[str] = set()
+    for part in accept[:2000].split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        if kind.lower() == TERRAIN:
+            for parameter in parameters:
+                key, _, value = parameter.partition("=")
+                if key.strip().lower() == "extensions":
+                    asked.update(value.strip(' "').split("-"))
+    return tuple(each for each in EXTENSIONS if each in asked)
+
+
 def terrain_layer(request: Request) -> Response:
     """`layer.json`."""
     from tiles.terrain import TerrainTiles
 
     city = snapshot(request)
-    terrain = TerrainTiles(city.city, city.settings.scope)
+    terrain = TerrainTiles(city.city, city.settings.scope, request.path_params.get("surface", "terrain"))
     tag = answer.etag(terrain.version, "layer.json")
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag))
@@ -25,28 +41,29 @@ def terrain_layer(request: Request) -> Response:
 
 
 def terrain_tile(request: Request) -> Response:
-    """One tile, gzipped, with normals where the reader asks for them (`extensions=octvertexnormals`)."""
+    """One tile, with the extensions that the reader asks for."""
+    from tiles import cache
     from tiles.terrain import TerrainTiles
 
     city = snapshot(request)
+    surface = request.path_params.get("surface", "terrain")
     z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
-    normals = "octvertexnormals" in request.headers.get("accept", "")
-    packed = "gzip" in request.headers.get("accept-encoding", "")
-    terrain = TerrainTiles(city.city, city.settings.scope)
-    tag = answer.etag(terrain.version, z, x, y, normals, packed, weak=False)
+    extensions = asked_extensions(request.headers.get("accept", ""))
+    terrain = TerrainTiles(city.city, city.settings.scope, surface)
+    tag = answer.etag(terrain.version, z, x, y, *extensions)  # weak: the middleware may compress
     immutable = request.query_params.get("v") == terrain.version
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag, immutable=immutable))
-    body = terrain.tile(z, x, y, normals)
-    more = {"Content-Encoding": "gzip"} if packed else {}
-    media_type = f"{TERRAIN};extensions=octvertexnormals" if normals else TERRAIN
-    body = gzip.compress(body, 5) if packed else body
-    return answer.conditional(request, body, media_type, tag, more, immutable=immutable)
+    key = ("terrain", terrain.version, z, x, y, *extensions)
+    body = cache.of_twin(city.city.folder).get_or_make(lambda: terrain.tile(z, x, y, extensions), *key)
+    media_type = f"{TERRAIN};extensions={'-'.join(extensions)}" if extensions else TERRAIN
+    return answer.conditional(request, body, media_type, tag, immutable=immutable)
 
 
 def routes() -> list[Route]:
-    """Terrain of the city."""
-    return [
-        Route("/terrain/layer.json", terrain_layer, methods=["GET"]),
-        Route("/terrain/{z:int}/{x:int}/{y:int}.terrain", terrain_tile, methods=["GET"]),
-    ]
+    """Terrain of the city, as surveyed and as derived."""
+    found = []
+    for folder in ("/terrain", "/terrain/{surface}"):
+        found.append(Route(f"{folder}/layer.json", terrain_layer, methods=["GET"]))
+        found.append(Route(f"{folder}/{{z:int}}/{{x:int}}/{{y:int}}.terrain", terrain_tile, methods=["GET"]))
+    return found

@@ -42,12 +42,12 @@ def _pages(city: Snapshot) -> None:
 
 
 def _terrain(city: Snapshot) -> None:
-    from tiles.terrain import TerrainTiles
+    from tiles.terrain import NORMALS, TerrainTiles
 
     if "dem" in city.files:
         terrain = TerrainTiles(city.city, city.settings.scope)
         for x in (0, 1):
-            terrain.tile(0, x, 0, normals=True)
+            terrain.tile(0, x, 0, (NORMALS,))
 
 
 def _images(city: Snapshot) -> None:

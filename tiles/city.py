@@ -10,8 +10,10 @@ from layers.crs import Bounds
 from layers.frame import CityFrame
 from twin.config import TwinConfig
 from twin.store.interface import Store
+from twin.terrain import TerrainFacts
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 class HeightField(Protocol):
@@ -28,12 +30,21 @@ class HeightField(Protocol):
         ...
 
     @property
-    def cell_m(self) -> float | None:
-        """Cell size of the finest raster in metres."""
+    def extents(self) -> list[tuple[Bounds, float]]:
+        """Bounds in degrees and cell size in metres of every raster."""
         ...
 
-    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
-        """(n,) normal heights in metres, NaN where there is none."""
+    @property
+    def facts(self) -> TerrainFacts:
+        """Range and holes of all rasters."""
+        ...
+
+    def filled_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """(n,) normal heights in metres, holes filled; NaN outside every raster's box."""
+        ...
+
+    def lattice(self, level: int, columns: IntArray, rows: IntArray) -> FloatArray:
+        """(m, n) the same at (n,) columns and (m,) rows of `twin.terrain_survey.lattice_unit(level)` degrees."""
         ...
 
 
@@ -63,4 +74,8 @@ class TileCity(Protocol):
     @property
     def terrain(self) -> HeightField:
         """The ground."""
+        ...
+
+    def surface(self, name: str) -> HeightField:
+        """Another surface than the ground, by name; NotFound where there is none."""
         ...

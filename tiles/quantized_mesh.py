@@ -1,16 +1,23 @@
-"""A regular grid of heights -> one quantized-mesh 1.0 tile. Pure.
+"""Triangles over a square grid of heights -> one quantized-mesh 1.0 tile. Pure.
 
 Spec: https://github.com/CesiumGS/quantized-mesh/blob/main/SPECIFICATION.md. Vertices are numbered in the order in
 which the triangles first use them, as the high-water-mark code needs: QGIS crashes on codes below zero. Skirts are
 made by the client from the edge lists.
+
+Heights are whole multiples of a power of two, and so is the lowest: `low + h / 32767 * (high - low)` is then the same
+float64 in every tile that has the place, whatever its range (tried for all 32,768 values of h). The edges are on one
+coarser lattice that all tiles of a terrain share.
 """
 
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layers.errors import InvalidInput
 from layers.frame import E2, SEMI_MAJOR_M, geodetic_to_ecef
 
 FloatArray = NDArray[np.float64]
@@ -18,78 +25,157 @@ IntArray = NDArray[np.int64]
 
 STEPS = 32767
 """Quantisation steps across a tile in each of u, v and height."""
-OCT_VERTEX_NORMALS = 1
-"""Id of the extension."""
+OCT_VERTEX_NORMALS, METADATA = 1, 4
+"""Ids of the extensions."""
+FINEST_STEP_M = 2.0**-12
+"""A quarter of a millimetre; no tile is finer, so that its header's range stays near its heights."""
+FLOAT32_WHOLE = 1 << 24
+"""Whole numbers up to here are float32 numbers."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Heights of a square grid as whole steps.
+
+    Attributes
+    ----------
+    low_m, step_m : height 0 and the step, a power of two; both exact float32 numbers
+    steps : (n, n) whole numbers 0 to 32767, rows from south to north
+    """
+
+    low_m: float
+    step_m: float
+    steps: IntArray
+
+    @property
+    def heights_m(self) -> FloatArray:
+        """(n, n) heights as every reader decodes them."""
+        return np.asarray(self.low_m + self.steps * self.step_m, np.float64)
 
 
 @lru_cache(maxsize=8)
 def grid_steps(n: int) -> IntArray:
-    """(n,) u or v of the grid lines, 0 to 32767. Heights belong exactly there, so that neighbours share samples."""
+    """(n,) u or v of the grid lines, 0 to 32767, each within half a unit of its place (32767 is odd)."""
     return np.rint(np.arange(n) * (STEPS / (n - 1))).astype(np.int64)
 
 
-@lru_cache(maxsize=8)
-def _topology(n: int) -> tuple[IntArray, bytes]:
-    """Grid index of each vertex in order of first use, and the finished index section of the tile (all n x n alike)."""
-    row, column = (values.ravel() for values in np.mgrid[: n - 1, : n - 1])
-    south_west = row * n + column
-    # counter-clockwise seen from above: east, then north
-    quads = np.stack(
-        [south_west, south_west + 1, south_west + n + 1, south_west, south_west + n + 1, south_west + n], 1
-    )
-    corners = quads.ravel()
-    used, first = np.unique(corners, return_index=True)
-    order = used[np.argsort(first)]
-    rank = np.empty(n * n, np.int64)
-    rank[order] = np.arange(n * n)
-    is_new = np.zeros(len(corners), np.int64)
-    is_new[first] = 1
-    highest = np.cumsum(is_new) - is_new  # vertices seen before this corner
-    width, dtype = (2, "<u2") if n * n <= 65536 else (4, "<u4")
-    grid = rank.reshape(n, n)
-    parts = [struct.pack("<I", len(corners) // 3), (highest - rank[corners]).astype(dtype).tobytes()]
-    for edge in (grid[:, 0], grid[0], grid[:, -1], grid[-1]):  # west, south, east, north
-        parts += [struct.pack("<I", n), edge.astype(dtype).tobytes()]
-    # 88 bytes of header, 4 of count and 6 a vertex come before: indices begin at a multiple of their own size
-    padding = b"\0" * (-(92 + 6 * n * n) % width)
-    return order, padding + b"".join(parts)
+def power_of_two_step(range_m: float) -> float:
+    """The smallest power of two of which 32766 reach over the range: the step of the edges of a terrain."""
+    return float(2.0 ** np.ceil(np.log2(max(range_m, 1e-3) / (STEPS - 1))))
 
 
-def encode(lon_deg: FloatArray, lat_deg: FloatArray, heights_m: FloatArray, normals: FloatArray | None = None) -> bytes:
+def quantise(heights_m: FloatArray, edge_step_m: float) -> Quantised:
+    """Round the edges to `edge_step_m`, a power of two, and the inside to the finest power of two that reaches.
+
+    Off by at most half of either step. Raises InvalidInput where 32767 of `edge_step_m` do not reach over the heights.
+    """
+    heights = np.array(heights_m, np.float64)
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        heights[edge] = np.rint(heights[edge] / edge_step_m) * edge_step_m
+    low, high = float(heights.min()), float(heights.max())
+    step = edge_step_m
+    if np.floor(low / step) * step + STEPS * step < high:
+        raise InvalidInput(f"Heights from {low:.2f} to {high:.2f} m do not go into steps of {edge_step_m} m.")
+    while step > FINEST_STEP_M:
+        finer = step / 2
+        base = np.floor(low / finer)
+        if base * finer + STEPS * finer < high or max(abs(base), abs(base + STEPS)) > FLOAT32_WHOLE:
+            break
+        step = finer
+    base = np.floor(low / step)
+    return Quantised(float(base * step), step, np.rint(heights / step - base).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The grid points that triangles use, in order of first use; `ranks` are the triangles' corners in it."""
+
+    order: IntArray
+    ranks: IntArray
+    rank_of: IntArray
+
+    @classmethod
+    def of(cls, triangles: IntArray, n_points: int) -> "Numbering":
+        """From (t, 3) numbers of grid points."""
+        corners = triangles.ravel()
+        first = np.full(n_points, len(corners))
+        first[corners[::-1]] = np.arange(len(corners))[::-1]  # of several values for one place numpy keeps the last
+        used = np.flatnonzero(first < len(corners))
+        order = used[np.argsort(first[used])]
+        rank_of = np.full(n_points, -1)
+        rank_of[order] = np.arange(len(order))
+        return cls(order, rank_of[corners], rank_of)
+
+
+def encode(
+    bounds: tuple[float, float, float, float],
+    quantised: Quantised,
+    triangles: IntArray,
+    normals: FloatArray | None = None,
+    extensions: Mapping[int, bytes] | None = None,
+) -> bytes:
     """Write a tile.
 
     Parameters
     ----------
-    lon_deg, lat_deg : (n,) grid lines from west to east and south to north; line i lies at `grid_steps(n)[i]`
-    heights_m : (n, n) ellipsoidal heights, rows from south to north; finite
+    bounds : west, south, east, north in degrees
+    quantised : heights of the (n, n) grid over the bounds; line i lies at `grid_steps(n)[i]`
+    triangles : (t, 3) numbers of grid points, counter-clockwise seen from above
     normals : (n, n, 3) unit vectors in geocentric axes, or None for a tile without the extension
+    extensions : id -> body of further ones
 
     Returns
     -------
-    The tile, not compressed. Heights are off by at most half of (highest - lowest) / 32767.
+    The tile, not compressed.
     """
-    n = len(lon_deg)
-    order, indices = _topology(n)
-    # float32 header: rounded outwards, so that no height falls off the range
-    low = np.nextafter(np.float32(heights_m.min()), np.float32(-np.inf))
-    high = np.nextafter(np.float32(heights_m.max()), np.float32(np.inf))
+    n = len(quantised.steps)
+    mesh = Numbering.of(triangles, n * n)
     steps = grid_steps(n)
-    height_steps = np.rint((heights_m - float(low)) / (float(high) - float(low)) * STEPS).astype(np.int64)
-    vertices = np.stack([np.tile(steps, n), np.repeat(steps, n), height_steps.ravel()])[:, order]
-    ecef = geodetic_to_ecef(*np.broadcast_arrays(lon_deg[None, :], lat_deg[:, None], heights_m)).reshape(-1, 3)
-    parts = [_header(ecef, low, high), struct.pack("<I", n * n), _zigzag_deltas(vertices).tobytes(), indices]
+    u, v = steps[mesh.order % n], steps[mesh.order // n]
+    h = quantised.steps.ravel()[mesh.order]
+    west, south, east, north = bounds
+    heights = quantised.low_m + h * quantised.step_m
+    ecef = geodetic_to_ecef(west + u * ((east - west) / STEPS), south + v * ((north - south) / STEPS), heights)
+    high = quantised.low_m + STEPS * quantised.step_m
+    count = len(mesh.order)
+    parts = [_header(ecef, quantised.low_m, high), struct.pack("<I", count), _zigzag_deltas(np.stack([u, v, h]))]
+    parts.append(_indices(mesh, n))
+    bodies = dict(extensions or {})
     if normals is not None:
-        body = _oct_encode(normals.reshape(-1, 3)[order]).tobytes()
-        parts += [struct.pack("<BI", OCT_VERTEX_NORMALS, len(body)), body]
+        bodies[OCT_VERTEX_NORMALS] = _oct_encode(normals.reshape(-1, 3)[mesh.order]).tobytes()
+    for number, body in sorted(bodies.items()):
+        parts += [struct.pack("<BI", number, len(body)), body]
     return b"".join(parts)
 
 
-def _zigzag_deltas(values: IntArray) -> NDArray[np.uint16]:
+def metadata_body(json_text: bytes) -> bytes:
+    """Body of the `metadata` extension: the JSON after its own length."""
+    return struct.pack("<I", len(json_text)) + json_text
+
+
+def _indices(mesh: Numbering, n: int) -> bytes:
+    """High-water-mark codes of the triangles, then the four edges, each in order of place."""
+    count = len(mesh.order)
+    # corner k is new if its number is the highest so far: numbers are given in order of first use
+    highest = np.maximum.accumulate(mesh.ranks)
+    seen_before = np.empty_like(highest)
+    seen_before[0], seen_before[1:] = 0, highest[:-1] + 1
+    width, dtype = (2, "<u2") if count <= 65536 else (4, "<u4")
+    parts = [struct.pack("<I", len(mesh.ranks) // 3), (seen_before - mesh.ranks).astype(dtype).tobytes()]
+    grid = mesh.rank_of.reshape(n, n)
+    for edge in (grid[:, 0], grid[0], grid[:, -1], grid[-1]):  # west, south, east, north
+        used = edge[edge >= 0]
+        parts += [struct.pack("<I", len(used)), used.astype(dtype).tobytes()]
+    # 88 bytes of header, 4 of count and 6 a vertex come before: indices begin at a multiple of their own size
+    return b"\0" * (-(92 + 6 * count) % width) + b"".join(parts)
+
+
+def _zigzag_deltas(values: IntArray) -> bytes:
     deltas = np.diff(values, axis=1, prepend=0)
-    return ((deltas << 1) ^ (deltas >> 63)).astype("<u2")
+    return ((deltas << 1) ^ (deltas >> 63)).astype("<u2").tobytes()
 
 
-def _header(ecef: FloatArray, low: np.float32, high: np.float32) -> bytes:
+def _header(ecef: FloatArray, low: float, high: float) -> bytes:
     centre = (ecef.min(axis=0) + ecef.max(axis=0)) / 2
     radius = float(np.linalg.norm(ecef - centre, axis=1).max())
     return struct.pack("<3d2f4d3d", *centre, low, high, *centre, radius, *horizon_occlusion_point(ecef, centre))

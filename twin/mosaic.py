@@ -55,15 +55,38 @@ def header(dataset: Any) -> Header:
     )
 
 
-def vrt(sheets: Sequence[tuple[Path, Header]]) -> str:
-    """One virtual raster of sheets on one grid, uppermost first: metres as float32, NaN where there is nothing."""
-    first = sheets[0][1]
-    west, north = min(each.west for _, each in sheets), max(each.north for _, each in sheets)
-    width = max(round((each.west - west) / first.dx) + each.width for _, each in sheets)
-    height = max(round((north - each.north) / first.dy) + each.height for _, each in sheets)
+@dataclass(frozen=True)
+class Frame:
+    """Box of cells around sheets on one grid: outer corner of its first cell, cell and size."""
+
+    west: float
+    north: float
+    dx: float
+    dy: float
+    width: int
+    height: int
+
+
+def frame(headers: Sequence[Header]) -> Frame:
+    """The box around sheets on one grid."""
+    first = headers[0]
+    west, north = min(each.west for each in headers), max(each.north for each in headers)
+    width = max(round((each.west - west) / first.dx) + each.width for each in headers)
+    height = max(round((north - each.north) / first.dy) + each.height for each in headers)
+    return Frame(west, north, first.dx, first.dy, width, height)
+
+
+def vrt(sheets: Sequence[tuple[Path, Header]], shrink: int = 1) -> str:
+    """One virtual raster of sheets on one grid, uppermost first: metres as float32, NaN where there is nothing.
+
+    With `shrink` its cells are so many times as wide and high: GDAL then reads the overviews of the sheets.
+    """
+    first, box = sheets[0][1], frame([header for _, header in sheets])
+    width, height = -(-box.width // shrink), -(-box.height // shrink)
     root = ET.Element("VRTDataset", {"rasterXSize": str(width), "rasterYSize": str(height)})
     ET.SubElement(root, "SRS", {"dataAxisToSRSAxisMapping": "1,2"}).text = first.wkt
-    ET.SubElement(root, "GeoTransform").text = f"{west!r}, {first.dx!r}, 0, {north!r}, 0, {-first.dy!r}"
+    dx, dy = first.dx * shrink, first.dy * shrink
+    ET.SubElement(root, "GeoTransform").text = f"{box.west!r}, {dx!r}, 0, {box.north!r}, 0, {-dy!r}"
     band = ET.SubElement(root, "VRTRasterBand", {"dataType": "Float32", "band": "1"})
     ET.SubElement(band, "NoDataValue").text = "nan"
     for path, sheet in reversed(sheets):
@@ -72,11 +95,9 @@ def vrt(sheets: Sequence[tuple[Path, Header]]) -> str:
         ET.SubElement(source, "SourceBand").text = "1"
         size = {"xSize": str(sheet.width), "ySize": str(sheet.height)}
         ET.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
-        at = {
-            "xOff": str(round((sheet.west - west) / first.dx)),
-            "yOff": str(round((north - sheet.north) / first.dy)),
-        }
-        ET.SubElement(source, "DstRect", {**at, **size})
+        left, top = round((sheet.west - box.west) / first.dx), round((box.north - sheet.north) / first.dy)
+        rect = {"xOff": left, "yOff": top, "xSize": sheet.width, "ySize": sheet.height}
+        ET.SubElement(source, "DstRect", {key: repr(value / shrink) for key, value in rect.items()})
         if sheet.nodata is not None:
             ET.SubElement(source, "NODATA").text = "nan" if math.isnan(sheet.nodata) else repr(sheet.nodata)
         if (sheet.scale, sheet.offset) != (1.0, 0.0):

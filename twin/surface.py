@@ -13,7 +13,9 @@ A feature that has neither is left out and listed in `unknown`. Where several li
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +26,14 @@ from numpy.typing import NDArray
 from layers import crs
 from twin.fuse.columns import numbers
 from twin.store.interface import Query, Store
+from twin.terrain_survey import lattice_unit
 
 if TYPE_CHECKING:
     from twin.scope import Scope
-    from twin.terrain import Terrain
+    from twin.terrain import Terrain, TerrainFacts
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 EDGE_STEP_M = 2.0
 """The ground is asked so often along the edge of a pit."""
@@ -80,12 +84,61 @@ class DerivedSurface:
         """(k,) east and north in the city's CRS -> (k,) normal heights in metres, NaN where there is none."""
         return self._cut(self.terrain.height(e, n), np.asarray(e, np.float64), np.asarray(n, np.float64))
 
-    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
-        """Like `height`, for points in degrees (EPSG:4490, east first)."""
-        lon, lat = np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64)
-        ground = self.terrain.heights_lonlat(lon, lat)
-        e, n = crs.transform(crs.WGS84, self.terrain.city_crs, lon.ravel(), lat.ravel())
-        return self._cut(ground, e.reshape(lon.shape), n.reshape(lat.shape))
+    @property
+    def extents(self) -> list[tuple[crs.Bounds, float]]:
+        """As the terrain's."""
+        return self.terrain.extents
+
+    @cached_property
+    def facts(self) -> TerrainFacts:
+        """As the terrain's, with the range that the levels need."""
+        facts, levels = self.terrain.facts, self.levelled.levels_m
+        low, high = (levels.min(), levels.max()) if len(levels) else (facts.low_m, facts.high_m)
+        return replace(facts, low_m=min(facts.low_m, float(low)), high_m=max(facts.high_m, float(high)))
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with the areas and their levels; 12 hexadecimal digits."""
+        said = hashlib.sha256(self.levelled.levels_m.tobytes())
+        for area in shapely.to_wkb(self.levelled.areas):
+            said.update(area)
+        return said.hexdigest()[:12]
+
+    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """Like `height`, for points in degrees (EPSG:4490, east first); `cell_m` as in the terrain's."""
+        return self._cut_lonlat(self.terrain.heights_lonlat(lon_deg, lat_deg, cell_m), lon_deg, lat_deg)
+
+    def filled_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """Like `heights_lonlat`, with holes filled; NaN only outside every raster's box and every area."""
+        return self._cut_lonlat(self.terrain.filled_lonlat(lon_deg, lat_deg, cell_m), lon_deg, lat_deg)
+
+    def lattice(self, level: int, columns: IntArray, rows: IntArray) -> FloatArray:
+        """(m, n) filled heights at the lattice points of a level, as the terrain's."""
+        unit = lattice_unit(level)
+        lon, lat = np.meshgrid(columns * unit - 180, rows * unit - 90)
+        return self._cut_lonlat(self.terrain.lattice(level, columns, rows), lon, lat)
+
+    @cached_property
+    def _reach(self) -> crs.Bounds | None:
+        """Box around all areas in degrees, a little wider; None without areas."""
+        if not len(self.levelled.areas):
+            return None
+        west, south, east, north = (float(value) for value in shapely.total_bounds(self.levelled.areas))
+        wide = (west - 1.0, south - 1.0, east + 1.0, north + 1.0)
+        return crs.transform_bounds(self.terrain.city_crs, crs.WGS84, wide)
+
+    def _cut_lonlat(self, ground: FloatArray, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
+        lon, lat = np.broadcast_arrays(np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
+        if self._reach is None:
+            return ground
+        west, south, east, north = self._reach
+        near = (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
+        if not near.any():
+            return ground
+        out = np.array(ground, np.float64)
+        e, n = crs.transform(crs.WGS84, self.terrain.city_crs, lon[near], lat[near])
+        out[near] = self._cut(out[near], e, n)
+        return out
 
     def _cut(self, ground: FloatArray, e: FloatArray, n: FloatArray) -> FloatArray:
         if not len(self.levelled.levels_m):

@@ -2,49 +2,39 @@
 
 Bilinear between cell centres (the height a grid states belongs to the centre of its cell: OGC 19-008r4, 7.1, pixel is
 area); within the outer half of an edge cell, where nothing lies beyond, the edge's own height holds. Sheets of one grid
-are read as one raster (`twin.mosaic`). Blocks of 256 cells are kept in a small cache, so memory does not grow with the
-raster.
+are read as one raster (`twin.mosaic`), block by block (`twin.height_grid`), so memory does not grow with the raster.
+
+Where several rasters overlap, the first that has the four cells around the point wins, then the first that has its
+edge there. Where none has a value, `height` is NaN, and `filled` takes the first raster's filled hole.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
-from layers.errors import InvalidInput
 from twin import mosaic
 from twin.config import TwinConfig
 from twin.fuse.datum import vertical_step
+from twin.height_grid import BLOCK, EDGE, FILLED, NONE, SURVEYED, Datum, HeightGrid, opened
 from twin.store.interface import Asset
+from twin.terrain_survey import Survey, lattice_unit, survey
+
+__all__ = ["BLOCK", "Datum", "Terrain", "TerrainFacts", "TerrainRaster", "from_assets"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Sampler = Callable[["_Sheet", IntArray], tuple[FloatArray, NDArray[np.uint8]]]
 
-BLOCK = 256
-BLOCKS_KEPT = 96
-"""Of 257 x 257 float32: 25 MB for each raster that is in use."""
-
-
-class Datum(Protocol):
-    """How heights of a raster become the city's; two that are equal are the same way."""
-
-    @property
-    def is_identity(self) -> bool:
-        """True if z stays as it is."""
-        ...
-
-    def normal_m(self, lon_deg: FloatArray, lat_deg: FloatArray, z_m: FloatArray) -> FloatArray:
-        """(n,) heights of the raster -> (n,) normal heights of the city, metres."""
-        ...
+FEW_BLOCKS = 16
+"""A terrain of no more blocks is read as it is, at every level."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,46 @@ def from_assets(folder: Path, assets: Sequence[Asset], config: TwinConfig) -> Te
         if asset.height_offset_m is None:
             datum = vertical_step(asset.crs, asset.vertical_crs, config.vertical_crs, model)
         rasters.append(TerrainRaster(folder / asset.path, asset.crs, asset.height_offset_m or 0.0, datum))
-    return Terrain(rasters, config.crs)
+    return Terrain(rasters, config.crs, folder / "cache" / "terrain")
+
+
+@dataclass(frozen=True)
+class TerrainFacts:
+    """What the rasters hold, counted over every cell.
+
+    Attributes
+    ----------
+    low_m, high_m : normal heights between which all lie (bounds, not always met, where a height datum is changed)
+    rasters : number of rasters; sheets of one grid are one
+    cells : of all rasters
+    void_cells : of these, without a value
+    filled_cells : of these, where no other raster has a value either: filled from around. Exact for one raster; for
+        several, from a sample of the void cells
+    filled_m2 : their area
+    """
+
+    low_m: float
+    high_m: float
+    rasters: int
+    cells: int
+    void_cells: int
+    filled_cells: int
+    filled_m2: float
+
+
+class _Sheet:
+    """A grid of heights with the way to the city's."""
+
+    def __init__(self, run: Sequence[tuple[TerrainRaster, mosaic.Header]]) -> None:
+        raster = run[0][0]
+        self.grid = HeightGrid([(each.path, header) for each, header in run], raster.crs)
+        self.offset_m = raster.offset_m
+        self.datum = None if raster.datum is None or raster.datum.is_identity else raster.datum
+
+    def normal_m(self, lon: FloatArray, lat: FloatArray, z: FloatArray) -> FloatArray:
+        """Heights of the raster -> normal heights of the city."""
+        z = z + self.offset_m
+        return z if self.datum is None else self.datum.normal_m(lon, lat, z)
 
 
 class Terrain:
@@ -76,16 +105,18 @@ class Terrain:
     ----------
     rasters : the first that has a value at a point wins (so: newest first)
     city_crs : projected CRS in which points are given
+    cache : folder that keeps what a whole reading of a raster told; nothing is kept without it
     """
 
-    def __init__(self, rasters: Sequence[TerrainRaster], city_crs: str) -> None:
+    def __init__(self, rasters: Sequence[TerrainRaster], city_crs: str, cache: Path | None = None) -> None:
         self.city_crs = crs.name(city_crs)
-        self._grids = [_Grid(run) for run in _runs(rasters)]
+        self._cache = cache
+        self._sheets = [_Sheet(run) for run in _runs(rasters)]
 
     @property
     def is_empty(self) -> bool:
         """True if there is no raster at all."""
-        return not self._grids
+        return not self._sheets
 
     def height(self, e: FloatArray, n: FloatArray) -> FloatArray:
         """(k,) east and north in the city's CRS -> (k,) normal heights in metres.
@@ -93,7 +124,7 @@ class Terrain:
         NaN where there is none: outside every raster, or where one of the four cells around the point has no data. A
         point that is not finite has no height.
         """
-        return self._height(self.city_crs, np.asarray(e, np.float64), np.asarray(n, np.float64))
+        return self._at(self.city_crs, e, n, EDGE)
 
     def nearest(self, e: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(k,) east and north in the city's CRS -> (k,) height of known ground nearby, (k,) how far it is, metres.
@@ -104,7 +135,7 @@ class Terrain:
         """
         e, n = np.asarray(e, np.float64), np.asarray(n, np.float64)
         best, far = np.full(e.shape, np.nan), np.full(e.shape, np.inf)
-        for grid in self._grids:
+        for grid in (sheet.grid for sheet in self._sheets):
             west, south, east, north = crs.transform_bounds(grid.crs, self.city_crs, grid.inner_bounds)
             x, y = np.clip(e, west, east), np.clip(n, south, north)
             for dx, dy in _circles(grid.cell_m, max(east - west, north - south)):
@@ -115,45 +146,127 @@ class Terrain:
                 best[hit], far[hit] = found[np.isfinite(found)], distance[hit]
         return best, far
 
-    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray) -> FloatArray:
-        """Like `height`, for points in degrees (EPSG:4490, east first)."""
-        return self._height(crs.WGS84, np.asarray(lon_deg, np.float64), np.asarray(lat_deg, np.float64))
+    def heights_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """Like `height`, for points in degrees (EPSG:4490, east first).
+
+        `cell_m`: read the overviews whose cells are no wider than that; the rasters themselves when absent.
+        """
+        return self._at(crs.WGS84, lon_deg, lat_deg, EDGE, cell_m)
+
+    def filled_lonlat(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """Like `heights_lonlat`, with holes filled; NaN only outside every raster's box."""
+        return self._at(crs.WGS84, lon_deg, lat_deg, FILLED, cell_m)
+
+    def lattice(self, level: int, columns: IntArray, rows: IntArray) -> FloatArray:
+        """Filled heights at (n,) columns and (m,) rows of the tiles' lattice -> (m, n), NaN outside every raster's box.
+
+        Column j lies at j `lattice_unit(level)` degrees from -180, row i so far from -90. The same place has the same
+        height, bit by bit, at every level. Reads at most four blocks of a raster for 67 x 67 neighbouring points.
+        """
+        unit = lattice_unit(level)
+        lons, lats = columns * unit - 180, rows * unit - 90
+        lon, lat = (values.ravel() for values in np.meshgrid(lons, lats))
+
+        def sample(sheet: _Sheet, at: IntArray) -> tuple[FloatArray, NDArray[np.uint8]]:
+            known = self._survey(sheet)
+            if level <= known.level:
+                values, kinds = known.at(level, columns, rows)
+                return values.ravel()[at], kinds.ravel()[at]
+            return sheet.grid.sample(*crs.transform(crs.WGS84, sheet.grid.crs, lon[at], lat[at]))
+
+        return self._merged(lon, lat, FILLED, sample).reshape(len(rows), len(columns))
+
+    @cached_property
+    def extents(self) -> list[tuple[crs.Bounds, float]]:
+        """West, south, east, north in degrees, and cell size in metres, of every raster."""
+        return [(sheet.grid.lonlat_bounds, sheet.grid.cell_m) for sheet in self._sheets]
 
     @cached_property
     def lonlat_bounds(self) -> crs.Bounds | None:
         """West, south, east, north in degrees around all rasters; None when there is none."""
-        boxes = [crs.transform_bounds(grid.crs, crs.WGS84, grid.bounds) for grid in self._grids]
-        if not boxes:
+        if self.is_empty:
             return None
-        west, south, east, north = zip(*boxes, strict=True)
+        west, south, east, north = zip(*(bounds for bounds, _ in self.extents), strict=True)
         return min(west), min(south), max(east), max(north)
 
     @cached_property
     def cell_m(self) -> float | None:
         """Cell size of the finest raster in metres, for whoever chooses a level of detail; None without rasters."""
-        return min((grid.cell_m for grid in self._grids), default=None)
+        return min((cell_m for _, cell_m in self.extents), default=None)
+
+    @cached_property
+    def facts(self) -> TerrainFacts:
+        """Range and holes. Reads every block of every raster, unless that is known already."""
+        low, high, filled, area = np.inf, -np.inf, 0.0, 0.0
+        for sheet in self._sheets:
+            known, box = self._survey(sheet), sheet.grid.box
+            for z in (known.low_m, known.high_m) if known.low_m <= known.high_m else ():
+                normal = sheet.normal_m(*_spread(sheet.grid.lonlat_bounds), np.full(81, z))
+                margin = 0.0 if sheet.datum is None else 2.0  # between the 81 places
+                low, high = min(low, normal.min() - margin), max(high, normal.max() + margin)
+            share = 1.0
+            if len(self._sheets) > 1 and len(known.voids):
+                share = float(np.isnan(self._at(sheet.grid.crs, *known.voids.T, EDGE)).mean())
+            filled += share * known.n_void
+            per_unit = 111_320.0 if crs.is_geographic(sheet.grid.crs) else crs.metres_per_unit(sheet.grid.crs)
+            south, north = sheet.grid.lonlat_bounds[1::2]
+            narrow = np.cos(np.radians((south + north) / 2)) if crs.is_geographic(sheet.grid.crs) else 1.0
+            area += share * known.n_void * box.dx * box.dy * per_unit**2 * narrow
+        sizes = [sheet.grid.box.width * sheet.grid.box.height for sheet in self._sheets]
+        voids = sum(self._survey(sheet).n_void for sheet in self._sheets)
+        low, high = (low, high) if low <= high else (0.0, 0.0)
+        return TerrainFacts(float(low), float(high), len(sizes), sum(sizes), voids, round(filled), float(area))
 
     def close(self) -> None:
         """Close the files and forget the blocks."""
-        for grid in self._grids:
-            grid.close()
+        for sheet in self._sheets:
+            sheet.grid.close()
 
-    def _height(self, source_crs: str, x: FloatArray, y: FloatArray) -> FloatArray:
-        shape = np.broadcast(x, y).shape
-        x, y = (np.broadcast_to(values, shape).ravel() for values in (x, y))
-        heights = np.full(x.size, np.nan)
-        for grid, to_edge in (*((grid, False) for grid in self._grids), *((grid, True) for grid in self._grids)):
-            open_points = np.flatnonzero(np.isnan(heights) & np.isfinite(x) & np.isfinite(y))
-            if open_points.size == 0:
+    def _survey(self, sheet: _Sheet) -> Survey:
+        found = self._surveys.get(id(sheet))
+        if found is None:
+            many = sum(each.grid.n_blocks for each in self._sheets) > FEW_BLOCKS
+            found = self._surveys[id(sheet)] = survey(sheet.grid, self._cache, with_lattice=many)
+        return found
+
+    @cached_property
+    def _surveys(self) -> dict[int, Survey]:
+        return {}
+
+    def _at(self, source_crs: str, x: FloatArray, y: FloatArray, worst: int, cell_m: float | None = None) -> FloatArray:
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        shape, x, y = x.shape, x.ravel(), y.ravel()
+        needs_degrees = any(sheet.datum is not None for sheet in self._sheets)
+        lon, lat = crs.transform(source_crs, crs.WGS84, x, y) if needs_degrees else (x, y)
+
+        def sample(sheet: _Sheet, at: IntArray) -> tuple[FloatArray, NDArray[np.uint8]]:
+            return sheet.grid.sample(*crs.transform(source_crs, sheet.grid.crs, x[at], y[at]), cell_m)
+
+        points = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        out = np.full(x.size, np.nan)
+        out[points] = self._merged(lon[points], lat[points], worst, lambda sheet, at: sample(sheet, points[at]))
+        return out.reshape(shape)
+
+    def _merged(self, lon: FloatArray, lat: FloatArray, worst: int, sample: Sampler) -> FloatArray:
+        """(k,) normal heights of the best kind up to `worst`; of one kind, the first sheet's."""
+        out, best = np.full(lon.size, np.nan), np.full(lon.size, min(worst + 1, NONE), np.uint8)
+        for sheet in self._sheets:
+            todo = np.flatnonzero(best > SURVEYED)
+            if todo.size == 0:
                 break
-            x_there, y_there = crs.transform(source_crs, grid.crs, x[open_points], y[open_points])
-            z = grid.height(x_there, y_there, to_edge=to_edge)
-            known = np.flatnonzero(np.isfinite(z))
-            if known.size and grid.datum is not None and not grid.datum.is_identity:
-                lon, lat = crs.transform(grid.crs, crs.WGS84, x_there[known], y_there[known])
-                z[known] = grid.datum.normal_m(lon, lat, z[known])
-            heights[open_points] = z
-        return heights.reshape(shape)
+            values, kinds = sample(sheet, todo)
+            better = np.flatnonzero(kinds < best[todo])
+            if better.size:
+                at = todo[better]
+                out[at] = sheet.normal_m(lon[at], lat[at], values[better])
+                best[at] = kinds[better]
+        return out
+
+
+def _spread(bounds: crs.Bounds) -> tuple[FloatArray, FloatArray]:
+    """(81,) longitudes and latitudes over a box."""
+    lon, lat = np.meshgrid(np.linspace(bounds[0], bounds[2], 9), np.linspace(bounds[1], bounds[3], 9))
+    return lon.ravel(), lat.ravel()
 
 
 def _circles(least_m: float, most_m: float) -> Iterator[tuple[float, float]]:
@@ -170,7 +283,7 @@ def _runs(rasters: Sequence[TerrainRaster]) -> Iterator[list[tuple[TerrainRaster
     """Rasters in their order; neighbours in it that lie on one grid, with the same datum, are together."""
     run: list[tuple[TerrainRaster, mosaic.Header]] = []
     for raster in rasters:
-        with _open(raster.path) as dataset:
+        with opened(raster.path) as dataset:
             found = mosaic.header(dataset)
         if run:
             last, header = run[0]
@@ -181,121 +294,3 @@ def _runs(rasters: Sequence[TerrainRaster]) -> Iterator[list[tuple[TerrainRaster
         run.append((raster, found))
     if run:
         yield run
-
-
-def _open(path: Path | str) -> Any:
-    import rasterio
-
-    try:
-        return rasterio.open(path)
-    except rasterio.errors.RasterioIOError as error:
-        name = path.name if isinstance(path, Path) else "mosaic"
-        raise InvalidInput(f"The terrain raster {name} cannot be read.", "Build the twin again.") from error
-
-
-class _Grid:
-    """One raster, or several on one grid, read block by block."""
-
-    def __init__(self, run: Sequence[tuple[TerrainRaster, mosaic.Header]]) -> None:
-        raster = run[0][0]
-        self.crs = crs.horizontal(raster.crs)
-        self.datum = raster.datum
-        self._raster = raster
-        self._name = raster.path if len(run) == 1 else mosaic.vrt([(each.path, header) for each, header in run])
-        self._lock = threading.Lock()
-        self._blocks: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
-        self._opened: Any = None
-
-    @property
-    def _dataset(self) -> Any:
-        """The open file; only touched under the lock or before threads share it."""
-        if self._opened is None:
-            self._opened = _open(self._name)
-        return self._opened
-
-    @property
-    def bounds(self) -> crs.Bounds:
-        with self._lock:
-            west, south, east, north = self._dataset.bounds
-        return float(west), float(south), float(east), float(north)
-
-    @property
-    def inner_bounds(self) -> crs.Bounds:
-        """Box through the centres of the outermost cells, in the raster's CRS."""
-        west, south, east, north = self.bounds
-        with self._lock:
-            dx, dy = (abs(float(value)) / 2 for value in self._dataset.res)
-        return west + dx, south + dy, east - dx, north - dy
-
-    @property
-    def cell_m(self) -> float:
-        with self._lock:
-            size = float(min(abs(value) for value in self._dataset.res))
-        return size * 111_320.0 if crs.is_geographic(self.crs) else size * crs.metres_per_unit(self.crs)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-            self._opened = None
-            self._blocks.clear()
-
-    def height(self, x: FloatArray, y: FloatArray, *, to_edge: bool) -> FloatArray:
-        """(k,) coordinates in the raster's CRS -> (k,) heights, NaN where there is none.
-
-        `to_edge`: also in the outer half of the edge cells.
-        """
-        with self._lock:
-            inverse, width, rows = ~self._dataset.transform, self._dataset.width, self._dataset.height
-        column = inverse.a * x + inverse.b * y + inverse.c - 0.5
-        row = inverse.d * x + inverse.e * y + inverse.f - 0.5
-        result = np.full(x.size, np.nan)
-        if to_edge:
-            column = np.where((column >= -0.5) & (column <= width - 0.5), np.clip(column, 0, width - 1), column)
-            row = np.where((row >= -0.5) & (row <= rows - 0.5), np.clip(row, 0, rows - 1), row)
-        # A point on the last centre has no neighbour beyond it and needs none: its weight is nil.
-        inside = np.flatnonzero((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= rows - 1))
-        if inside.size == 0:
-            return result
-        column, row = column[inside], row[inside]
-        left = np.clip(np.floor(column).astype(np.int64), 0, max(width - 2, 0))
-        top = np.clip(np.floor(row).astype(np.int64), 0, max(rows - 2, 0))
-        key = (top // BLOCK) * (width // BLOCK + 1) + left // BLOCK
-        order = np.argsort(key, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
-        for chosen in np.split(order, starts[1:]):
-            block_row, block_column = int(top[chosen[0]] // BLOCK), int(left[chosen[0]] // BLOCK)
-            values = self._block(block_row, block_column)
-            i, j = top[chosen] - block_row * BLOCK, left[chosen] - block_column * BLOCK
-            result[inside[chosen]] = _bilinear(values, i, j, row[chosen] - top[chosen], column[chosen] - left[chosen])
-        return result + self._raster.offset_m
-
-    def _block(self, block_row: int, block_column: int) -> NDArray[np.float32]:
-        """(<= 257, <= 257) heights, NaN for nodata; one row and column more than the block, for neighbours."""
-        from rasterio.windows import Window
-
-        key = (block_row, block_column)
-        with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-                return self._blocks[key]
-            dataset = self._dataset
-            top, left = block_row * BLOCK, block_column * BLOCK
-            size = min(BLOCK + 1, dataset.width - left), min(BLOCK + 1, dataset.height - top)
-            masked = dataset.read(1, window=Window(left, top, *size), masked=True)
-            values = masked.astype(np.float32).filled(np.nan) * dataset.scales[0] + dataset.offsets[0]
-            block = np.ascontiguousarray(values, np.float32)
-            block[~np.isfinite(block)] = np.nan
-            self._blocks[key] = block
-            if len(self._blocks) > BLOCKS_KEPT:
-                self._blocks.popitem(last=False)
-            return block
-
-
-def _bilinear(
-    values: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64], fy: FloatArray, fx: FloatArray
-) -> FloatArray:
-    below, right = np.minimum(i + 1, values.shape[0] - 1), np.minimum(j + 1, values.shape[1] - 1)
-    a, b = values[i, j].astype(np.float64), values[i, right].astype(np.float64)
-    c, d = values[below, j].astype(np.float64), values[below, right].astype(np.float64)
-    return np.asarray((a * (1 - fx) + b * fx) * (1 - fy) + (c * (1 - fx) + d * fx) * fy)
