@@ -68,7 +68,8 @@ def test_every_code_of_the_source_has_its_line():
         (word, str(path.relative_to(ROOT)))
         for room in ROOMS
         for path in [*(ROOT / room).rglob("*.py"), *(ROOT / room).glob("codes/*.yaml")]
-        if "node_modules" not in path.parts
+        # the rules of `citytwin verify` have their own page, docs/tiles/verify.md (tests/tiles/test_verify.py)
+        if "node_modules" not in path.parts and "verify" not in path.parts
         for word in words_of(path)
         if word not in NO_CODES
     }
