@@ -24,6 +24,11 @@ def of_twin(folder: Path) -> "DiskCache":
     return DiskCache(folder / "cache" / "tiles")
 
 
+def keep_nothing() -> None:
+    """From now on, in this process: for one that asks for each tile once (an export)."""
+    DiskCache.is_on = False
+
+
 class DiskCache:
     """Bytes by key under one folder.
 
@@ -33,6 +38,8 @@ class DiskCache:
     max_bytes : what a sweep leaves at most
     """
 
+    is_on = True
+
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         self.folder, self.max_bytes = folder, max_bytes
         self._written = 0
@@ -40,6 +47,8 @@ class DiskCache:
 
     def get(self, *key: object) -> bytes | None:
         """What was kept under the key, or None."""
+        if not self.is_on:
+            return None
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -51,6 +60,8 @@ class DiskCache:
 
     def put(self, data: bytes, *key: object) -> None:
         """Keep bytes. A reader sees all of them or none; a full or read-only disk is no error."""
+        if not self.is_on:
+            return
         path = self._path(key)
         temporary = None
         try:
