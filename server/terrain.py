@@ -1,11 +1,16 @@
 """Routes of the quantized-mesh terrain: the ground as surveyed at /terrain, other surfaces at /terrain/{surface}."""
 
+from typing import TYPE_CHECKING
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server import answer
-from server.serving import snapshot
+from server.serving import Snapshot, snapshot
+
+if TYPE_CHECKING:
+    from tiles.terrain import TerrainTiles
 
 TERRAIN = "application/vnd.quantized-mesh"
 
@@ -28,12 +33,18 @@ def asked_extensions(accept: str) -> tuple[str, ...]:
     return tuple(each for each in EXTENSIONS if each in asked)
 
 
-def terrain_layer(request: Request) -> Response:
-    """`layer.json`."""
+def _terrain(city: Snapshot, request: Request) -> "TerrainTiles":
+    """Of the surface that the address names, kept with the snapshot; NotFound for an unknown one."""
     from tiles.terrain import TerrainTiles
 
+    surface = request.path_params.get("surface", "terrain")
+    return city.make(("terrain", surface), lambda: TerrainTiles(city.city, city.settings.scope, surface))
+
+
+def terrain_layer(request: Request) -> Response:
+    """`layer.json`."""
     city = snapshot(request)
-    terrain = TerrainTiles(city.city, city.settings.scope, request.path_params.get("surface", "terrain"))
+    terrain = _terrain(city, request)
     tag = answer.etag(terrain.version, "layer.json")
     if answer.is_fresh(request, tag):
         return answer.not_modified(answer.headers_for(tag))
@@ -43,13 +54,11 @@ def terrain_layer(request: Request) -> Response:
 def terrain_tile(request: Request) -> Response:
     """One tile, with the extensions that the reader asks for."""
     from tiles import cache
-    from tiles.terrain import TerrainTiles
 
     city = snapshot(request)
-    surface = request.path_params.get("surface", "terrain")
     z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
     extensions = asked_extensions(request.headers.get("accept", ""))
-    terrain = TerrainTiles(city.city, city.settings.scope, surface)
+    terrain = _terrain(city, request)
     tag = answer.etag(terrain.version, z, x, y, *extensions)  # weak: the middleware may compress
     immutable = request.query_params.get("v") == terrain.version
     if answer.is_fresh(request, tag):

@@ -36,7 +36,7 @@ TILE_CELLS = 480
 THREADS = 2
 
 _lock = threading.Lock()
-_known: OrderedDict[str, Survey] = OrderedDict()
+_known: OrderedDict[tuple[Path | None, str], Survey] = OrderedDict()
 
 
 def lattice_unit(level: int) -> float:
@@ -94,16 +94,16 @@ def survey(grid: HeightGrid, folder: Path | None, *, with_lattice: bool) -> Surv
     level = kept_level(grid) if with_lattice else -1
     key = _key(grid, level)
     with _lock:  # whoever comes meanwhile waits for the same reading
-        if key in _known:
-            _known.move_to_end(key)
-            return _known[key]
+        if (folder, key) in _known:
+            _known.move_to_end((folder, key))
+            return _known[folder, key]
         found = None if folder is None else _load(folder, key)
         if found is None:
             found = _read(grid, level)
             if folder is not None:
                 _save(folder, key, found)
                 found = _load(folder, key) or found  # mapped from now on
-        _known[key] = found
+        _known[folder, key] = found
         while len(_known) > 256:
             _known.popitem(last=False)
         return found
