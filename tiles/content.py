@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from layers.catalogue import LayerType
 from layers.errors import InvalidInput
 from layers.mesh import Texture
 from layers.mesh_copy import expanded, is_copy, read_copies
-from tiles.gltf import compat, materials
+from tiles.gltf import compact, compat, materials, table
 from tiles.gltf.container import Container
-from tiles.gltf.layer_class import layer_class, schema
-from tiles.gltf.property_table import columns
+from tiles.gltf.layer_class import schema
 from tiles.gltf.soup import read
 from tiles.gltf.surface import surface
 from tiles.properties import feature_colours
@@ -65,10 +64,10 @@ def encode(content: Content, form: Form, *, max_texture_px: int = 1024) -> bytes
     if n:
         soup = materials.joined(read(_whole(content), np.arange(n), feature_colours(content.layer, content.features)))
         made = surface(soup)
-        node = compat.add(soup, made, out)
+        node = (compat if form == "compat" else compact).add(soup, made, out)
         if len(made):
             out.document["materials"] = [materials.material(soup.colours[i]) for i in made.materials]
-        _add_table(content, out)
+        table.add(content.layer, content.features, out, pack=form == "compact")
     out.document |= {"scene": 0, "scenes": [{"nodes": [node]} if node is not None else {}]}
     return out.glb()
 
@@ -85,17 +84,3 @@ def _whole(content: Content) -> list[bytes]:
             raise InvalidInput(f"The shape {key} of a stored copy is missing.", "Build the twin again.")
         blobs[row] = expanded(content.shapes[key], matrix[None])[0]
     return blobs
-
-
-def _add_table(content: Content, out: Container) -> None:
-    of_layer = layer_class(content.layer)
-    entries: dict[str, Any] = {}
-    for column in columns(of_layer, content.features):
-        entry: dict[str, Any] = {"values": out.view(column.values)}
-        entries[column.key] = entry
-        if column.offsets is not None:
-            entry["stringOffsets"] = out.view(column.offsets)
-            entry["stringOffsetType"] = column.offsets.dtype.name.upper()
-    table = {"name": content.layer.id, "class": of_layer.id, "count": len(content.features), "properties": entries}
-    out.extensions_used.add("EXT_structural_metadata")
-    out.document["extensions"] = {"EXT_structural_metadata": {"schema": of_layer.schema, "propertyTables": [table]}}

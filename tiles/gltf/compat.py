@@ -40,10 +40,8 @@ def add(soup: Soup, made: Surface, out: Container) -> int | None:
             }
         )
     out.extensions_used.add("EXT_mesh_features")
-    out.document.setdefault("meshes", []).append({"primitives": primitives})
-    nodes = out.document.setdefault("nodes", [])
-    nodes.append({"mesh": len(out.document["meshes"]) - 1, "translation": y_up(soup.origin[None])[0].tolist()})
-    return len(nodes) - 1
+    node = {"mesh": out.member("meshes", {"primitives": primitives})}
+    return out.member("nodes", node | {"translation": y_up(soup.origin[None])[0].tolist()})
 
 
 def y_up(enu: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
