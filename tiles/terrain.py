@@ -129,12 +129,17 @@ class TerrainTiles:
             },
         }
 
+    def require(self, z: int, x: int, y: int) -> None:
+        """NotFound for a tile that is not available."""
+        if not 0 <= z <= self.max_zoom:
+            raise NotFound(f"Terrain has levels 0 to {self.max_zoom}, not {str(z)[:20]}.")
+        if not self.available.has(z, x, y):
+            address = f"{z}/{x}/{y}"
+            raise NotFound(f"Terrain has no tile {address[:60]}.", "See `available` in layer.json.")
+
     def tile(self, z: int, x: int, y: int, extensions: Collection[str] = ()) -> bytes:
         """One tile, not compressed, with those of `EXTENSIONS` that are asked for. NotFound outside `available`."""
-        if not 0 <= z <= self.max_zoom:
-            raise NotFound(f"Terrain has levels 0 to {self.max_zoom}, not {z}.")
-        if not self.available.has(z, x, y):
-            raise NotFound(f"Terrain has no tile {z}/{x}/{y}.", "See `available` in layer.json.")
+        self.require(z, x, y)
         columns, rows = (np.arange(-1, GRID + 1) + first * INTERVALS for first in (x, y))
         wide = self._lattice(z, columns, rows)
         heights = wide[1:-1, 1:-1]
@@ -160,6 +165,15 @@ class TerrainTiles:
         """
         return self._with_apron(self._terrain.filled_lonlat(lon_deg, lat_deg, cell_m), lon_deg, lat_deg)
 
+    def ground(self, lon_deg: FloatArray, lat_deg: FloatArray, cell_m: float | None = None) -> FloatArray:
+        """(n,) normal heights anywhere on Earth: those of `heights` without the height model; 0 beyond `reach`."""
+        return self._on_land(self._terrain.filled_lonlat(lon_deg, lat_deg, cell_m), lon_deg, lat_deg)
+
+    @property
+    def reach(self) -> Bounds:
+        """Box in degrees outside which the ground is at sea level."""
+        return self._shared.apron.reach
+
     def _lattice(self, z: int, columns: IntArray, rows: IntArray) -> FloatArray:
         """(m, n) ellipsoidal heights of lattice lines; those beyond the date line are its other side's."""
         unit = lattice_unit(z)
@@ -170,12 +184,16 @@ class TerrainTiles:
         ground = self._terrain.lattice(z, columns, rows)
         return self._with_apron(ground.ravel(), lon.ravel(), lat.ravel()).reshape(lon.shape)
 
-    def _with_apron(self, ground: FloatArray, lon: FloatArray, lat: FloatArray) -> FloatArray:
-        shared = self._shared
+    def _on_land(self, ground: FloatArray, lon: FloatArray, lat: FloatArray) -> FloatArray:
         missing = np.isnan(ground)
         if missing.any():
             ground = ground.copy()
-            ground[missing] = shared.apron.ground(lon[missing], lat[missing])
+            ground[missing] = self._shared.apron.ground(lon[missing], lat[missing])
+        return ground
+
+    def _with_apron(self, ground: FloatArray, lon: FloatArray, lat: FloatArray) -> FloatArray:
+        shared = self._shared
+        ground = self._on_land(ground, lon, lat)
         return np.clip(ground + shared.apron.undulation(lon, lat), shared.low_m, shared.high_m)
 
     @property

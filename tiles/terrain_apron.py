@@ -38,6 +38,13 @@ class Apron:
             found = terrain.filled_lonlat(lons.ravel(), lats.ravel(), width / (LINES - 1))
             self._coarse = _filled(found.reshape(lons.shape))
 
+    @property
+    def reach(self) -> Bounds:
+        """The bounds and the apron around them."""
+        west, south, east, north = self.bounds
+        up, aside = self._reach / METRES_PER_DEGREE, self._reach / self._across
+        return west - aside, south - up, east + aside, north + up
+
     def contains(self, lon: FloatArray, lat: FloatArray) -> NDArray[np.bool_]:
         """True inside the bounds."""
         west, south, east, north = self.bounds

@@ -182,7 +182,11 @@ def _warped(
         add_alpha=not has_mask, warp_mem_limit=64, **filter_width,
     ) as warped:  # fmt: skip
         data = warped.read(list(bands))
-        return data, warped.dataset_mask() > 127
+        if dataset.nodata is None:
+            return data, warped.dataset_mask() > 127
+        # asked for the mask, GDAL would warp once more
+        known = ~np.isnan(data) if np.isnan(dataset.nodata) else data != dataset.nodata
+        return data, known.any(axis=0)
 
 
 def _level(head: Header, asset: Asset, frame: Frame) -> tuple[int | None, float]:
