@@ -25,6 +25,10 @@ class Unplaceable(InvalidInput):
     """A source cannot be put in its true place; it is parked, never put at 0, 0."""
 
 
+class Conflict(CityTwinError):
+    """Something was changed by someone else in the meantime; read it again."""
+
+
 class NotFound(CityTwinError):
     """A name or an address that does not exist."""
 

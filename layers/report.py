@@ -16,7 +16,8 @@ Status = Literal["stored", "partly", "parked", "removed"]
 
 @dataclass
 class LayerCount:
-    """`n_read == n_stored + n_rejected` always holds. `n_stored` counts what this source has in the layer now.
+    """`n_read == n_stored + n_rejected + n_withheld` always holds. `n_stored` counts what this source has in the layer
+    now, as it is or as it was edited by hand; `n_withheld` what was deleted by hand and therefore stays away.
 
     `certificate` is this layer's own placement: a file may hold layers in several systems. `bounds` is the box of what
     is stored, in the city's CRS.
@@ -31,6 +32,7 @@ class LayerCount:
     n_updated: int = 0
     n_unchanged: int = 0
     n_closed: int = 0
+    n_withheld: int = 0
     certificate: Certificate | None = None
     bounds: Bounds | None = None
 

@@ -20,7 +20,7 @@ from layers.errors import CityTwinError, InvalidInput
 from layers.issue import Issue
 from layers.report import Report
 from layers.source import Hints
-from server import build_city, build_folder, build_plan
+from server import build_city, build_edits, build_folder, build_plan
 from server.build_plan import ADDED, Item
 from server.build_progress import Progress, Silent
 from twin import config as config_module
@@ -211,6 +211,7 @@ class _Run:
         if changed or gone:
             build_folder.check_room(self._dir, sum(item.file.size for item in changed))
             self._read(items, changed, gone, assets)
+            self._know_ground()
         fresh = {report.source: report.to_dict() for report in self._result.reports}
         kept = {each["source"]: each for each in self._store.reports()}
         self._follow_states((kept | fresh).values())
@@ -259,6 +260,15 @@ class _Run:
         finally:
             writer.stop()
 
+    def _know_ground(self) -> None:
+        """Read new elevation rasters once for what all terrain tiles need; it is kept in cache/terrain."""
+        from twin.terrain import from_assets
+
+        terrain = from_assets(self._dir, self._store.assets(EVERYTHING, "dem"), self._config)
+        if not terrain.is_empty:
+            _ = terrain.facts
+        terrain.close()
+
     def _follow_states(self, reports: Collection[dict[str, Any]]) -> None:
         """Tell of sources whose old features are kept while their file is parked, and of those that are whole again."""
         if source_row.is_behind(self._store, reports):
@@ -267,6 +277,7 @@ class _Run:
 
     def _drop(self, batch: WriteBatch, gone: list[str]) -> None:
         for name in gone:
+            self._result.issues += build_edits.conflicts(batch, name)
             closed = batch.remove_source(name)
             self._result.removed[name] = {layer: n for layer, n in closed.items() if layer != catalogue.SOURCE}
 

@@ -21,7 +21,7 @@ from layers.frame import CityFrame
 from layers.issue import Issue, Reject
 from layers.report import LayerCount, Report
 from layers.source import FeatureBatch, Hints, Reading, VectorLayer
-from server import build_join
+from server import build_edits, build_join
 from server.build_plan import FAILED, Item
 from server.build_progress import Progress
 from server.build_rejects import RejectKeeper
@@ -215,9 +215,10 @@ class _Source:
         """Status, conservation of features, and the record for the next build."""
         for count in self._counts.values():
             count.n_stored = count.n_inserted + count.n_updated + count.n_unchanged
-            if count.n_read != count.n_stored + count.n_rejected:
+            if count.n_read != count.n_stored + count.n_rejected + count.n_withheld:
                 self.issues.append(_lost(count))
                 self._report.issues.append(self.issues[-1])
+        self._report.issues += build_edits.conflicts(self._batch, self._item.name)
         is_bad = self._report.rejects or any(issue.severity == "error" for issue in self._report.issues)
         self._report.status = "partly" if is_bad else "stored"
         source_row.put(self._batch, self._report, self._item.hints.epoch)
@@ -239,7 +240,8 @@ class _Source:
         count.widen(shapely.bounds(rows.geometry[outcome != "duplicate"]))
         count.n_inserted += int((outcome == "inserted").sum())
         count.n_updated += int((outcome == "updated").sum())
-        count.n_unchanged += int((outcome == "unchanged").sum())
+        count.n_unchanged += int(((outcome == "unchanged") | (outcome == "edited")).sum())
+        count.n_withheld += int((outcome == "deleted").sum())
         return [
             Reject("DUPLICATE_ID", rows.ids[i], f"Layer {layer_id} already has a feature {rows.ids[i]!r}, from another "
                    "source or earlier in this one. Remove the copy, or name a column of ids of its own as id_column in "
@@ -259,7 +261,8 @@ def _lost(count: LayerCount) -> Issue:
     return Issue(
         "COUNT_MISMATCH",
         count.name,
-        f"{count.n_read} features read, but {count.n_stored} stored and {count.n_rejected} rejected.",
+        f"{count.n_read} features read, but {count.n_stored} stored, {count.n_rejected} rejected, {count.n_withheld} "
+        "deleted by hand.",
         "Please report it with the file.",
         "error",
     )

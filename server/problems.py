@@ -9,11 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from layers.errors import CityTwinError, InvalidInput, NotFound
+from layers.errors import CityTwinError, Conflict, InvalidInput, NotFound
 
 LOG = logging.getLogger("citytwin.server")
 
-STATUS: dict[type[Exception], int] = {InvalidInput: 400, NotFound: 404, CityTwinError: 500}
+STATUS: dict[type[Exception], int] = {InvalidInput: 400, NotFound: 404, Conflict: 409, CityTwinError: 500}
 """The nearest base class wins."""
 
 

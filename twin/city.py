@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
@@ -22,11 +23,13 @@ from twin import config as config_module
 from twin.config import TwinConfig
 from twin.scope import EVERYTHING, Scope
 from twin.store.geopackage import GeoPackageStore
-from twin.store.interface import Features, LayerInfo, Query, Store
+from twin.store.interface import Asset, EditRecord, Features, LayerInfo, Query, Store
 
 if TYPE_CHECKING:
     import geopandas
 
+    from twin.edit import Edited, Editing
+    from twin.edit.fusing import Surroundings
     from twin.surface import DerivedSurface
     from twin.terrain import Terrain
 
@@ -51,7 +54,8 @@ class City:
         self.scope = scope
         self.config: TwinConfig = config_module.load(self.folder)
         self.store: Store = GeoPackageStore(self.folder / STORE_FILE) if store is None else store
-        self._terrain: tuple[int, Terrain] | None = None
+        self._terrain: tuple[list[Asset], Terrain] | None = None
+        self._place: tuple[list[Asset], Surroundings] | None = None
         self._derived: tuple[int, DerivedSurface] | None = None
         self._lock = Lock()
 
@@ -84,14 +88,13 @@ class City:
 
     @property
     def terrain(self) -> Terrain:
-        """Ground heights from every terrain model of the scope; made anew when the store has changed."""
+        """Ground heights from every terrain model of the scope; made anew when these have changed."""
         from twin.terrain import from_assets
 
-        version = self.store.version()
+        rasters = self.store.assets(self.scope, "dem")
         with self._lock:
-            if self._terrain is None or self._terrain[0] != version:
-                rasters = self.store.assets(self.scope, "dem")
-                self._terrain = (version, from_assets(self.folder, rasters, self.config))
+            if self._terrain is None or self._terrain[0] != rasters:
+                self._terrain = (rasters, from_assets(self.folder, rasters, self.config))
             return self._terrain[1]
 
     def surface(self, name: str = "terrain") -> Terrain | DerivedSurface:
@@ -108,6 +111,38 @@ class City:
             if self._derived is None or self._derived[0] != version:
                 self._derived = (version, DerivedSurface(terrain, levelled(self.store, self.scope, terrain)))
             return self._derived[1]
+
+    @contextmanager
+    def editing(self, editor: str = "edit") -> Iterator[Editing]:
+        """Several edits as one transaction; an exception inside leaves the city as it was.
+
+        `with city.editing() as edit: edit["building"].update("B-17", height_m=42.0)`. `editor` is kept with each edit.
+        """
+        from twin.edit import Editing
+
+        place = self._surroundings()
+        with self.store.writing() as batch:
+            edit = Editing(self, batch, place, editor)
+            yield edit
+            edit.finish()
+
+    def _surroundings(self) -> Surroundings:
+        """What an edited feature is put into: all of the ground and surfaces, whoever edits."""
+        from twin.edit.fusing import Surroundings
+        from twin.fuse import roof
+        from twin.terrain import from_assets
+
+        assets = self.store.assets(EVERYTHING)
+        with self._lock:
+            if self._place is None or self._place[0] != assets:
+                ground, surface = (
+                    from_assets(self.folder, [each for each in assets if each.layer == layer], self.config)
+                    for layer in ("dem", "dsm")
+                )
+                clouds = partial(roof.clouds, self.folder, assets, self.config)
+                roofs = roof.RoofSampler(surface, clouds, self.config.crs)
+                self._place = (assets, Surroundings(self.config, self.frame, ground, roofs))
+            return self._place[1]
 
     def height(self, x: float | NDArray[np.float64], y: float | NDArray[np.float64]) -> Any:
         """Normal height of the ground in metres at east x, north y (city CRS); NaN where no terrain model reaches.
@@ -212,6 +247,34 @@ class LayerView:
         )
         frame.index.name = "id"
         return frame
+
+    def update(self, ids: str | Iterable[str], **changes: Any) -> Edited:
+        """Change features by hand, in a transaction of its own; see `twin.edit.LayerEdit.update`."""
+        with self.city.editing() as edit:
+            done = edit[self.id].update(ids, **changes)
+        return edit.told(done)
+
+    def put(self, features: Any, **options: Any) -> Edited:
+        """Insert features or replace them as a whole, in a transaction of its own; see `twin.edit.LayerEdit.put`."""
+        with self.city.editing() as edit:
+            done = edit[self.id].put(features, **options)
+        return edit.told(done)
+
+    def delete(self, ids: str | Iterable[str], **options: Any) -> Edited:
+        """Close features by hand, in a transaction of its own; see `twin.edit.LayerEdit.delete`."""
+        with self.city.editing() as edit:
+            done = edit[self.id].delete(ids, **options)
+        return edit.told(done)
+
+    def revert(self, ids: str | Iterable[str]) -> Edited:
+        """Withdraw edits, in a transaction of its own; see `twin.edit.LayerEdit.revert`."""
+        with self.city.editing() as edit:
+            done = edit[self.id].revert(ids)
+        return edit.told(done)
+
+    def edits(self) -> list[EditRecord]:
+        """Edits by hand that hold, by id: who, when, what, and whether the source has changed since."""
+        return self.city.store.edits(self.id, self.city.scope)
 
     def count(
         self,

@@ -88,6 +88,21 @@ def lay(
     return Pipes(out, attributes, meshes, used_terrain)
 
 
+def as_stated(geometry: NDArray[np.object_], attributes: pa.Table, extra: list[str | None]) -> NDArray[np.object_]:
+    """Lines as `lay` has stored them, with z on the axis -> with z on what `z_ref` names, as a source states it."""
+    names, notes = np.arange(len(geometry)).astype(object), Notes()
+    size = pipe_size.size(names, pipe_size.read_sections(names, attributes, extra, notes), notes)
+    shift = _to_axis(names, words(attributes, "z_ref"), size, notes)
+    chosen = np.flatnonzero(shapely.has_z(geometry) & np.isfinite(shift))
+    xyz, owner = shapely.get_coordinates(geometry[chosen], include_z=True, return_index=True)
+    unknown = np.bincount(owner, weights=~np.isfinite(xyz).all(axis=1), minlength=chosen.size)
+    moved = np.where(unknown[owner] == 0, shift[chosen[owner]], 0.0)  # else no axis was found: stored as it came
+    xyz[:, 2] -= moved
+    out = np.array(geometry, dtype=object)
+    out[chosen] = shapely.set_coordinates(np.array(geometry[chosen], dtype=object), xyz)
+    return out
+
+
 def _course(names: NDArray[np.object_], geometry: NDArray[np.object_], notes: Notes) -> _Course:
     kinds = shapely.get_type_id(geometry)
     is_line = np.isin(kinds, (1, MULTI))

@@ -259,6 +259,10 @@ class WriteBatch(Protocol):
         """Current features as this transaction sees them; nothing where there is no such layer. No `region`."""
         ...
 
+    def count(self, layer_id: str) -> int:
+        """Number of current features as this transaction sees them; 0 where there is no such layer."""
+        ...
+
     def set_derived(self, layer_id: str, fids: NDArray[np.int64], values: pa.Table) -> None:
         """Current rows take values that follow from other features; their source's content stays the same.
 

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from layers.errors import NotFound
 from layers.mesh import StoredMesh
 from twin.store import decide, read, shared
 from twin.store.columns import quote, row_numbers
@@ -21,13 +22,16 @@ from twin.store.query_plan import lookup_closed, plan
 
 
 def revert(db: sqlite3.Connection, writer: FeatureWriter, change: LayerChange, ids: Sequence[str]) -> list[str]:
-    """Withdraw the edits of some ids, if they have any; paths of the sources that are to be read again for it."""
+    """Withdraw the edits of some ids; paths of the sources that are to be read again for it."""
     layer = change.record
     edits = db.execute(
         "SELECT e.id, e.source, e.hash, e.fid, s.path FROM json_each(?) j CROSS JOIN gpkg_citytwin_edit e "
         "ON e.layer = ? AND e.id = j.value LEFT JOIN gpkg_citytwin_source s ON s.id = e.source",
         (orjson.dumps(list(ids)).decode(), layer.type.id),
     ).fetchall()
+    strange = [each for each in ids if each not in {row[0] for row in edits}]
+    if strange:
+        raise NotFound(f"{layer.type.id} {strange[0]!r} has not been edited.", "`edits()` lists what has been.")
     db.executemany(
         "DELETE FROM gpkg_citytwin_edit WHERE layer = ? AND id = ?", [(layer.type.id, row[0]) for row in edits]
     )

@@ -140,6 +140,14 @@ class GeoPackageBatch:
         asked = query_plan.plan(registry.record(self._db, layer_id, EVERYTHING), query)
         yield from read.stream(self._db, asked, query, batch_size)
 
+    def count(self, layer_id: str) -> int:
+        """Number of current features as this transaction sees them; 0 where there is no such layer."""
+        if not self._db.execute("SELECT 1 FROM gpkg_citytwin_layer WHERE id = ?", (layer_id,)).fetchone():
+            return 0
+        change = self._changes.get(layer_id)
+        stored = registry.count(self._db, registry.record(self._db, layer_id, EVERYTHING))
+        return stored + (change.n_rows if change else 0)
+
     def set_derived(self, layer_id: str, fids: NDArray[np.int64], values: pa.Table) -> None:
         """Current rows take values that follow from other features; their source's content stays the same.
 
