@@ -86,6 +86,11 @@ class TerrainTiles:
         return Available.of(self._terrain.extents)
 
     @property
+    def extents(self) -> list[tuple[Bounds, float]]:
+        """Bounds in degrees and cell size in metres of every raster."""
+        return self._terrain.extents
+
+    @property
     def max_zoom(self) -> int:
         """The first level whose lattice is at least as fine as the finest raster; 0 without rasters."""
         return self.available.max_zoom
