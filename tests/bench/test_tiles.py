@@ -3,15 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-import shapely
 
 from layers.frame import CityFrame
 from layers.heights import Egm96
 from tests.tiles.towns import MemoryCity, MemoryStore, box, boxes, layer_type
-from tiles import glb, metadata, mvt, tree
+from tiles import glb, metadata, tree
 from tiles.terrain import TerrainTiles
-from twin.scope import EVERYTHING
-from twin.store.interface import Features
 
 pytestmark = pytest.mark.bench
 
@@ -58,24 +55,3 @@ def test_terrain_tile(benchmark, normals):
     data = benchmark(made.tile, 15, int(301 * 2**15 / 180), int(118.1 * 2**15 / 180), normals)
     benchmark.extra_info |= {"bytes": len(data), "tiles_per_second": round(1 / benchmark.stats["median"])}
     assert len(data) > 65 * 65 * 6
-
-
-@pytest.mark.parametrize("n", [1000, 10_000])
-def test_vector_tile(benchmark, n):
-    rng = np.random.default_rng(0)
-    xy = np.array([598_500.0, 3_110_500.0]) + rng.uniform(-900, 900, (n, 2))
-    geometry = shapely.buffer(shapely.points(xy), rng.uniform(5, 15, n), quad_segs=3)
-    ids, none = [f"B-{i}" for i in range(n)], [None] * n
-    columns = pa.table({"name": ids, "height_m": np.linspace(3, 90, n), "floors": np.arange(n) % 30})
-    features = Features(np.arange(n), ids, geometry, columns, none, np.ones(n, np.int64), ids, none)
-    bounds = tuple(shapely.total_bounds(geometry).tolist())
-    store = MemoryStore(layer_type(), np.zeros((n, 6)))
-    store.query = lambda *_: iter([features])
-    city = MemoryCity(store)
-    info = store.layer("building", EVERYTHING)
-    object.__setattr__(info, "bounds", bounds)
-    zoom = 14
-    x, y = int((121 + 180) / 360 * 2**zoom), int((1 - np.arcsinh(np.tan(np.radians(28.1))) / np.pi) / 2 * 2**zoom)
-    data = benchmark(mvt._layer, city, info, (zoom, x, y), EVERYTHING)
-    assert data
-    benchmark.extra_info |= {"bytes": len(data), "features_per_second": round(n / benchmark.stats["median"])}

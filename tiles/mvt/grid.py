@@ -1,0 +1,299 @@
+"""Paths in tile units -> clipped, rounded, valid paths on the tile's integer grid. Pure.
+
+Only what crosses the frame (tile and buffer) is clipped, by GEOS. Rounding can make a ring cross itself: rings whose
+points go once round their middle cannot, all others are asked of GEOS and repaired where they are invalid.
+"""
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from tiles.mvt.encode import EXTENT, taken
+from twin.store.wkb_paths import LINE, POINT, RING, Paths
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Geometries = NDArray[np.object_]
+
+BUFFER = 64
+"""Units that a tile shows beyond each edge."""
+_LOW, _HIGH = -float(BUFFER), float(EXTENT + BUFFER)
+_FRAME = shapely.box(_LOW, _LOW, _HIGH, _HIGH)
+_ROUND = 1e-6
+"""Smallest turn (twice a triangle's area in square units) that counts as one; sums here are exact to 1e-8."""
+
+
+def opened(paths: Paths) -> Paths:
+    """Rings without their closing point; what is no ring or line then (fewer than 3 or 2 points) is gone."""
+    counts = np.diff(paths.starts)
+    ring = paths.kinds == RING
+    keep = np.ones(len(paths.xy), bool)
+    keep[paths.starts[1:][ring] - 1] = False
+    counts = counts - ring
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    bare = Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
+    return _without(bare, counts < paths.kinds)
+
+
+def clipped(paths: Paths) -> Paths:
+    """What of the open paths, in tile units, lies inside the frame. Places that are not finite are left out."""
+    if not len(paths.rows):
+        return paths
+    low, high = _extremes(paths)
+    known = np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1)
+    outside = ~known | (high < _LOW).any(axis=1) | (low > _HIGH).any(axis=1)
+    crosses = ~outside & ((low < _LOW).any(axis=1) | (high > _HIGH).any(axis=1))
+    part = np.cumsum(paths.is_outer) - 1
+    n_parts = int(part[-1]) + 1
+    gone = np.zeros(n_parts, bool)
+    gone[part[outside & paths.is_outer]] = True
+    cut = np.zeros(n_parts, bool)
+    cut[part[crosses]] = True
+    kept = ~gone[part] & ~outside
+    if not (cut[part] & kept).any():
+        return paths if kept.all() else taken(paths, np.flatnonzero(kept))
+    whole = taken(paths, np.flatnonzero(kept & ~cut[part]))
+    return joined([whole, _cut(taken(paths, np.flatnonzero(kept & cut[part])))])
+
+
+def _extremes(paths: Paths) -> tuple[FloatArray, FloatArray]:
+    """Lowest and highest coordinates of each path."""
+    starts = paths.starts[:-1]
+    return np.minimum.reduceat(paths.xy, starts, axis=0), np.maximum.reduceat(paths.xy, starts, axis=0)
+
+
+def _cut(paths: Paths) -> Paths:
+    """Paths that cross the frame, clipped by GEOS. Points never cross."""
+    lines, rings = (np.flatnonzero(paths.kinds == kind) for kind in (LINE, RING))
+    made = []
+    if lines.size:
+        some = taken(paths, lines)
+        shapes = shapely.linestrings(some.xy, indices=np.repeat(np.arange(len(lines)), np.diff(some.starts)))
+        # not by intersection: that would part a line where it crosses itself
+        made.append(from_shapes(shapely.clip_by_rect(shapes, _LOW, _LOW, _HIGH, _HIGH), some.rows, 1))
+    if rings.size:
+        some = taken(paths, rings)
+        shapes, rows = polygons(some)
+        broken = ~shapely.is_valid(shapes)
+        shapes[broken] = shapely.make_valid(shapes[broken])
+        made.append(from_shapes(shapely.intersection(shapes, _FRAME), rows, 2))
+    return joined(made)
+
+
+def polygons(paths: Paths) -> tuple[Geometries, IntArray]:
+    """Open rings as polygons, one for each part, and the row of each."""
+    rings = shapely.linearrings(paths.xy, indices=np.repeat(np.arange(len(paths.rows)), np.diff(paths.starts)))
+    part = np.cumsum(paths.is_outer) - 1
+    return np.asarray(shapely.polygons(rings, indices=part), dtype=object), paths.rows[paths.is_outer]
+
+
+def from_shapes(shapes: Geometries, rows: IntArray, dimension: int) -> Paths:
+    """Geometries as open paths; pieces of another dimension are left out. `rows` is ascending."""
+    parts, at = shapely.get_parts(shapes, return_index=True)
+    parts, inner = shapely.get_parts(parts, return_index=True)  # a member of a collection may be a collection
+    at = at[inner]
+    fits = (shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)
+    parts, rows = parts[fits], rows[at[fits]]
+    if dimension == 2:
+        rings, owner = shapely.get_rings(parts, return_index=True)
+        is_outer = np.diff(owner, prepend=-1) > 0
+        rows, parts = rows[owner], rings
+    else:
+        is_outer = np.ones(len(parts), bool)
+    starts = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum(shapely.get_num_coordinates(parts), out=starts[1:])
+    kinds = np.full(len(parts), dimension + 1, np.int8)
+    return opened(Paths(shapely.get_coordinates(parts), starts, rows, kinds, is_outer))
+
+
+def joined(pieces: list[Paths]) -> Paths:
+    """Paths of several pieces in the order of their rows; within a row in the order of the pieces."""
+    filled = [each for each in pieces if len(each.rows)]
+    if len(filled) < 2:
+        return filled[0] if filled else pieces[0]
+    rows = np.concatenate([each.rows for each in filled])
+    counts = np.concatenate([np.diff(each.starts) for each in filled])
+    starts = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    whole = Paths(
+        np.concatenate([each.xy for each in filled]),
+        starts,
+        rows,
+        np.concatenate([each.kinds for each in filled]),
+        np.concatenate([each.is_outer for each in filled]),
+    )
+    return taken(whole, np.argsort(rows, kind="stable"))
+
+
+def rounded(paths: Paths, step: int = 1) -> Paths:
+    """Clipped paths on multiples of `step`: no repeated points, valid polygons, rings turned as the spec asks.
+
+    What collapses is left out. With a step above 1, points in the middle of a straight line are left out too. Equal
+    places stay equal, so that shared borders stay together.
+    """
+    xy = np.rint(paths.xy / step) * step if step > 1 else np.rint(paths.xy)
+    tidy = _tidy(Paths(xy, paths.starts, paths.rows, paths.kinds, paths.is_outer), straighten=step > 1)
+    ring = tidy.kinds == RING
+    if not ring.any():
+        return tidy
+    rings = tidy if ring.all() else taken(tidy, np.flatnonzero(ring))
+    area = _areas(rings)
+    doubtful = ~_is_simple(rings, area)
+    by_row = np.zeros(int(rings.rows[-1]) + 1, bool)
+    by_row[rings.rows[doubtful]] = True
+    asked = by_row[rings.rows]
+    if asked.any():
+        fixed = _repaired(taken(rings, np.flatnonzero(asked)), step)
+        if fixed is not None:
+            rings = joined([taken(rings, np.flatnonzero(~asked)), fixed])
+            area = _areas(rings)
+    rings = _turned(rings, (area > 0) != rings.is_outer)
+    return rings if ring.all() else joined([taken(tidy, np.flatnonzero(~ring)), rings])
+
+
+def _tidy(paths: Paths, *, straighten: bool) -> Paths:
+    """Without repeated points (and needless ones); paths that have collapsed are gone, holes with their outer ring."""
+    if not len(paths.rows):
+        return paths
+    paths = _thinned(paths, _differs(paths))
+    for _ in range(2 if straighten else 0):  # a spike folds back on itself once its tip is gone
+        paths = _thinned(paths, ~_is_straight(paths))
+        paths = _thinned(paths, _differs(paths))
+    counts = np.diff(paths.starts)
+    flat = counts < paths.kinds
+    ring = (paths.kinds == RING) & ~flat
+    if ring.any():
+        chosen = np.flatnonzero(ring)
+        flat[chosen[_are_flat(paths if ring.all() else taken(paths, chosen))]] = True
+    return _without(paths, flat)
+
+
+def _differs(paths: Paths) -> Flags:
+    """True for each point that is not the same as the one before it; of a ring, the first point follows the last."""
+    keep = np.ones(len(paths.xy), bool)
+    keep[1:] = (paths.xy[1:] != paths.xy[:-1]).any(axis=1)
+    keep[paths.starts[:-1]] = True
+    rings = np.flatnonzero((paths.kinds == RING) & (np.diff(paths.starts) > 1))
+    keep[paths.starts[rings]] = (paths.xy[paths.starts[rings]] != paths.xy[paths.starts[rings + 1] - 1]).any(axis=1)
+    points = paths.kinds == POINT
+    if points.any():
+        keep[paths.starts[:-1][points]] = True
+    return keep
+
+
+def _neighbours(paths: Paths) -> tuple[FloatArray, FloatArray]:
+    """Point before and point after each point, round the rings; the ends of lines have themselves."""
+    before, after = np.empty_like(paths.xy), np.empty_like(paths.xy)
+    before[1:], after[:-1] = paths.xy[:-1], paths.xy[1:]
+    first, last = paths.starts[:-1], paths.starts[1:] - 1
+    ring = (paths.kinds == RING)[:, None]
+    before[first] = np.where(ring, paths.xy[last], paths.xy[first])
+    after[last] = np.where(ring, paths.xy[first], paths.xy[last])
+    return before, after
+
+
+def _is_straight(paths: Paths) -> Flags:
+    """True for each point between two others on one straight line; the ends of a line are none."""
+    before, after = _neighbours(paths)
+    a, b = paths.xy - before, after - paths.xy
+    return (a[:, 0] * b[:, 1] == a[:, 1] * b[:, 0]) & ((a * b).sum(axis=1) > 0)
+
+
+def _thinned(paths: Paths, keep: Flags) -> Paths:
+    if keep.all():
+        return paths
+    before = np.zeros(len(keep) + 1, np.int64)
+    np.cumsum(keep, out=before[1:])
+    starts = before[paths.starts]
+    some = np.diff(starts) > 0
+    if some.all():
+        return Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
+    thin = Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
+    return _without(thin, ~some)
+
+
+def _without(paths: Paths, gone: Flags) -> Paths:
+    """Paths but for some; the holes of an outer ring go with it."""
+    if not gone.any():
+        return paths
+    part = np.cumsum(paths.is_outer) - 1
+    kept = ~gone & ~gone[paths.is_outer][part]
+    return taken(paths, np.flatnonzero(kept))
+
+
+def _areas(rings: Paths) -> FloatArray:
+    """Area of each open ring by the surveyor's formula; positive is clockwise on the screen (y down)."""
+    if not len(rings.rows):
+        return np.zeros(0)
+    return np.add.reduceat(_triangles(rings), rings.starts[:-1]) / 2
+
+
+def _are_flat(rings: Paths) -> Flags:
+    """True for rings all of whose points lie on one line. (One that crosses itself may have area 0 and is none.)"""
+    return np.maximum.reduceat(np.abs(_triangles(rings)), rings.starts[:-1]) == 0
+
+
+def _triangles(rings: Paths) -> FloatArray:
+    """Twice the signed area of the triangles between each ring's first point and each of its edges.
+
+    About the ring's own point, sums of small whole numbers are exact.
+    """
+    around = np.empty_like(rings.xy)
+    around[:-1], around[rings.starts[1:] - 1] = rings.xy[1:], rings.xy[rings.starts[:-1]]
+    origin = np.repeat(rings.xy[rings.starts[:-1]], np.diff(rings.starts), axis=0)
+    a, b = rings.xy - origin, around - origin
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _is_simple(rings: Paths, area: FloatArray) -> Flags:
+    """True for rings that are certainly valid: alone in their feature, and going once round their middle.
+
+    Seen from there each point must stand further round than the one before, with one turn in all: then every ray from
+    the middle meets the ring once.
+    """
+    counts = np.diff(rings.starts)
+    starts = rings.starts[:-1]
+    middle = np.add.reduceat(rings.xy, starts, axis=0) / counts[:, None]
+    seen = rings.xy - np.repeat(middle, counts, axis=0)
+    _, after = _neighbours(Paths(seen, rings.starts, rings.rows, rings.kinds, rings.is_outer))
+    turn = (seen[:, 0] * after[:, 1] - seen[:, 1] * after[:, 0]) * np.repeat(np.sign(area), counts)
+    onward = np.minimum.reduceat(turn, starts) > _ROUND
+    rises = (seen[:, 1] < 0) & (after[:, 1] >= 0)
+    falls = (seen[:, 1] >= 0) & (after[:, 1] < 0)
+    once = (np.add.reduceat(rises.astype(np.int64), starts) == 1) & (
+        np.add.reduceat(falls.astype(np.int64), starts) == 1
+    )
+    alone = np.ones(len(rings.rows), bool)
+    same = rings.rows[1:] == rings.rows[:-1]
+    alone[1:] &= ~same
+    alone[:-1] &= ~same
+    return onward & once & alone
+
+
+def _repaired(rings: Paths, step: int) -> Paths | None:
+    """Features made valid on the grid; None where they all are."""
+    shapes, rows = polygons(rings)
+    used = np.unique(rows)
+    whole = np.asarray(shapely.multipolygons(shapes, indices=np.searchsorted(used, rows)), dtype=object)
+    broken = ~shapely.is_valid(whole)
+    if not broken.any():
+        return None
+    fixed = shapely.set_precision(shapely.make_valid(whole[broken]), float(step))
+    intact = np.isin(rings.rows, used[~broken])
+    pieces = [from_shapes(np.asarray(fixed, dtype=object), used[broken], 2)]
+    if intact.any():
+        pieces.append(taken(rings, np.flatnonzero(intact)))
+    return joined(pieces)
+
+
+def _turned(rings: Paths, wrong: Flags) -> Paths:
+    """Rings with some of them in the opposite direction."""
+    if not wrong.any():
+        return rings
+    counts = np.diff(rings.starts)
+    at = np.arange(len(rings.xy))
+    flipped = np.repeat(wrong, counts)
+    mirrored = np.repeat(rings.starts[:-1] + rings.starts[1:] - 1, counts) - at
+    return Paths(rings.xy[np.where(flipped, mirrored, at)], rings.starts, rings.rows, rings.kinds, rings.is_outer)

@@ -1,0 +1,55 @@
+"""Varints of many numbers at once (protocol buffers, "Base 128 Varints")."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.uint64]
+IntArray = NDArray[np.int64]
+
+_SEVEN = np.uint64(7)
+
+
+def zigzag(values: IntArray) -> Numbers:
+    """Signed numbers as unsigned ones, small in both directions: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    return ((values << 1) ^ (values >> 63)).view(np.uint64)
+
+
+def sizes(numbers: Numbers) -> IntArray:
+    """Bytes of each number, 1 to 10."""
+    found = np.ones(len(numbers), np.int64)
+    highest = int(numbers.max(initial=0))
+    for bits in range(7, 64, 7):
+        if highest < 1 << bits:
+            break
+        found += numbers >= np.uint64(1 << bits)
+    return found
+
+
+def encoded(numbers: Numbers, n_bytes: IntArray) -> NDArray[np.uint8]:
+    """The varints one after the other; `n_bytes` as `sizes` gives them."""
+    ends = np.cumsum(n_bytes)
+    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    at = ends - n_bytes
+    more = np.flatnonzero(n_bytes > 1)
+    out[at] = numbers.astype(np.uint8) & 0x7F
+    rest, at, left = numbers[more], at[more], n_bytes[more]
+    while len(rest):
+        out[at] |= 0x80
+        at = at + 1
+        rest = rest >> _SEVEN
+        out[at] = rest.astype(np.uint8) & 0x7F
+        left = left - 1
+        longer = left > 1
+        if not longer.all():
+            rest, at, left = rest[longer], at[longer], left[longer]
+    return out
+
+
+def one(value: int) -> bytes:
+    """A single number."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
