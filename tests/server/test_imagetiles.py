@@ -326,3 +326,51 @@ def test_what_is_wrong_is_named(get, path, status, said):
 )
 def test_what_a_reader_likes_best(accept, best):
     assert preferred(accept, MEDIA_TYPES) == best
+
+
+def test_terrain_rgb_states_the_heights_of_the_elevation_model(get):
+    """The ground rises to the east by 0.5 m a metre from 0."""
+    document = get("/terrain-rgb/tilejson.json").json()
+    assert document["encoding"] == "mapbox"
+    z, row, col = zrc(17).split("/")
+    address = urlsplit(document["tiles"][0].format(z=z, x=col, y=row))._replace(scheme="", netloc="").geturl()
+    tile = get(address)
+    assert "immutable" in tile.headers["cache-control"]
+    assert tile.headers["content-type"] == "image/png"
+    got = np.asarray(Image.open(io.BytesIO(tile.content)), float)
+    heights = -10000 + 0.1 * (got[..., 0] * 65536 + got[..., 1] * 256 + got[..., 2])
+    grid = matrix_set.get("WebMercatorQuad", CITY)
+    west, _, east, north = grid.bounds(int(z), int(col), int(row))
+    step = (east - west) / 256
+    x, y = np.meshgrid(west + (np.arange(256) + 0.5) * step, north - (np.arange(256) + 0.5) * step)
+    e, n = crs.transform("EPSG:3857", CITY, x, y)
+    inside = (e > EAST + 2) & (e < EAST + SIDE - 2) & (n < NORTH - 2) & (n > NORTH - SIDE + 2)
+    assert inside.sum() > 10_000
+    assert np.abs(heights - ((e - EAST) * 0.5 - 0.25))[inside].max() < 0.06
+    plain = f"/terrain-rgb/{z}/{col}/{row}"
+    tag = get(f"{plain}.png").headers["etag"]
+    assert get(f"{plain}.png", 304, headers={"If-None-Match": tag}).content == b""
+    tags = {get(f"{plain}{more}").headers["etag"] for more in (".webp", "@2x.png", ".png?encoding=terrarium")}
+    assert len(tags | {tag}) == 4
+    webp = np.asarray(Image.open(io.BytesIO(get(f"{plain}.webp").content)))
+    np.testing.assert_array_equal(webp, got.astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/terrain-rgb/25/0/0.png", 404, "level 25"),
+        ("/terrain-rgb/3/-1/0.png", 404, "column -1"),
+        ("/terrain-rgb/3/0/8.png", 404, "row 8"),
+        ("/terrain-rgb/3/x/8.png", 400, "x='x'"),
+        ("/terrain-rgb/3/0/a.png", 400, "y='a.png'"),
+        ("/terrain-rgb/3/0/0.jpg", 400, "jpg"),
+        ("/terrain-rgb/3/0/0.png?f=webp", 400, "differ"),
+        ("/terrain-rgb/3/0/0.png?heights=deep", 400, "heights='deep'"),
+        ("/terrain-rgb/3/0/0.png?encoding=rgb", 400, "encoding='rgb'"),
+        ("/terrain-rgb/tilejson.json?scale=4", 400, "scale='4'"),
+        ("/terrain-rgb/tilejson.json?surface=moon", 404, "moon"),
+    ],
+)
+def test_what_is_wrong_with_terrain_rgb_is_named(get, path, status, said):
+    assert said in get(path, status).json()["detail"]
