@@ -10,7 +10,7 @@ import sys
 import typer
 
 from layers.errors import CityTwinError
-from server import cli_build, cli_serve, cli_show, cli_verify
+from server import cli_build, cli_export, cli_serve, cli_show, cli_verify
 
 app = typer.Typer(
     name="citytwin",
@@ -28,6 +28,7 @@ for _function in (
     cli_serve.serve,
     cli_show.run,
     cli_verify.verify,
+    cli_export.export,
     cli_serve.demo,
 ):
     app.command()(_function)
