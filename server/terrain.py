@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server import answer
+from server import answer, packing
 from server.serving import Snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -59,14 +59,16 @@ def terrain_tile(request: Request) -> Response:
     z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
     extensions = asked_extensions(request.headers.get("accept", ""))
     terrain = _terrain(city, request)
-    tag = answer.etag(terrain.version, z, x, y, *extensions)  # weak: the middleware may compress
-    immutable = request.query_params.get("v") == terrain.version
-    if answer.is_fresh(request, tag):
-        return answer.not_modified(answer.headers_for(tag, immutable=immutable))
-    key = ("terrain", terrain.version, z, x, y, *extensions)
-    body = cache.of_twin(city.city.folder).get_or_make(lambda: terrain.tile(z, x, y, extensions), *key)
+    terrain.require(z, x, y)
     media_type = f"{TERRAIN};extensions={'-'.join(extensions)}" if extensions else TERRAIN
-    return answer.conditional(request, body, media_type, tag, immutable=immutable)
+    return packing.kept(
+        request,
+        cache.of_twin(city.city.folder),
+        lambda: terrain.tile(z, x, y, extensions),
+        "-".join(["terrain", terrain.version, str(z), str(x), str(y), *extensions]),
+        media_type,
+        immutable=request.query_params.get("v") == terrain.version,
+    )
 
 
 def routes() -> list[Route]:

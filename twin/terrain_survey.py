@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ VERSION = 1
 TILE_CELLS = 480
 """A tile of this many cells, with one line around it and turned by a degree, touches four blocks of 512 at most."""
 THREADS = 2
+KEPT_S = 30 * 86_400
+"""What was not used for so long is dropped."""
 
 _lock = threading.Lock()
 _known: OrderedDict[tuple[Path | None, str], Survey] = OrderedDict()
@@ -113,7 +117,7 @@ def _key(grid: HeightGrid, level: int) -> str:
     said: list[Any] = [VERSION, level, grid.crs]
     for path, header in grid.sheets:
         status = path.stat()
-        said += [str(path), status.st_size, status.st_mtime_ns, header]
+        said += [path.name, status.st_size, status.st_mtime_ns, header]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 
@@ -166,11 +170,15 @@ def _lattice(grid: HeightGrid, level: int) -> tuple[int, int, NDArray[np.float32
 
 
 def _save(folder: Path, key: str, found: Survey) -> None:
-    """Keep it; a full or read-only disk is no error."""
+    """Keep it, and drop what was last used long ago; a full or read-only disk is no error."""
     facts = {"low_m": found.low_m, "high_m": found.high_m, "n_void": found.n_void, "level": found.level}
     facts |= {"column": found.column, "row": found.row}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        oldest = time.time() - KEPT_S
+        for facts_file in [each for each in folder.glob("*.json") if each.stat().st_mtime < oldest]:
+            for part in folder.glob(f"{facts_file.stem}.*"):
+                part.unlink()
         for name, array in (("voids", found.voids), ("values", found.values), ("kinds", found.kinds)):
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as out:
                 np.save(out, array)
@@ -184,7 +192,10 @@ def _save(folder: Path, key: str, found: Survey) -> None:
 
 def _load(folder: Path, key: str) -> Survey | None:
     with contextlib.suppress(OSError, ValueError):
-        facts = json.loads((folder / f"{key}.json").read_text())
+        facts_file = folder / f"{key}.json"
+        facts = json.loads(facts_file.read_text())
+        with contextlib.suppress(OSError):
+            os.utime(facts_file)
         arrays: dict[str, Any] = {"voids": np.load(folder / f"{key}.voids.npy")}
         for name in ("values", "kinds"):
             path = folder / f"{key}.{name}.npy"

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_the_surface_is_the_ground_plus_egm96_within_the_stated_error(z):
 def test_the_error_halves_per_level_and_is_a_decimetre_at_the_last():
     stated = terrain().layer_json()["extras"]["geometric_error_m"]
     assert stated[-1] == 0.1
-    assert all(a == 2 * b for a, b in zip(stated, stated[1:], strict=False))
+    assert all(a == 2 * b for a, b in pairwise(stated))
 
 
 def test_vertices_are_within_half_a_step_of_the_ground():

@@ -95,10 +95,11 @@ def assert_edges_agree(made, z, x, y):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1), cell=st.sampled_from([0.5, 2.0, 10.0, 90.0]), relief=st.floats(0, 3000),
-    base=st.floats(-150, 5000), up=st.integers(0, 12), holes=st.floats(0, 0.3), places_=st.tuples(*[st.floats(0, 1)] * 2),
+    base=st.floats(-150, 5000), up=st.integers(0, 12), holes=st.floats(0, 0.3),
+    place=st.tuples(*[st.floats(0, 1)] * 2),
 )  # fmt: skip
 def test_edges_are_the_same_to_the_bit_for_neighbours_of_any_level(
-    tmp_path, seed, cell, relief, base, up, holes, places_
+    tmp_path, seed, cell, relief, base, up, holes, place
 ):
     draw = np.random.default_rng(seed)
     values = base + relief * ndimage.gaussian_filter(draw.normal(0, 1, (90, 120)), draw.uniform(0, 9))
@@ -106,7 +107,7 @@ def test_edges_are_the_same_to_the_bit_for_neighbours_of_any_level(
     made = tiles_of([TerrainRaster(write(tmp_path / f"{seed}.tif", values, cell), CITY)])
     z = max(made.max_zoom - up, 0)
     west, south, east, north = made._bounds
-    address = at(z, west + (east - west) * places_[0], south + (north - south) * places_[1])
+    address = at(z, west + (east - west) * place[0], south + (north - south) * place[1])
     assert_edges_agree(made, *address)
     (tmp_path / f"{seed}.tif").unlink()
 
@@ -355,5 +356,7 @@ def test_coarse_heights_come_from_overviews(large):
     exact, coarse = made.heights(lon, lat), made.heights(lon, lat, 4.0)
     known = (exact - undulation(lat, lon)).reshape(rows.shape)
     assert np.abs(coarse - exact).max() > 0.02  # not the same cells
-    assert np.abs(coarse.reshape(rows.shape) - undulation(lat, lon).reshape(rows.shape) - smooth[rows, columns]).max() < 1
+    assert (
+        np.abs(coarse.reshape(rows.shape) - undulation(lat, lon).reshape(rows.shape) - smooth[rows, columns]).max() < 1
+    )
     assert np.abs(known - ndimage.uniform_filter(values, 2)[rows, columns]).max() < 1e-3

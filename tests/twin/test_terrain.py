@@ -6,8 +6,11 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
+from twin.height_grid import pull_push
 from twin.terrain import BLOCK, Terrain, TerrainRaster
 
 CITY = "EPSG:4549"
@@ -186,3 +189,96 @@ def test_off_the_ground_the_nearest_ground_is_found(tmp_path):
     slope = np.hypot(0.02, 0.03)
     wanted = 10.0 + 0.02 * (e - WEST - 1) - 0.03 * (NORTH - 1 - n)
     assert (np.abs(height - wanted) <= slope * far + 1e-3).all()
+
+
+def test_holes_are_filled_only_on_request_and_stay_between_the_cells_around(tmp_path):
+    values = plane(120, 150)
+    y, x = np.mgrid[0:120, 0:150]
+    hole = np.hypot(x - 60, y - 60) < 25
+    values[hole] = -9999.0
+    terrain = Terrain([TerrainRaster(write(tmp_path / "holed.tif", values), CITY)], CITY)
+    lon, lat = pyproj.Transformer.from_crs(CITY, "EPSG:4326", always_xy=True).transform(
+        WEST + (x[hole] + 0.5) * CELL, NORTH - (y[hole] + 0.5) * CELL
+    )
+    assert np.isnan(terrain.heights_lonlat(lon, lat)).all()
+    filled = terrain.filled_lonlat(lon, lat)
+    rim = values[(np.hypot(x - 60, y - 60) < 28) & ~hole]
+    assert filled.min() >= rim.min() - 1e-3
+    assert filled.max() <= rim.max() + 1e-3
+    assert np.isnan(terrain.filled_lonlat(np.array([100.0]), np.array([10.0]))).all()
+    facts = terrain.facts
+    assert (facts.cells, facts.void_cells, facts.filled_cells) == (18_000, hole.sum(), hole.sum())
+    assert facts.filled_m2 == pytest.approx(hole.sum() * CELL**2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_pull_push_keeps_what_is_there_and_adds_nothing_beyond_it(rows, columns, share, seed):
+    draw = np.random.default_rng(seed)
+    values = draw.uniform(-100, 100, (rows, columns))
+    values[draw.random((rows, columns)) < share] = np.nan
+    known = np.isfinite(values)
+    filled = pull_push(values)
+    np.testing.assert_array_equal(filled[known], values[known])
+    if known.any():
+        assert np.isfinite(filled).all()
+        assert filled.min() >= values[known].min() - 1e-9
+        assert filled.max() <= values[known].max() + 1e-9
+    else:
+        assert np.isnan(filled).all()
+
+
+def test_a_raster_without_any_value_has_no_heights_and_no_range(tmp_path):
+    path = write(tmp_path / "void.tif", np.full((50, 60), -9999.0, np.float32))
+    terrain = Terrain([TerrainRaster(path, CITY)], CITY)
+    centre = (np.array(terrain.lonlat_bounds[:2]) + terrain.lonlat_bounds[2:]) / 2
+    assert np.isnan(terrain.filled_lonlat(centre[:1], centre[1:])).all()
+    facts = terrain.facts
+    assert (facts.low_m, facts.high_m, facts.void_cells, facts.filled_cells) == (0.0, 0.0, 3000, 3000)
+
+
+def test_coarse_cells_are_read_from_overviews_also_across_sheets(tmp_path):
+    """A plane is the same at every resolution, but for half a coarse cell at most."""
+    side = 1024
+    whole = plane(2 * side, side, a=0.01, b=0.02)
+    sheets = [
+        TerrainRaster(
+            write(tmp_path / f"{i}.tif", np.ascontiguousarray(whole[i * side : (i + 1) * side]),
+                  north=NORTH - i * side * CELL), CITY,
+        ) for i in (0, 1)
+    ]  # fmt: skip
+    terrain = Terrain(sheets, CITY)
+    e, n, column, row = points(3000, 2 * side, side)
+    inside = (column > 40) & (column < side - 40) & (row > 40) & (row < 2 * side - 40)
+    lon, lat = pyproj.Transformer.from_crs(CITY, "EPSG:4326", always_xy=True).transform(e[inside], n[inside])
+    exact = 10 + 0.01 * column[inside] * CELL + 0.02 * row[inside] * CELL
+    for cell_m in (CELL, 4 * CELL, 16 * CELL):
+        coarse = terrain.filled_lonlat(lon, lat, cell_m)
+        assert np.abs(coarse - exact).max() <= 0.03 * cell_m / 2 + 1e-3
+
+
+def test_a_lattice_point_has_one_height_at_every_level(tmp_path):
+    """Kept, or read from the raster: the same float64."""
+    side = 2200  # 25 blocks: more than are read for one tile
+    values = plane(side, side) + np.random.default_rng(0).normal(0, 1, (side, side)).astype(np.float32)
+    values[700:720, 1000:1030] = -9999.0
+    path = write(tmp_path / "dem.tif", values, tiled=True, blockxsize=512, blockysize=512)
+    terrain = Terrain([TerrainRaster(path, CITY)], CITY, tmp_path / "cache")
+    west, south, east, north = terrain.lonlat_bounds
+    kept = None
+    for level in range(17, 11, -1):
+        unit = 180 / (64 << level)
+        columns = np.arange(int((west + 180) / unit), int((east + 180) / unit) + 2)
+        rows = np.arange(int((south + 90) / unit), int((north + 90) / unit) + 2)
+        found = terrain.lattice(level, columns, rows)
+        if kept is not None:
+            finer_columns, finer_rows, finer = kept
+            i, j = np.searchsorted(finer_rows, 2 * rows), np.searchsorted(finer_columns, 2 * columns)
+            in_i, in_j = (i < len(finer_rows)) & (2 * rows >= finer_rows[0]), (j < len(finer_columns))
+            in_j &= 2 * columns >= finer_columns[0]
+            same = finer[np.ix_(i[in_i], j[in_j])]
+            np.testing.assert_array_equal(found[np.ix_(in_i, in_j)], same)
+            assert np.isfinite(same).sum() > 10
+        kept = columns, rows, found
+    lon, lat = np.meshgrid(kept[0] * unit - 180, kept[1] * unit - 90)
+    np.testing.assert_array_equal(terrain.filled_lonlat(lon, lat), kept[2])
