@@ -1,6 +1,7 @@
 """Point tiles: every point of a file in exactly one tile, at its place by PROJ, with its colour and values."""
 
 import json
+from itertools import pairwise
 
 import laspy
 import numpy as np
@@ -132,6 +133,43 @@ def test_a_legend_says_what_the_colours_mean(town):
     shown = np.unique(glb["COLOR_0"][glb["_CLASSIFICATION"] == 0][:, :3], axis=0)
     srgb = np.array([int(said["classes"][0]["color"][i : i + 2], 16) for i in (1, 3, 5)]) / 255
     np.testing.assert_array_equal(shown, [np.rint(255 * ((srgb + 0.055) / 1.055) ** 2.4)])
+
+
+@pytest.mark.parametrize("form", ["compact", "compat"])
+def test_each_class_is_a_feature_with_its_names(town, form):
+    """The property table, decoded by the rules of the binary format."""
+    _, _, made = town
+    document, body = clouds.chunks(tileset.content(made, Choice(form), (0, 0, 0, 0))())
+    [primitive] = document["meshes"][0]["primitives"]
+    assert primitive["attributes"]["_FEATURE_ID_0"] == primitive["attributes"]["_CLASSIFICATION"]
+    [ids] = primitive["extensions"]["EXT_mesh_features"]["featureIds"]
+    assert ids == {"featureCount": 2, "attribute": 0, "propertyTable": 0}
+    metadata = document["extensions"]["EXT_structural_metadata"]
+    [table] = metadata["propertyTables"]
+    properties = metadata["schema"]["classes"][table["class"]]["properties"]
+    assert properties.keys() == table["properties"].keys()
+    starts = len(chunk_before(document, made, form))
+
+    def view(number):
+        view = document["bufferViews"][number]
+        assert (view["buffer"], (starts + view["byteOffset"]) % 8) == (0, 0)
+        return body[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+
+    assert list(view(table["properties"]["classification"]["values"])) == [0, 1]
+    names = table["properties"]["name_zh"]
+    offsets = np.frombuffer(view(names["stringOffsets"]), "<u2")
+    assert names["stringOffsetType"] == "UINT16"
+    text = view(names["values"])
+    assert [text[a:b].decode() for a, b in pairwise(offsets)] == ["从未分类", "未分类"]
+    for name, value in (("layer", "point_cloud"), ("asset", "cloud")):
+        assert list(view(table["properties"][name]["values"])) == [0, 0]
+        assert metadata["schema"]["enums"][name]["values"] == [{"name": value, "value": 0}]
+
+
+def chunk_before(document, made, form):
+    """What stands before the BIN chunk's content."""
+    glb = tileset.content(made, Choice(form), (0, 0, 0, 0))()
+    return glb[: len(glb) - document["buffers"][0]["byteLength"]]
 
 
 def test_classes_are_told_apart_from_each_other():

@@ -4,8 +4,10 @@
 power of two, stored as the exponent and 24-bit mantissas of that extension's EXPONENTIAL filter: a reader gets float32
 metres back, whatever the size of the tile, so that KHR_mesh_quantization is not needed.
 
-Values of points are vertex attributes with a property attribute each (EXT_structural_metadata): CesiumJS reads no
-other metadata of points in styles. Spec: glTF 2.0 (ISO/IEC 12113) 3.6 and 3.7; EXT_meshopt_compression, appendix A.
+Values of points are vertex attributes with a property attribute each (EXT_structural_metadata); the class is the
+feature id too, which viewers pick and style by (`tiles.points.class_table`).
+
+Spec: glTF 2.0 (ISO/IEC 12113) 3.6 and 3.7; EXT_meshopt_compression, appendix A; EXT_mesh_features.
 """
 
 import math
@@ -15,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+
+from tiles.points.class_table import CLASS, ClassTable, class_table
 
 FloatArray = NDArray[np.float64]
 Form = Literal["compact", "compat"]
@@ -80,7 +84,7 @@ def encode(points: Points, form: Form, step: float, about: dict[str, Any]) -> by
     form : encoding
     step : of `step_m`, for `compact`; a position is off by at most half of it along each axis. In `compat` it is off
         by at most 2^-24 of the tile's half size.
-    about : goes into `asset.extras`
+    about : goes into `asset.extras`; has `layer` and `asset`
     """
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "CityTwin", "extras": about},
@@ -97,14 +101,16 @@ def encode(points: Points, form: Form, step: float, about: dict[str, Any]) -> by
     arrays += [_values(name, points.values[name]) for name in PROPERTIES]
     if form == "compact":
         arrays = _sorted(arrays, y_up)
-    document |= _metadata() | {
+    found = points.values["classification"]
+    table = class_table(int(found.max()), about)
+    document |= _metadata(table, len(arrays)) | {
         "nodes": [{"mesh": 0, "translation": [float(centre[0]), float(centre[2]), float(-centre[1])]}],
-        "meshes": [{"primitives": [_primitive(arrays)]}],
+        "meshes": [{"primitives": [_primitive(arrays, len(np.unique(found)))]}],
         # points have no normals: they are shown in their own colours
         "materials": [{"extensions": {"KHR_materials_unlit": {}}, "pbrMetallicRoughness": {"metallicFactor": 0}}],
         "accessors": [{"bufferView": i, **each.accessor} for i, each in enumerate(arrays)],
     }
-    return _packed(document, arrays) if form == "compact" else _plain(document, arrays)
+    return _packed(document, arrays, table) if form == "compact" else _plain(document, arrays, table)
 
 
 def extent(xyz: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
@@ -155,71 +161,94 @@ def _sorted(arrays: list[_Array], y_up: FloatArray) -> list[_Array]:
     return [_Array(each.name, each.rows[order], each.accessor, each.filter) for each in arrays]
 
 
-def _primitive(arrays: list[_Array]) -> dict[str, Any]:
+def _primitive(arrays: list[_Array], n_classes: int) -> dict[str, Any]:
+    """The class is an attribute by its own name, and as the feature id: both are one accessor."""
+    attributes = {each.name: i for i, each in enumerate(arrays)}
+    feature_ids = {"featureCount": n_classes, "attribute": 0, "propertyTable": 0}
     return {
-        "attributes": {each.name: i for i, each in enumerate(arrays)},
+        "attributes": {**attributes, "_FEATURE_ID_0": attributes["_CLASSIFICATION"]},
         "mode": 0,
         "material": 0,
-        "extensions": {"EXT_structural_metadata": {"propertyAttributes": [0]}},
+        "extensions": {
+            "EXT_mesh_features": {"featureIds": [feature_ids]},
+            "EXT_structural_metadata": {"propertyAttributes": [0]},
+        },
     }
 
 
-def _metadata() -> dict[str, Any]:
-    """Schema and property attribute, the same in all tiles; a class is a number, as users may have their own."""
+def _metadata(table: ClassTable, first_view: int) -> dict[str, Any]:
+    """Schema, property attribute and table of classes. A class is a number: users may have their own."""
     properties = {
         name: {"type": "SCALAR", "componentType": kind, "description": words, "required": True}
         for name, (_, kind, words) in PROPERTIES.items()
     }
     mapping = {name: {"attribute": attribute} for name, (attribute, _, _) in PROPERTIES.items()}
+    schema_classes = {"point": {"properties": properties}, CLASS: table.schema_class}
     return {
-        "extensionsUsed": ["EXT_structural_metadata", "KHR_materials_unlit"],
+        "extensionsUsed": ["EXT_mesh_features", "EXT_structural_metadata", "KHR_materials_unlit"],
         "extensions": {
             "EXT_structural_metadata": {
-                "schema": {"id": "citytwin_points", "classes": {"point": {"properties": properties}}},
+                "schema": {"id": "citytwin_points", "classes": schema_classes, "enums": table.enums},
                 "propertyAttributes": [{"class": "point", "properties": mapping}],
+                "propertyTables": [table.table(first_view)],
             }
         },
     }
 
 
-def _plain(document: dict[str, Any], arrays: list[_Array]) -> bytes:
-    views, parts, length = [], [], 0
+class _Bin:
+    """The BIN chunk as it grows; every part starts at a multiple of 8, as tables need."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.length = 0
+
+    def add(self, data: bytes) -> dict[str, Any]:
+        """A buffer view of the data."""
+        at = self.length
+        self.parts.append(data + b"\0" * (-len(data) % 8))
+        self.length += len(self.parts[-1])
+        return {"buffer": 0, "byteOffset": at, "byteLength": len(data)}
+
+
+def _plain(document: dict[str, Any], arrays: list[_Array], table: ClassTable) -> bytes:
+    body = _Bin()
+    views: list[dict[str, Any]] = []
     for each in arrays:
-        data = each.rows.tobytes()
-        view = {"buffer": 0, "byteOffset": length, "byteLength": len(data), "target": _ARRAY_BUFFER}
-        views.append(view | ({} if each.name == "POSITION" else {"byteStride": each.rows.shape[1]}))
-        parts.append(data)
-        length += len(data)
-    document |= {"bufferViews": views, "buffers": [{"byteLength": length}]}
-    return _chunks(document, b"".join(parts))
+        stride = {} if each.name == "POSITION" else {"byteStride": each.rows.shape[1]}
+        views.append(body.add(each.rows.tobytes()) | {"target": _ARRAY_BUFFER} | stride)
+    views += [body.add(data) for data in table.buffers]
+    document |= {"bufferViews": views, "buffers": [{"byteLength": body.length}]}
+    return _chunks(document, b"".join(body.parts))
 
 
-def _packed(document: dict[str, Any], arrays: list[_Array]) -> bytes:
+def _packed(document: dict[str, Any], arrays: list[_Array], table: ClassTable) -> bytes:
     """Buffer 0 holds the packed arrays; buffer 1 is what a reader unpacks them into, and is not in the file."""
     import meshopt
 
-    views, parts, length, unpacked = [], [], 0, 0
+    body = _Bin()
+    views: list[dict[str, Any]] = []
+    unpacked = 0
     for each in arrays:
         count, stride = each.rows.shape
-        data = meshopt.encode_gltf_buffer(each.rows, "ATTRIBUTES")
-        packing = {"buffer": 0, "byteOffset": length, "byteLength": len(data), "byteStride": stride, "count": count}
-        packing |= {"mode": "ATTRIBUTES"} | ({"filter": each.filter} if each.filter else {})
+        packing = body.add(meshopt.encode_gltf_buffer(each.rows, "ATTRIBUTES"))
+        packing |= {"byteStride": stride, "count": count, "mode": "ATTRIBUTES"}
+        packing |= {"filter": each.filter} if each.filter else {}
         view = {"buffer": 1, "byteOffset": unpacked, "byteLength": count * stride, "byteStride": stride}
         views.append(view | {"target": _ARRAY_BUFFER, "extensions": {"EXT_meshopt_compression": packing}})
-        parts.append(data + b"\0" * (-len(data) % 4))
-        length += len(parts[-1])
         unpacked += count * stride
+    views += [body.add(data) for data in table.buffers]
     document["extensionsUsed"] = [*document["extensionsUsed"], "EXT_meshopt_compression"]
     document["extensionsRequired"] = ["EXT_meshopt_compression"]
     fallback = {"byteLength": unpacked, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}
-    document |= {"bufferViews": views, "buffers": [{"byteLength": length}, fallback]}
-    return _chunks(document, b"".join(parts))
+    document |= {"bufferViews": views, "buffers": [{"byteLength": body.length}, fallback]}
+    return _chunks(document, b"".join(body.parts))
 
 
 def _chunks(document: dict[str, Any], body: bytes) -> bytes:
     text = orjson.dumps(document)
-    text += b" " * (-len(text) % 4)
-    body += b"\0" * (-len(body) % 4)
+    # 12 bytes of header and 8 a chunk come before: the body then starts at a multiple of 8
+    text += b" " * (-(len(text) + 28) % 8)
     chunks = len(text).to_bytes(4, "little") + b"JSON" + text
     if body:
         chunks += len(body).to_bytes(4, "little") + b"BIN\0" + body
