@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from layers.catalogue import Attribute, LayerType
 
-NO_NUMBER = -1.7976931348623157e308
+NO_NUMBER = -1e308
 NO_INT32 = -(2**31)
 NO_BOOLEAN = 255
 MAX_EXACT = 2**53

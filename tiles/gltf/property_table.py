@@ -1,7 +1,8 @@
 """Features -> the columns of a property table, binary, by the class of their layer.
 
-A property without a single value in the tile is left out (allowed for what is not `required`). Strings are UTF-8
-with the narrowest offsets that hold them. An empty string counts as missing, and so does NaN.
+A string property without a single value in the tile is left out, as the spec allows for what is not `required`;
+numbers and codes are there all the same, since Cesium's 3d-tiles-validator (0.6.1) fails without them. Strings are
+UTF-8 with the narrowest offsets that hold them. An empty string counts as missing, and so does NaN.
 
 Spec: 3D Metadata (OGC 22-025r4), binary table format.
 """
@@ -66,12 +67,25 @@ def columns(of_layer: LayerClass, features: Features) -> list[Column]:
     others = _Others()
     known = set(features.attributes.column_names)
     for each in of_layer.properties:
+        column = None
         if each.attribute in known:
             column = _column(each, _whole(features.attributes.column(each.attribute)), others)
-            if column is not None:
-                made.append(column)
+        if column is None and each.kind != "STRING":
+            column = Column(each.key, np.full(n, _no_data(each), _dtype(each)))
+        if column is not None:
+            made.append(column)
     rest = others.column(of_layer.other, n)
     return [*made, rest] if rest is not None else made
+
+
+def _dtype(each: Property) -> np.dtype[Any]:
+    names = {"FLOAT64": "<f8", "INT32": "<i4", "BOOLEAN": "u1"}
+    return np.dtype(names.get(each.kind, each.enum_type.lower())).newbyteorder("<")
+
+
+def _no_data(each: Property) -> float:
+    values = {"FLOAT64": NO_NUMBER, "INT32": NO_INT32, "BOOLEAN": NO_BOOLEAN}
+    return each.code_values[-1] if each.kind == "ENUM" else values[each.kind]
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -103,7 +117,7 @@ def _booleans(each: Property, array: pa.Array) -> Column:
     return Column(each.key, values.astype(np.uint8))
 
 
-def _numbers(each: Property, array: pa.Array, others: _Others) -> Column | None:
+def _numbers(each: Property, array: pa.Array, others: _Others) -> Column:
     missing = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), bool)
     if pa.types.is_integer(array.type):
         exact = array.fill_null(0).to_numpy(zero_copy_only=False)
@@ -118,15 +132,12 @@ def _numbers(each: Property, array: pa.Array, others: _Others) -> Column | None:
     if misfit.any():
         others.keep(each.attribute, array, misfit)
     nothing = missing | misfit
-    if nothing.all():
-        return None
-    dtype, no_data = ("<f8", NO_NUMBER) if each.kind == "FLOAT64" else ("<i4", NO_INT32)
     if nothing.any():
-        values = np.where(nothing, no_data, values)
-    return Column(each.key, values.astype(dtype))
+        values = np.where(nothing, _no_data(each), values)
+    return Column(each.key, values.astype(_dtype(each)))
 
 
-def _codes(each: Property, array: pa.Array, others: _Others) -> Column | None:
+def _codes(each: Property, array: pa.Array, others: _Others) -> Column:
     """The number of each value's entry; what is in no entry is kept beside."""
     text = array.cast(pa.large_string())
     at = pc.index_in(text, pa.array(each.codes, pa.large_string())).fill_null(len(each.codes))
@@ -136,10 +147,7 @@ def _codes(each: Property, array: pa.Array, others: _Others) -> Column | None:
         said = pc.fill_null(pc.not_equal(text, ""), False).to_numpy(zero_copy_only=False)
         if (unknown & said).any():
             others.keep(each.attribute, array, unknown & said)
-        if unknown.all():
-            return None
-    dtype = np.dtype(each.enum_type.lower()).newbyteorder("<")
-    return Column(each.key, np.array(each.code_values, dtype)[places])
+    return Column(each.key, np.array(each.code_values, _dtype(each))[places])
 
 
 def _strings(key: str, text: pa.Array) -> Column | None:

@@ -22,9 +22,15 @@ _SAVES = 160
 
 
 def add(layer: LayerType, features: Features, out: Container, *, pack: bool) -> None:
-    """Write the property table of the features, with the schema of their layer."""
+    """Write the property table of the features, with the schema of their layer. Equal columns are stored once."""
     of_layer = layer_class(layer)
-    entries = {column.key: _entry(column, out, pack) for column in columns(of_layer, features)}
+    seen: dict[tuple[bytes, bytes], dict[str, Any]] = {}
+    entries = {}
+    for column in columns(of_layer, features):
+        content = (column.values.tobytes(), b"" if column.offsets is None else column.offsets.tobytes())
+        if content not in seen:
+            seen[content] = _entry(column, out, pack)
+        entries[column.key] = seen[content]
     table = {"name": layer.id, "class": of_layer.id, "count": len(features), "properties": entries}
     out.extensions_used.add("EXT_structural_metadata")
     out.document["extensions"] = {"EXT_structural_metadata": {"schema": of_layer.schema, "propertyTables": [table]}}
@@ -34,12 +40,11 @@ def _entry(column: Column, out: Container, pack: bool) -> dict[str, Any]:
     if column.offsets is None:
         return {"values": _view(column.values, [max(4, column.values.itemsize)], out, pack)}
     entry: dict[str, Any] = {"values": _view(column.values, _strides(column.offsets), out, pack)}
-    wide = column.offsets.astype("<u4")
-    view = (
-        out.packed(wide[:, None], "ATTRIBUTES", saves=_SAVES - 4 * len(wide) + column.offsets.nbytes) if pack else None
-    )
-    if view is not None:
-        return entry | {"stringOffsets": view}
+    if pack:
+        wide = column.offsets.astype("<u4")[:, None]
+        view = out.packed(wide, "ATTRIBUTES", saves=_SAVES + wide.nbytes - column.offsets.nbytes)
+        if view is not None:
+            return entry | {"stringOffsets": view}
     return entry | {"stringOffsets": out.view(column.offsets), "stringOffsetType": column.offsets.dtype.name.upper()}
 
 
