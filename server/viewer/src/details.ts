@@ -1,6 +1,7 @@
 // The panel with the attributes of the feature that was clicked, read from OGC API Features.
 import { getJson, resolve, type Bilingual } from "./config";
 import { h, icon } from "./dom";
+import type { Kept } from "./layers3d";
 import type { Texts } from "./language";
 
 export interface Picked {
@@ -20,6 +21,16 @@ interface Column {
   unit: string | undefined;
 }
 
+/** Showing only the features of a layer that have one value of a property. */
+export interface Keeping {
+  can(layer: string): boolean;
+  now(layer: string): Kept | undefined;
+  only(layer: string, kept: Kept | undefined): void;
+}
+
+/** Properties of BIM elements that are worth being shown alone. */
+const GROUPING = new Set(["storey", "system"]);
+
 export class Details {
   readonly element: HTMLElement;
   private readonly body = h("div", { className: "details-body" });
@@ -36,6 +47,7 @@ export class Details {
     private readonly texts: Texts,
     private readonly closed: () => void,
     private readonly fly: (bounds: Bounds) => void,
+    private readonly keeping: Keeping,
   ) {
     const close = h("button", { type: "button", className: "icon" }, icon("close"));
     close.addEventListener("click", () => this.close());
@@ -111,9 +123,31 @@ export class Details {
       const { title, unit } = columns.get(name) ?? { title: undefined, unit: undefined };
       const cell = h("td", {}, this.content(value), unit && value !== null ? ` ${symbol(unit)}` : "");
       if (value === null || value === "") cell.className = "muted";
+      else if (GROUPING.has(name) && typeof value === "string") cell.append(" ", this.switch(name, value));
       return h("tr", {}, h("th", { scope: "row", title: name }, title ?? name), cell);
     });
     return h("table", {}, h("tbody", {}, ...rows));
+  }
+
+  /** A button that leaves only what has this value of the property, and brings the rest back. */
+  private switch(property: string, value: string): Node {
+    const layer = this.picked?.layer;
+    if (layer === undefined || !this.keeping.can(layer)) return document.createTextNode("");
+    const isOn = (): boolean => {
+      const now = this.keeping.now(layer);
+      return now?.property === property && now.value === value;
+    };
+    const button = h("button", { type: "button", className: "small" });
+    const say = (): void => {
+      button.setAttribute("aria-pressed", String(isOn()));
+      button.textContent = this.texts.word(isOn() ? "showAll" : "showOnly");
+    };
+    button.addEventListener("click", () => {
+      this.keeping.only(layer, isOn() ? undefined : { property, value });
+      say();
+    });
+    say();
+    return button;
   }
 
   /** A value as text; an object, also one written as JSON text (property sets of IFC), as a list of names and values. */

@@ -26,6 +26,8 @@ const WORDS = {
   openItem: { en: "Open this feature", zh: "打开该要素" },
   loadingItem: { en: "Loading attributes …", zh: "正在加载属性……" },
   itemFailed: { en: "The attributes could not be loaded", zh: "属性加载失败" },
+  showOnly: { en: "Show only this", zh: "仅显示此项" },
+  showAll: { en: "Show all", zh: "显示全部" },
   yes: { en: "yes", zh: "是" },
   no: { en: "no", zh: "否" },
   noValue: { en: "no value", zh: "空" },

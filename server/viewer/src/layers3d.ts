@@ -14,12 +14,19 @@ import { flightSeconds } from "./scene";
 
 const SELECTED = Color.fromCssColorString("#ffd166");
 
+/** A property and the value that is shown. */
+export interface Kept {
+  property: string;
+  value: string;
+}
+
 export class Layer3d {
   tileset: Cesium3DTileset | undefined;
   /** Why the layer is not there, once that is known. */
   problem: string | undefined;
   private opacity = 1;
   private selected: string | undefined;
+  private kept: Kept | undefined;
 
   constructor(
     readonly config: Layer3dConfig,
@@ -64,6 +71,16 @@ export class Layer3d {
     this.restyle();
   }
 
+  /** Show only features whose property has this value (one storey, one system); all of them without it. */
+  only(kept: Kept | undefined): void {
+    this.kept = kept;
+    this.restyle();
+  }
+
+  get shownOnly(): Kept | undefined {
+    return this.kept;
+  }
+
   fly(): void {
     if (!this.tileset) return;
     const sphere = this.tileset.boundingSphere;
@@ -76,8 +93,8 @@ export class Layer3d {
 
   private restyle(): void {
     if (!this.tileset) return;
-    const { opacity, selected } = this;
-    if (opacity === 1 && selected === undefined) {
+    const { opacity, selected, kept } = this;
+    if (opacity === 1 && selected === undefined && kept === undefined) {
       this.tileset.style = undefined;
     } else {
       const style = new Cesium3DTileStyle();
@@ -89,6 +106,12 @@ export class Layer3d {
         },
       };
       style.color = color as StyleExpression;
+      if (kept) {
+        const show: Pick<StyleExpression, "evaluate"> = {
+          evaluate: (feature: Cesium3DTileFeature | undefined) => feature?.getProperty(kept.property) === kept.value,
+        };
+        style.show = show as StyleExpression;
+      }
       this.tileset.style = style;
     }
     this.viewer.scene.requestRender();

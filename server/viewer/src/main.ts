@@ -36,6 +36,8 @@ export interface CityTwin {
   settled(): Promise<void>;
   /** The feature drawn at these CSS pixels of the canvas. */
   pick(x: number, y: number): Picked | undefined;
+  /** What the tile itself says of the feature drawn there: its typed metadata. */
+  properties(x: number, y: number): Record<string, unknown> | undefined;
   /** Ellipsoidal height in metres of the ground as it is drawn now; undefined where no terrain is loaded. */
   groundHeight(lon: number, lat: number): number | undefined;
   setView(view: scenery.View): void;
@@ -60,6 +62,7 @@ const twin: CityTwin = {
   problems: [],
   settled: () => Promise.reject(new Error("The viewer has not started.")),
   pick: () => undefined,
+  properties: () => undefined,
   groundHeight: () => undefined,
   setView: () => undefined,
   view: () => undefined,
@@ -131,6 +134,11 @@ async function build(config: ViewerConfig): Promise<void> {
     texts,
     () => highlight(undefined),
     (bounds) => scenery.flyToBounds(viewer, bounds),
+    {
+      can: (id) => layers3d.some((layer) => layer.config.id === id),
+      now: (id) => layers3d.find((layer) => layer.config.id === id)?.shownOnly,
+      only: (id, kept) => layers3d.find((layer) => layer.config.id === id)?.only(kept),
+    },
   );
   app.append(panel.element, details.element, status.element);
   status.attach(viewer);
@@ -201,6 +209,11 @@ function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[])
     if (!(entity instanceof Entity)) return undefined;
     const layer = layers2d.find((one) => one.holds(entity));
     return layer ? { layer: layer.config.id, id: entity.id } : undefined;
+  };
+  twin.properties = (x, y) => {
+    const hit = viewer.scene.pick(new Cartesian2(x, y)) as unknown;
+    if (!(hit instanceof Cesium3DTileFeature)) return undefined;
+    return Object.fromEntries(hit.getPropertyIds().map((name) => [name, hit.getProperty(name) as unknown]));
   };
   twin.groundHeight = (lon, lat) => viewer.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat));
   twin.setView = (view) => scenery.setView(viewer, view);
