@@ -134,8 +134,9 @@ def encode(
     u, v = steps[mesh.order % n], steps[mesh.order // n]
     h = quantised.steps.ravel()[mesh.order]
     west, south, east, north = bounds
-    heights = quantised.low_m + h * quantised.step_m
-    ecef = geodetic_to_ecef(west + u * ((east - west) / STEPS), south + v * ((north - south) / STEPS), heights)
+    lon = np.asarray(west + u * ((east - west) / STEPS), np.float64)
+    lat = np.asarray(south + v * ((north - south) / STEPS), np.float64)
+    ecef = geodetic_to_ecef(lon, lat, np.asarray(quantised.low_m + h * quantised.step_m, np.float64))
     high = quantised.low_m + STEPS * quantised.step_m
     count = len(mesh.order)
     parts = [_header(ecef, quantised.low_m, high), struct.pack("<I", count), _zigzag_deltas(np.stack([u, v, h]))]

@@ -206,7 +206,7 @@ class Terrain:
                 low, high = min(low, normal.min() - margin), max(high, normal.max() + margin)
             share = 1.0
             if len(self._sheets) > 1 and len(known.voids):
-                share = float(np.isnan(self._at(sheet.grid.crs, *known.voids.T, EDGE)).mean())
+                share = float(np.isnan(self._at(sheet.grid.crs, known.voids[:, 0], known.voids[:, 1], EDGE)).mean())
             filled += share * known.n_void
             per_unit = 111_320.0 if crs.is_geographic(sheet.grid.crs) else crs.metres_per_unit(sheet.grid.crs)
             south, north = sheet.grid.lonlat_bounds[1::2]
