@@ -355,7 +355,7 @@ def write_json(path, value):
 
 def write_explicit(folder):
     """Root (buildings), an external set below it (compact), instances and points beside it."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "a.glb").write_bytes(
         buildings_glb(["A1", "A2"], [((0, 0, 0), (20, 30, 40)), ((50, 0, -5), (60, 10, 60))])
     )

@@ -184,11 +184,12 @@ class Buffers:
         count, width = shape
         size = width * component.itemsize
         stride = said.get("byteStride") or size
-        if not isinstance(stride, int) or stride < size:
+        if not is_count(stride) or stride < size:
             self.bad("GLTF_ALIGNMENT", at, f"Elements of {size} bytes in a stride of {stride!r}.")
             return None
-        if offset % component.itemsize or (said.get("byteOffset", 0) + offset) % component.itemsize:
-            self.bad("GLTF_ALIGNMENT", at, f"It starts at byte {said.get('byteOffset', 0)} + {offset}.")
+        start = said["byteOffset"] if is_count(said.get("byteOffset")) else 0
+        if offset % component.itemsize or (start + offset) % component.itemsize:
+            self.bad("GLTF_ALIGNMENT", at, f"It starts at byte {start} + {offset}.")
         if offset + stride * (count - 1) + size > len(data):
             self.bad("GLTF_ACCESSOR_RANGE", at, f"{count:,} elements of {stride} bytes in {len(data):,} bytes.")
             return None

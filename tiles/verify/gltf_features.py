@@ -172,7 +172,7 @@ class _PropertyAttributes:
 
     def _one(self, at: str, key: str, prop: Any, name: Any, primitive: dict[str, Any]) -> None:
         names = child(primitive, "attributes")
-        if not isinstance(prop, dict) or name not in names:
+        if not isinstance(prop, dict) or str(name) not in names:
             self.buffers.bad("METADATA_ATTRIBUTE", at, f"{key}: no such property, or no attribute {name!r}.")
             return
         said, array = self.buffers.said(names[name]), self.buffers.array(names[name])

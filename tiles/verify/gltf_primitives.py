@@ -93,28 +93,31 @@ class Primitives:
 
     def _type(self, at: str, base: str, said: dict[str, Any]) -> None:
         shapes, components = TYPES[base]
-        component, document = said["componentType"], self.buffers.document
+        component = said["componentType"]
         if str(said.get("type")) not in shapes:
             self.buffers.bad("GLTF_ATTRIBUTE", at, f"{base} is {said.get('type')}.")
         if component in components:
-            if component != _FLOAT and base in {"TEXCOORD", "COLOR", "WEIGHTS"} and not said.get("normalized"):
-                is_allowed = "KHR_mesh_quantization" in document.get("extensionsRequired", [])
-                if base != "TEXCOORD" or not is_allowed:
-                    self.buffers.bad("GLTF_ATTRIBUTE", at, f"{base} of whole numbers is not normalized.")
+            must_be = base in {"COLOR", "WEIGHTS"} or (base == "TEXCOORD" and not self._is_quantized)
+            if component != _FLOAT and must_be and not said.get("normalized"):
+                self.buffers.bad("GLTF_ATTRIBUTE", at, f"{base} of whole numbers is not normalized.")
         elif component in QUANTIZED.get(base, set()):
-            if "KHR_mesh_quantization" not in document.get("extensionsRequired", []):
+            if not self._is_quantized:
                 self.buffers.bad("GLTF_QUANTIZATION", at, f"{base} has component type {component}.")
             if base in {"NORMAL", "TANGENT"} and not said.get("normalized"):
                 self.buffers.bad("GLTF_ATTRIBUTE", at, f"{base} of whole numbers is not normalized.")
         else:
             self.buffers.bad("GLTF_ATTRIBUTE", at, f"{base} has component type {component}.")
 
+    @property
+    def _is_quantized(self) -> bool:
+        return "KHR_mesh_quantization" in str(self.buffers.document.get("extensionsRequired"))
+
     def _min_max(self, at: str, said: dict[str, Any], array: NDArray[Any]) -> None:
         for key, true in (("min", array.min(axis=0)), ("max", array.max(axis=0))):
             value = said.get(key)
             try:
                 same = np.array_equal(np.asarray(value, np.float64).astype(np.float32), true.astype(np.float32))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 same = False
             if not same:
                 self.buffers.bad("GLTF_MINMAX", at, f"{key} is {str(value)[:80]}, in truth {true.tolist()}.")
@@ -145,7 +148,7 @@ class Primitives:
             buffers.bad("GLTF_INDEX_COUNT", at, f"{n} vertices in mode {mode}.")
             return
         positions = buffers.floats(primitive["attributes"].get("POSITION"))
-        if mode == 4 and positions is not None and len(positions) == n_vertices:
+        if mode == 4 and positions is not None and positions.shape == (n_vertices, 3):
             flat = sum(int(_areas(positions[corners]).sum()) for corners in _in_parts(indices, n))
             if flat:
                 buffers.bad("GLTF_DEGENERATE", at, f"{flat:,} of {n // 3:,} triangles have no area.")

@@ -174,5 +174,5 @@ def _between(value: Any, prop: dict[str, Any]) -> bool:
         made = made * np.asarray(prop.get("scale", 1), float) + np.asarray(prop.get("offset", 0), float)
         low, high = (np.asarray(prop.get(key, none), float) for key, none in (("min", -np.inf), ("max", np.inf)))
         return bool(((made >= low) & (made <= high)).all())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

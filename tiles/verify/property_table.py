@@ -164,7 +164,7 @@ class _Reader:
                 continue
             try:
                 over = (rows.astype(np.float64) - np.asarray(limit, np.float64)) * sign
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
             if (over > 1e-6 * np.maximum(1, np.abs(np.asarray(limit, np.float64)))).any():
                 self.findings.add("METADATA_RANGE", self.where, f"A value lies beyond {key} {limit}.")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from layers.errors import InvalidInput, NotFound
 from tiles.verify.findings import Findings, Progress, Report
 from tiles.verify.gltf import check_gltf
@@ -54,11 +56,9 @@ def verify(target: str | Path, *, limit: int = MAX_TILES, progress: Progress | N
     run = _Run(Findings(progress), _Budget(limit))
     text = str(target)
     try:
-        if re.match(r"https?://", text):
-            run.source = HttpSource(text)
-            run.document(text)
-        else:
-            run.path(Path(text))
+        # numbers of strangers overflow: what comes of it is compared like any other number
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            run.target(text)
     except Unread as error:
         raise NotFound(f"{text} cannot be read: {error}", _HINT) from error
     return run.findings.report(text)
@@ -87,8 +87,15 @@ class _Run:
     def __post_init__(self) -> None:
         self.budget.findings = self.findings
 
-    def path(self, path: Path) -> None:
-        """A file or a folder."""
+    def target(self, text: str) -> None:
+        """An address, a file or a folder."""
+        if re.match(r"https?://", text):
+            self.source = HttpSource(text)
+            self.document(text)
+        else:
+            self._path(Path(text))
+
+    def _path(self, path: Path) -> None:
         if not path.exists():
             raise NotFound(f"There is no {path}.", _HINT)
         if path.is_dir():

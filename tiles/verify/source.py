@@ -102,6 +102,8 @@ class HttpSource:
                 encoding = answer.headers.get("Content-Encoding", "")
                 self.media_type = answer.headers.get_content_type()
                 data, status = answer.read(MAX_FILE_BYTES + 1), answer.status
+        except Unread:
+            raise
         except urllib.error.HTTPError as error:
             raise Unread("MISSING", f"{address} answers {error.code}.", status=error.code) from error
         except (OSError, ValueError, urllib.error.URLError) as error:

@@ -78,7 +78,8 @@ class _Parts:
         except Unread as error:
             self.bad(error.code, f"Buffer {which}: {error}")
             return None
-        if buffers[which].get("byteLength", -1) > len(data) or start + length > len(data):
+        declared = buffers[which].get("byteLength")
+        if not is_count(declared) or declared > len(data) or start + length > len(data):
             self.bad("SUBTREE_STRUCTURE", f"Buffer view {index} ends at {start + length} of {len(data)} bytes.")
             return None
         return data[start : start + length]
