@@ -12,10 +12,18 @@ pytestmark = pytest.mark.client
 
 
 @pytest.fixture(scope="module")
-def project(qgis_python, town_url, tmp_path_factory):
+def cloud(town):
+    """The town's point cloud."""
+    (found,) = town.store.assets(town.scope, "point_cloud")
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(qgis_python, town_url, tmp_path_factory, cloud):
     """What QGIS says of the project."""
     folder = tmp_path_factory.mktemp("qgis")
-    return asked_qgis(qgis_python, town_url, folder, "citytwin_building", "citytwin_building_3d,citytwin_terrain")
+    scenes = f"citytwin_building_3d,citytwin_terrain,citytwin_point_cloud_{cloud.id}"
+    return asked_qgis(qgis_python, town_url, folder, "citytwin_building", scenes)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +102,29 @@ def test_the_terrain_is_drawn(project):
     assert drawn["errors"] == []
     assert drawn["drawn"] > 0.9 * 600 * 600
     assert drawn["colours"] > 10
+
+
+def test_the_point_cloud_is_drawn_where_its_points_are(project, town_twin, cloud):
+    """Read from COPC by byte ranges; against the points as laspy reads them."""
+    laspy = pytest.importorskip("laspy")
+    drawn = project["drawn"][f"citytwin_point_cloud_{cloud.id}"]
+    assert drawn["errors"] == []
+    with Image.open(drawn["png"]) as image:
+        is_drawn = (np.asarray(image.convert("RGB")) != 255).any(axis=2)
+    west, _, east, north = drawn["extent"]
+    pixel = (east - west) / 600
+    points = laspy.read(town_twin / cloud.path)
+    column = ((np.asarray(points.x) - west) / pixel).astype(int)
+    row = ((north - np.asarray(points.y)) / pixel).astype(int)
+    seen = (column >= 0) & (column < 600) & (row >= 0) & (row < 600)
+    expected = np.zeros((600, 600), bool)
+    expected[row[seen], column[seen]] = True
+    near = shapely.STRtree(shapely.points(np.argwhere(expected)))
+    away = near.query_nearest(shapely.points(np.argwhere(is_drawn)), all_matches=False, return_distance=True)[1]
+    assert is_drawn.sum() > 2000
+    assert (away <= 3).mean() > 0.99  # nothing where no point is
+    drawn_places = shapely.STRtree(shapely.points(np.argwhere(is_drawn)))
+    missing = drawn_places.query_nearest(
+        shapely.points(np.argwhere(expected)), all_matches=False, return_distance=True
+    )[1]
+    assert (missing <= 6).mean() > 0.95  # and the cloud is there as a whole
