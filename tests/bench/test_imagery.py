@@ -11,10 +11,15 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from layers import crs
+from layers.frame import CityFrame
+from layers.heights import Egm96
 from tests.tiles.towns import MemoryCity, MemoryStore, layer_type
 from tiles import imagery, matrix_set
 from tiles.imagery import Frame, Wanted
+from tiles.terrain import TerrainTiles
+from tiles.terrain_rgb import TerrainRgb
 from twin.store.interface import Asset
+from twin.terrain import Terrain, TerrainRaster
 
 CITY, EAST, NORTH = "EPSG:4549", 590_000.0, 3_120_000.0
 CASES = [("dom", 4_096, 0.2), ("dom", 16_384, 0.2), ("dem", 4_096, 1.0), ("dem", 16_384, 1.0)]
@@ -46,7 +51,7 @@ def cog(folder, layer, side, cell):
     return Asset("image", layer, "raster", path.name, CITY, box, box, "s")
 
 
-def addresses(grid, asset, cell, n=60):
+def addresses(grid, asset, cell, n=30):
     """Tiles inside the file, of five levels from its own resolution upwards."""
     draw = np.random.default_rng(1)
     west, south, east, north = asset.bounds
@@ -89,7 +94,7 @@ def test_image_tiles(tmp_path, layer, side, cell):
     grid = matrix_set.get("WebMercatorQuad", CITY)
     tiles = list(addresses(grid, asset, cell))
     found = {"ours": [], "rio-tiler": []}
-    for turn in range(3):
+    for turn in range(2):
         for name, make in (("ours", ours), ("rio-tiler", theirs)):
             gc.collect()
             for address in tiles:
@@ -102,3 +107,35 @@ def test_image_tiles(tmp_path, layer, side, cell):
         print(f"\n{layer} {side:,}², {name}: {1 / np.mean(seconds):.0f} tiles/s, p50 {p50:.1f} ms, p95 {p95:.1f} ms")  # noqa: T201
     ratio = np.mean(found["rio-tiler"]) / np.mean(found["ours"])
     print(f"\n{layer} {side:,}²: {ratio:.1f} times the rate of rio-tiler")  # noqa: T201
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("side", [4_096, 16_384])
+def test_height_tiles(tmp_path, side):
+    """Shaded relief and Terrain-RGB of the same elevation model."""
+    asset = cog(tmp_path, "dem", side, 1.0)
+    ground = Terrain([TerrainRaster(tmp_path / asset.path, CITY)], CITY)
+    frame = CityFrame(CITY, Egm96(), 121.0, 28.1)
+    town = MemoryCity(MemoryStore(layer_type(), np.zeros((0, 6))), folder=tmp_path, terrain=ground, frame=frame)
+    town.store.asset_list.append(asset)
+    grid = matrix_set.get("WebMercatorQuad", CITY)
+    rgb = TerrainRgb(TerrainTiles(town))
+    makers = {
+        "hillshade": lambda z, x, y: imagery._made(
+            imagery.picture(town, [asset], Frame(grid, z, x, y), Wanted("hillshade"))
+        ),
+        "Terrain-RGB, PNG": rgb.tile,
+        "Terrain-RGB, WebP": lambda z, x, y: rgb.tile(z, x, y, "webp"),
+    }
+    for name, make in makers.items():
+        seconds, sizes = [], []
+        for turn in range(2):
+            for address in addresses(grid, asset, 1.0):
+                start = time.perf_counter()
+                body = make(*address)
+                if turn:
+                    seconds.append(time.perf_counter() - start)
+                    sizes.append(len(body))
+        p50 = np.percentile(seconds, 50) * 1e3
+        rate, size = 1 / np.mean(seconds), np.mean(sizes) / 1e3
+        print(f"\n{side:,}² {name}: {rate:.0f} tiles/s, p50 {p50:.1f} ms, {size:.0f} kB")  # noqa: T201

@@ -1,5 +1,6 @@
 """Image tiles against the pixel that PROJ says belongs there, and against GDAL's warper on the same file."""
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import rasterio.shutil
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.transform import from_bounds, from_origin
@@ -213,6 +215,56 @@ def test_nodata_is_transparent(town):
     assert (got[..., 3] == 0).all()
 
 
+def test_alpha_and_masks_are_transparent(town):
+    """An alpha band, and a mask beside the bands as in a JPEG COG."""
+    data = np.concatenate([ramp(), np.full((1, PIXELS, PIXELS), 255, np.uint8)])
+    data[3, 300:700] = 0
+    with_alpha = image(town, data, name="alpha")
+    with rasterio.open(town.folder / with_alpha.path, "r+") as file:
+        file.colorinterp = [*file.colorinterp[:3], rasterio.enums.ColorInterp.alpha]
+    with_mask = image(town, ramp(), name="mask")
+    with rasterio.open(town.folder / with_mask.path, "r+") as file:
+        file.write_mask(data[3] > 0)
+    rasterio.shutil.copy(town.folder / with_mask.path, town.folder / "cog.tif", driver="COG", COMPRESS="JPEG")
+    with_mask = image_of(with_mask, town.folder / "cog.tif")
+    for asset in (with_alpha, with_mask):
+        frame = address(15)
+        got, (east, north) = pixels(tile(town, asset, frame)), true_place(frame)
+        inside = (east > EAST + 12) & (east < EAST + PIXELS - 12) & (north < NORTH - 12) & (north > NORTH - PIXELS + 12)
+        hidden = inside & (north < NORTH - 312) & (north > NORTH - 688)
+        shown = inside & ((north > NORTH - 288) | (north < NORTH - 712))
+        assert hidden.any()
+        assert shown.any()
+        assert (got[..., 3][hidden] == 0).all()
+        assert (got[..., 3][shown] == 255).all()
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, 300.0])
+def test_a_nodata_value_that_bytes_cannot_hold_hides_nothing(town, nodata):
+    asset = image(town, ramp())
+    path = town.folder / asset.path
+    tagged = path.read_bytes()
+    with rasterio.open(path) as file:
+        assert file.nodata is None
+    side = path.with_name("odd.tif")
+    side.write_bytes(tagged)
+    with rasterio.open(side, "r+") as file:
+        file.update_tags(ns="", odd="1")
+    (side.parent / "odd.tif.aux.xml").write_text(
+        "<PAMDataset>"
+        + "".join(f'<PAMRasterBand band="{b}"><NoDataValue>{nodata}</NoDataValue></PAMRasterBand>' for b in (1, 2, 3))
+        + "</PAMDataset>"
+    )
+    odd = image_of(asset, side)
+    got = pixels(tile(town, odd, address(18), "png"))
+    assert (got[..., 3] == 255).all()
+    np.testing.assert_array_equal(got, pixels(tile(town, asset, address(18), "png")))
+
+
+def image_of(asset, path):
+    return dataclasses.replace(asset, id=path.stem, path=path.name)
+
+
 def test_16_bit_images_are_stretched_alike_in_every_tile(town):
     asset = image(town, ramp(np.uint16, 4000))
     frame = address(17)
@@ -354,8 +406,9 @@ def test_a_signature_changes_with_what_the_tile_shows_and_with_nothing_else(town
 def test_a_file_that_cannot_be_read_is_named(town):
     asset = image(town, ramp())
     (town.folder / asset.path).write_bytes(b"not a tiff")
-    with pytest.raises(InvalidInput, match=r"'dom' of dom cannot be read \(dom.tif"):
+    with pytest.raises(InvalidInput, match=r"'dom' of dom cannot be read \(dom.tif") as raised:
         tile(town, asset, address(15))
+    assert str(town.folder) not in str(raised.value)  # no stranger's business
     with pytest.raises(NotFound):
         tile(town, image(town, ramp()), Frame(MERCATOR, 3, 9, 0))
 

@@ -6,6 +6,7 @@ neighbouring tiles show meets without a seam.
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ TOLERANCE_PX = 0.05
 SAMPLE = 1024
 """Pixels on a side from which the range of a whole file is taken."""
 
+_FOLDERS = re.compile(r"[^\s'\"]*/")
 Array = NDArray[Any]
 Window = tuple[int, int, int, int]
 """Left, top, columns, rows."""
@@ -84,11 +86,10 @@ class Unreadable(InvalidInput):
     """A raster file of the twin is gone or damaged."""
 
     def __init__(self, asset: Asset, error: Exception) -> None:
-        said = str(error).replace(str(Path(asset.path).parent), "").strip()[:120]
+        said = _FOLDERS.sub("", str(error)).strip().splitlines() or ["no reason given"]
+        name = Path(asset.path).name
         super().__init__(
-            f"Image {asset.id!r} of {asset.layer} cannot be read ({Path(asset.path).name}: {type(error).__name__}, "
-            f"{said.splitlines()[0] if said else 'no reason given'}).",
-            "Build the twin again.",
+            f"Image {asset.id!r} of {asset.layer} cannot be read ({name}: {said[0][:120]}).", "Build the twin again."
         )
 
 
@@ -172,21 +173,31 @@ def _warped(
     left, top, columns, rows = window
     west, north = frame.corner
     cell = frame.cell
-    has_mask = dataset.nodata is not None or ColorInterp.alpha in dataset.colorinterp
+    nodata = _nodata(dataset)
+    has_mask = nodata is not None or ColorInterp.alpha in dataset.colorinterp
     # the filter's width is told, else GDAL derives it from the part it happens to read, and neighbours differ
     filter_width = {} if nearest or ratio >= 1 else {"XSCALE": repr(ratio), "YSCALE": repr(ratio)}
     with WarpedVRT(
         dataset, src_crs=_rasterio_crs(crs.horizontal(asset.crs)), crs=_rasterio_crs(frame.grid.crs),
         transform=from_origin(west + left * cell, north - top * cell, cell, cell), width=columns, height=rows,
         resampling=Resampling.nearest if nearest else Resampling.bilinear, tolerance=TOLERANCE_PX,
-        add_alpha=not has_mask, warp_mem_limit=64, **filter_width,
+        src_nodata=nodata, nodata=nodata, add_alpha=not has_mask, warp_mem_limit=64, **filter_width,
     ) as warped:  # fmt: skip
         data = warped.read(list(bands))
-        if dataset.nodata is None:
+        if nodata is None:
             return data, warped.dataset_mask() > 127
         # asked for the mask, GDAL would warp once more
-        known = ~np.isnan(data) if np.isnan(dataset.nodata) else data != dataset.nodata
+        known = ~np.isnan(data) if np.isnan(nodata) else data != nodata
         return data, known.any(axis=0)
+
+
+def _nodata(dataset: Any) -> float | None:
+    """What the file says stands for nothing; None where its cells cannot hold that (-9999 in bytes)."""
+    value, kind = dataset.nodata, np.dtype(dataset.dtypes[0])
+    if value is None or kind.kind == "f":
+        return None if value is None else float(value)
+    span = np.iinfo(kind) if kind.kind in "iu" else None
+    return float(value) if span and span.min <= value <= span.max else None
 
 
 def _level(head: Header, asset: Asset, frame: Frame) -> tuple[int | None, float]:
