@@ -45,14 +45,16 @@ def ground_size(frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 def gradient(heights: Field, frame: Frame) -> tuple[Field, Field]:
     """(n + 2, n + 2) heights with a margin -> (n, n) rise to the east and to the north, per metre.
 
-    A neighbour without height counts as high as the middle; NaN where the middle has none.
+    A neighbour without height is taken to continue the slope from the opposite one; NaN where the middle has none.
     """
-    middle = heights[1:-1, 1:-1]
+    middle, size = heights[1:-1, 1:-1], heights.shape[0] - 2
+
+    def at(down: int, right: int) -> Field:
+        return heights[1 + down : 1 + down + size, 1 + right : 1 + right + size]
 
     def beside(down: int, right: int) -> Field:
-        n = heights.shape[0] - 2
-        part = heights[1 + down : 1 + down + n, 1 + right : 1 + right + n]
-        return np.where(np.isfinite(part), part, middle)
+        there, across = at(down, right), 2 * middle - at(-down, -right)
+        return np.where(np.isfinite(there), there, np.where(np.isfinite(across), across, middle))
 
     nw, n, ne = beside(-1, -1), beside(-1, 0), beside(-1, 1)
     w, e = beside(0, -1), beside(0, 1)

@@ -172,6 +172,18 @@ def test_holes_stay_holes_and_do_not_shade_their_rim(town):
     assert np.abs(known - np.cos(np.pi / 4)).max() < 1e-6
 
 
+def test_a_slope_is_as_bright_at_the_edge_of_the_survey_as_inside(town):
+    x, y = centres()
+    frame = frame_at("EPSG4549Quad", CELL, at=(EAST + 20, NORTH - 20))
+    got = shade(town, dem(town, 0.3 * x + 0.1 * y), frame)
+    assert np.isnan(got).any()
+    known = got[np.isfinite(got)]
+    assert known.size > 1000
+    # warped cells of the rim hold the rim's own height: half a cell of the slope at most
+    assert np.abs(known - np.median(known)).max() < 0.08
+    assert (np.abs(known - np.median(known)) > 0.01).mean() < 0.01
+
+
 def test_the_picture_is_grey_with_transparent_holes(town):
     x, y = centres()
     asset = dem(town, 0.2 * x + 0 * y)
