@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiles.gltf.container import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, Container
+from tiles.gltf.materials import Materials
 from tiles.gltf.soup import Soup
 from tiles.gltf.surface import Surface
 
 
-def add(soup: Soup, made: Surface, out: Container) -> int | None:
-    """Write the vertex data; the number of the node, None where there is nothing to draw."""
-    if not len(made):
-        return None
+def add(soup: Soup, made: Surface, materials: Materials, out: Container) -> int:
+    """Write the vertex data of at least one run; the number of the node."""
     positions = y_up(soup.vertices[made.vertices]).astype("<f4")
     normals = y_up(made.normals).astype("<f4")
     features = made.features.astype("<f4")
@@ -31,11 +30,14 @@ def add(soup: Soup, made: Surface, out: Container) -> int | None:
             "NORMAL": _attribute(normals[ours], out),
             "_FEATURE_ID_0": _attribute(features[ours], out),
         }
+        key = soup.textures[made.materials[run]]
+        if key is not None:
+            attributes["TEXCOORD_0"] = _attribute(upper_left(soup, made.vertices[ours]), out)
         primitives.append(
             {
                 "attributes": attributes,
                 "indices": _indices(indices, len(positions[ours]), out),
-                "material": run,
+                "material": materials.number(soup.colours[made.materials[run]], key),
                 "extensions": {"EXT_mesh_features": {"featureIds": [feature_ids(made.features[ours])]}},
             }
         )
@@ -49,6 +51,14 @@ def y_up(enu: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return np.stack([enu[:, 0], enu[:, 2], -enu[:, 1]], axis=1) + 0.0  # no minus zero
 
 
+def upper_left(soup: Soup, vertices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, 2) texture coordinates of vertices, origin at the image's upper left as in glTF; the soup must have some."""
+    assert soup.uv is not None
+    uv = soup.uv[vertices].astype("<f4")
+    uv[:, 1] = 1 - uv[:, 1]
+    return uv
+
+
 def extents(positions: NDArray[Any], starts: NDArray[np.int64]) -> tuple[list[list[float]], list[list[float]]]:
     """Lowest and highest coordinates of each run."""
     rows = np.ascontiguousarray(positions.T)
@@ -57,8 +67,8 @@ def extents(positions: NDArray[Any], starts: NDArray[np.int64]) -> tuple[list[li
 
 
 def feature_ids(features: NDArray[np.int64]) -> dict[str, int]:
-    """The feature id set of a primitive; `features` are the ids of its vertices, ascending."""
-    return {"featureCount": int(np.count_nonzero(np.diff(features))) + 1, "attribute": 0, "propertyTable": 0}
+    """The feature id set of a primitive; `features` are the ids of its vertices, those of a feature together."""
+    return {"featureCount": len(np.unique(features)), "attribute": 0, "propertyTable": 0}
 
 
 def _attribute(values: NDArray[Any], out: Container, **more: Any) -> int:

@@ -49,18 +49,23 @@ class Container:
         filter_: str | None = None,
         target: int | None = None,
         stride: int | None = None,
-        saves: int | None = None,
-    ) -> int | None:
-        """Append what meshopt makes of rows (n, k), or of n indices; `stride` where the view must say it.
+    ) -> int:
+        """Append what meshopt makes of rows (n, k), or of n indices; `stride` where the view must say it."""
+        return self._packed(rows, meshopt.encode_gltf_buffer(rows, mode), mode, (filter_, target, stride))
 
-        None, and nothing is appended, where that is not at least `saves` bytes less than the rows are.
-        """
-        data = meshopt.encode_gltf_buffer(rows, mode)
-        if saves is not None and len(data) + saves > rows.nbytes:
+    def packed_if(self, rows: NDArray[Any], saves: int) -> int | None:
+        """Append packed rows without a target where that is at least `saves` bytes less than the rows are."""
+        data = meshopt.encode_gltf_buffer(rows, "ATTRIBUTES")
+        if len(data) + saves > rows.nbytes:
             return None
-        row_bytes = rows.nbytes // len(rows)
+        return self._packed(rows, data, "ATTRIBUTES", (None, None, None))
+
+    def _packed(
+        self, rows: NDArray[Any], data: bytes, mode: Mode, options: tuple[str | None, int | None, int | None]
+    ) -> int:
+        filter_, target, stride = options
         how: dict[str, Any] = {"buffer": 0, "byteOffset": self._length, "byteLength": len(data)}
-        how |= {"byteStride": row_bytes, "count": len(rows), "mode": mode}
+        how |= {"byteStride": rows.nbytes // len(rows), "count": len(rows), "mode": mode}
         if filter_ is not None:
             how["filter"] = filter_
         self._append(data)

@@ -42,7 +42,7 @@ def _entry(column: Column, out: Container, pack: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"values": _view(column.values, _strides(column.offsets), out, pack)}
     if pack:
         wide = column.offsets.astype("<u4")[:, None]
-        view = out.packed(wide, "ATTRIBUTES", saves=_SAVES + wide.nbytes - column.offsets.nbytes)
+        view = out.packed_if(wide, saves=_SAVES + wide.nbytes - column.offsets.nbytes)
         if view is not None:
             return entry | {"stringOffsets": view}
     return entry | {"stringOffsets": out.view(column.offsets), "stringOffsetType": column.offsets.dtype.name.upper()}
@@ -58,7 +58,7 @@ def _view(values: NDArray[Any], strides: list[int], out: Container, pack: bool) 
     raw = values.view(np.uint8)
     for stride in strides if pack else []:
         if stride <= 256 and len(raw) % stride == 0:
-            view = out.packed(raw.reshape(-1, stride), "ATTRIBUTES", saves=_SAVES)
+            view = out.packed_if(raw.reshape(-1, stride), saves=_SAVES)
             if view is not None:
                 return view
     return out.view(values)
