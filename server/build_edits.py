@@ -22,5 +22,5 @@ def _told(conflict: EditConflict) -> tuple[str, list[str], list[str], str]:
         words = f"It was edited by hand ({day}), and its source no longer has it: it is kept as it was edited."
         return "EDIT_WITHOUT_SOURCE", [where], [words], "Delete it by hand if it is truly gone."
     done = "deleted" if conflict.what == "deleted" else "edited"
-    words = f"It was {done} by hand ({day}), and its source now says something else than then: the edit is kept."
+    words = f"It was {done} by hand ({day}), and what its source gives is no longer what it was: the edit is kept."
     return "EDIT_KEPT", [where], [words], "To take what the source says, revert the edit and build again."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from layers import crs as crs_module
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
+from twin.store import geometry_kind
 
 _FAMILY = {"Point": 0, "MultiPoint": 0, "LineString": 1, "LinearRing": 1, "MultiLineString": 1, "Polygon": 2,
            "MultiPolygon": 2}  # fmt: skip
@@ -31,6 +32,9 @@ def checked(
         return _none(layer_type, out, where)
     for shape, name in zip(out, where, strict=True):
         _check(layer_type, shape, name)
+    if layer_type.geometry.startswith("Multi"):  # as files are read
+        single = np.isin(shapely.get_type_id(out), (0, 1, 3))
+        out[single] = geometry_kind.promoted(out[single])
     return out if crs is None else crs_module.transform_geometries(crs, city_crs, out)
 
 
