@@ -34,7 +34,10 @@ viewer: env
 
 clients: env
 	.ci/clients
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix tests/tiles --no-package-lock --no-audit --no-fund --silent || echo "No glTF validator: its tests are skipped." >&2
+	for folder in tests/tiles tests/clients; do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $$folder --no-package-lock --no-audit --no-fund --silent \
+	    || echo "Not installed, so its tests are skipped: $$folder/package.json" >&2; \
+	done
 
 # Pins what is installed now; run after changing the dependencies in pyproject.toml.
 lock: env

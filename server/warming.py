@@ -24,7 +24,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def warm(serving: Serving) -> None:
     """Every preparation in turn. A failure is logged: whoever needs the thing will be told what is wrong with it."""
-    steps: tuple[Callable[[Snapshot], None], ...] = (_pages, _terrain, _images)
+    steps: tuple[Callable[[Snapshot], None], ...] = (_pages, _tilesets, _terrain, _images)
     for step in steps:
         try:
             step(serving.snapshot())
@@ -39,6 +39,19 @@ def _pages(city: Snapshot) -> None:
             for kind in ("landing", "collections"):
                 documents.page(kind, None, code, html=html)
         documents.page("openapi", None, code, html=False)
+
+
+def _tilesets(city: Snapshot) -> None:
+    """The trees of all layers, which later ones follow from, and one content."""
+    from tiles.tileset import Tileset
+
+    first = None
+    for info in city.vectors.values():
+        if info.mesh_count:
+            tileset = Tileset(city.city, info.id, city.settings.scope, info=info)
+            first = first or (tileset, int(tileset.tree.tiles.keys[0]))
+    if first is not None:
+        first[0].glb(first[1], "compact")
 
 
 def _terrain(city: Snapshot) -> None:
