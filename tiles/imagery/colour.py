@@ -6,6 +6,7 @@ tile depend on besides the files themselves.
 
 import math
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,7 @@ SLOPE_DEG = (0.0, 60.0)
 MAX_PALETTE = 256
 RANGE_FILES = 128
 GREY = (("", ((0.0, 255.0),)),)
+_importing = threading.Lock()
 _ENTRY = re.compile(r"(-?\d{1,9}):#?([0-9a-fA-F]{6})([0-9a-fA-F]{2})?")
 
 
@@ -202,18 +204,23 @@ def table(name: str) -> Bytes:
         raise InvalidInput(
             f"colormap={name[:40]!r} is not known.", "For example viridis, magma, terrain, rdylgn, relief."
         )
-    from rio_tiler.colormap import cmap
-
-    found = cmap.get(name)
+    found = _cmap().get(name)
     return np.array([found.get(value, (0, 0, 0, 0)) for value in range(256)], np.uint8)
 
 
 @lru_cache(maxsize=1)
 def colormaps() -> frozenset[str]:
     """Names that `colormap` may have."""
-    from rio_tiler.colormap import cmap
+    return frozenset(["relief", "steepness", *_cmap().list()])
 
-    return frozenset(["relief", "steepness", *cmap.list()])
+
+def _cmap() -> Any:
+    """rio-tiler's colour maps, imported by one thread at a time: its modules import one another in a circle, and a
+    second thread would meet half a module.
+    """
+    with _importing:
+        from rio_tiler.colormap import cmap
+    return cmap
 
 
 def parse_palette(text: str) -> Palette:
