@@ -25,6 +25,9 @@ MAX_EXACT = 50_000
 """Of a layer in a tile from EXACT_ZOOM on: what no viewer could draw is cut off."""
 CELL = 8
 """Units of a screen pixel (a tile is drawn on 512 of them): of features that are smaller, one a pixel is shown."""
+_OUTER = 64 // CELL + 1
+_CELLS = 4096 // CELL + 2 * _OUTER
+"""Pixels of a tile and its buffer on a side; what lies outside shares those of the rim."""
 _MERCATOR_CELL_M = 156543.03392804097
 
 
@@ -87,6 +90,7 @@ def chosen(found: Candidates, boxes: FloatArray, wanted: Detail) -> NDArray[np.i
     if wanted.is_exact and n <= wanted.limit:
         return np.arange(n)
     size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    size = np.where(np.isfinite(size), size, 0.0)
     if wanted.is_exact:
         return _first(np.arange(n), size, found.fids, wanted.limit)
     large = np.flatnonzero(size >= wanted.smallest)
@@ -101,7 +105,12 @@ def chosen(found: Candidates, boxes: FloatArray, wanted: Detail) -> NDArray[np.i
 def _first(rows: NDArray[np.intp], size: FloatArray, fids: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
     if len(rows) <= limit:
         return rows
-    return np.sort(rows[np.lexsort((_scattered(fids[rows]), -size[rows]))[:limit]])
+    return np.sort(rows[np.argpartition(-_rank(size[rows], fids[rows]), limit)[:limit]])
+
+
+def _rank(size: FloatArray, fids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Larger comes first; of equals (to a hundredth of a unit) whoever is first in the scattered order."""
+    return np.minimum((size * 100).astype(np.int64), 2**30) << 32 | (2**32 - 1 - _scattered(fids))
 
 
 def _scattered(fids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,12 +121,9 @@ def _one_a_cell(
     rows: NDArray[np.intp], boxes: FloatArray, size: FloatArray, fids: NDArray[np.int64]
 ) -> NDArray[np.intp]:
     """Of rows whose boxes have their middle in the same pixel, the largest."""
-    middle = np.clip((boxes[:, :2] + boxes[:, 2:]) / 2, -1e6, 1e6)
-    column, row = np.floor(middle / CELL).astype(np.int64).T
-    key = row * 2_000_003 + column
-    # lexsort in two steps, the cheap way: sizes in whole hundredths and the scattered number in one key
-    rank = np.minimum((size * 100).astype(np.int64), 2**20) << 32 | (2**32 - 1 - _scattered(fids))
-    order = np.lexsort((-rank, key))
-    first = np.ones(len(order), bool)
-    first[1:] = key[order][1:] != key[order][:-1]
-    return np.sort(rows[order[first]])
+    middle = np.nan_to_num((boxes[:, :2] + boxes[:, 2:]) / 2, nan=-1.0)
+    column, row = np.clip(np.floor(middle / CELL).astype(np.int64) + _OUTER, 0, _CELLS - 1).T
+    cell, rank = row * _CELLS + column, _rank(size, fids)
+    best = np.full(_CELLS * _CELLS, -1, np.int64)
+    np.maximum.at(best, cell, rank)
+    return rows[rank == best[cell]]

@@ -38,7 +38,10 @@ def opened(paths: Paths) -> Paths:
 
 
 def clipped(paths: Paths) -> Paths:
-    """What of the open paths, in tile units, lies inside the frame. Places that are not finite are left out."""
+    """What of the open paths, in tile units, lies inside the frame: first what is whole, then what was clipped.
+
+    Places that are not finite are left out.
+    """
     if not len(paths.rows):
         return paths
     low, high = _extremes(paths)
@@ -55,7 +58,7 @@ def clipped(paths: Paths) -> Paths:
     if not (cut[part] & kept).any():
         return paths if kept.all() else taken(paths, np.flatnonzero(kept))
     whole = taken(paths, np.flatnonzero(kept & ~cut[part]))
-    return joined([whole, _cut(taken(paths, np.flatnonzero(kept & cut[part])))])
+    return _together([whole, _cut(taken(paths, np.flatnonzero(kept & cut[part])))])
 
 
 def _extremes(paths: Paths) -> tuple[FloatArray, FloatArray]:
@@ -110,64 +113,80 @@ def from_shapes(shapes: Geometries, rows: IntArray, dimension: int) -> Paths:
 
 def joined(pieces: list[Paths]) -> Paths:
     """Paths of several pieces in the order of their rows; within a row in the order of the pieces."""
+    whole = _together(pieces)
+    return whole if (np.diff(whole.rows) >= 0).all() else taken(whole, np.argsort(whole.rows, kind="stable"))
+
+
+def _together(pieces: list[Paths]) -> Paths:
+    """Paths of several pieces, one piece after the other."""
     filled = [each for each in pieces if len(each.rows)]
     if len(filled) < 2:
         return filled[0] if filled else pieces[0]
-    rows = np.concatenate([each.rows for each in filled])
-    counts = np.concatenate([np.diff(each.starts) for each in filled])
-    starts = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(counts, out=starts[1:])
-    whole = Paths(
+    starts = [each.starts[:-1] for each in filled]
+    ends = np.cumsum([each.starts[-1] for each in filled])
+    begins = np.r_[0, ends[:-1]]
+    return Paths(
         np.concatenate([each.xy for each in filled]),
-        starts,
-        rows,
+        np.concatenate([*(each + begin for each, begin in zip(starts, begins, strict=True)), ends[-1:]]),
+        np.concatenate([each.rows for each in filled]),
         np.concatenate([each.kinds for each in filled]),
         np.concatenate([each.is_outer for each in filled]),
     )
-    return taken(whole, np.argsort(rows, kind="stable"))
 
 
 def rounded(paths: Paths, step: int = 1) -> Paths:
     """Clipped paths on multiples of `step`: no repeated points, valid polygons, rings turned as the spec asks.
 
     What collapses is left out. With a step above 1, points in the middle of a straight line are left out too. Equal
-    places stay equal, so that shared borders stay together.
+    places stay equal, so that shared borders stay together. The answer is in the order of the rows.
     """
     xy = np.rint(paths.xy / step) * step if step > 1 else np.rint(paths.xy)
     tidy = _tidy(Paths(xy, paths.starts, paths.rows, paths.kinds, paths.is_outer), straighten=step > 1)
     ring = tidy.kinds == RING
     if not ring.any():
-        return tidy
+        return joined([tidy])
     rings = tidy if ring.all() else taken(tidy, np.flatnonzero(ring))
-    area = _areas(rings)
-    doubtful = ~_is_simple(rings, area)
-    by_row = np.zeros(int(rings.rows[-1]) + 1, bool)
-    by_row[rings.rows[doubtful]] = True
-    asked = by_row[rings.rows]
+    rings, area = _with_areas(rings)
+    asked = np.isin(rings.rows, rings.rows[~_is_simple(rings, area)])
     if asked.any():
-        fixed = _repaired(taken(rings, np.flatnonzero(asked)), step)
+        fixed = _repaired(joined([taken(rings, np.flatnonzero(asked))]), step)
         if fixed is not None:
-            rings = joined([taken(rings, np.flatnonzero(~asked)), fixed])
-            area = _areas(rings)
+            rings, area = _with_areas(_together([taken(rings, np.flatnonzero(~asked)), fixed]))
     rings = _turned(rings, (area > 0) != rings.is_outer)
-    return rings if ring.all() else joined([taken(tidy, np.flatnonzero(~ring)), rings])
+    return joined([rings] if ring.all() else [taken(tidy, np.flatnonzero(~ring)), rings])
 
 
 def _tidy(paths: Paths, *, straighten: bool) -> Paths:
-    """Without repeated points (and needless ones); paths that have collapsed are gone, holes with their outer ring."""
+    """Without repeated points (and needless ones); paths with too few points are gone, holes with their outer ring."""
     if not len(paths.rows):
         return paths
     paths = _thinned(paths, _differs(paths))
     for _ in range(2 if straighten else 0):  # a spike folds back on itself once its tip is gone
         paths = _thinned(paths, ~_is_straight(paths))
         paths = _thinned(paths, _differs(paths))
-    counts = np.diff(paths.starts)
-    flat = counts < paths.kinds
-    ring = (paths.kinds == RING) & ~flat
-    if ring.any():
-        chosen = np.flatnonzero(ring)
-        flat[chosen[_are_flat(paths if ring.all() else taken(paths, chosen))]] = True
-    return _without(paths, flat)
+    return _without(paths, np.diff(paths.starts) < paths.kinds)
+
+
+def _with_areas(rings: Paths) -> tuple[Paths, FloatArray]:
+    """Rings but for those all of whose points lie on one line, and their areas (y down: positive is clockwise).
+
+    By the surveyor's formula about the ring's own first point: sums of small whole numbers are exact. A ring that
+    crosses itself may have area 0 and is kept.
+    """
+    if not len(rings.rows):
+        return rings, np.zeros(0)
+    starts = rings.starts[:-1]
+    around = np.empty_like(rings.xy)
+    around[:-1], around[rings.starts[1:] - 1] = rings.xy[1:], rings.xy[starts]
+    origin = np.repeat(rings.xy[starts], np.diff(rings.starts), axis=0)
+    a, b = rings.xy - origin, around - origin
+    twice = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    area = np.add.reduceat(twice, starts) / 2
+    flat = (area == 0) & (np.maximum.reduceat(np.abs(twice), starts) == 0)
+    if not flat.any():
+        return rings, area
+    kept = _kept(rings, flat)
+    return taken(rings, kept), area[kept]
 
 
 def _differs(paths: Paths) -> Flags:
@@ -216,35 +235,12 @@ def _thinned(paths: Paths, keep: Flags) -> Paths:
 
 def _without(paths: Paths, gone: Flags) -> Paths:
     """Paths but for some; the holes of an outer ring go with it."""
-    if not gone.any():
-        return paths
+    return taken(paths, _kept(paths, gone)) if gone.any() else paths
+
+
+def _kept(paths: Paths, gone: Flags) -> IntArray:
     part = np.cumsum(paths.is_outer) - 1
-    kept = ~gone & ~gone[paths.is_outer][part]
-    return taken(paths, np.flatnonzero(kept))
-
-
-def _areas(rings: Paths) -> FloatArray:
-    """Area of each open ring by the surveyor's formula; positive is clockwise on the screen (y down)."""
-    if not len(rings.rows):
-        return np.zeros(0)
-    return np.add.reduceat(_triangles(rings), rings.starts[:-1]) / 2
-
-
-def _are_flat(rings: Paths) -> Flags:
-    """True for rings all of whose points lie on one line. (One that crosses itself may have area 0 and is none.)"""
-    return np.maximum.reduceat(np.abs(_triangles(rings)), rings.starts[:-1]) == 0
-
-
-def _triangles(rings: Paths) -> FloatArray:
-    """Twice the signed area of the triangles between each ring's first point and each of its edges.
-
-    About the ring's own point, sums of small whole numbers are exact.
-    """
-    around = np.empty_like(rings.xy)
-    around[:-1], around[rings.starts[1:] - 1] = rings.xy[1:], rings.xy[rings.starts[:-1]]
-    origin = np.repeat(rings.xy[rings.starts[:-1]], np.diff(rings.starts), axis=0)
-    a, b = rings.xy - origin, around - origin
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return np.flatnonzero(~gone & ~gone[paths.is_outer][part])
 
 
 def _is_simple(rings: Paths, area: FloatArray) -> Flags:
@@ -256,19 +252,15 @@ def _is_simple(rings: Paths, area: FloatArray) -> Flags:
     counts = np.diff(rings.starts)
     starts = rings.starts[:-1]
     middle = np.add.reduceat(rings.xy, starts, axis=0) / counts[:, None]
-    seen = rings.xy - np.repeat(middle, counts, axis=0)
-    _, after = _neighbours(Paths(seen, rings.starts, rings.rows, rings.kinds, rings.is_outer))
-    turn = (seen[:, 0] * after[:, 1] - seen[:, 1] * after[:, 0]) * np.repeat(np.sign(area), counts)
+    x, y = (rings.xy - np.repeat(middle, counts, axis=0)).T
+    after_x, after_y = np.empty_like(x), np.empty_like(y)
+    last = rings.starts[1:] - 1
+    after_x[:-1], after_x[last], after_y[:-1], after_y[last] = x[1:], x[starts], y[1:], y[starts]
+    turn = (x * after_y - y * after_x) * np.repeat(np.sign(area), counts)
     onward = np.minimum.reduceat(turn, starts) > _ROUND
-    rises = (seen[:, 1] < 0) & (after[:, 1] >= 0)
-    falls = (seen[:, 1] >= 0) & (after[:, 1] < 0)
-    once = (np.add.reduceat(rises.astype(np.int64), starts) == 1) & (
-        np.add.reduceat(falls.astype(np.int64), starts) == 1
-    )
-    alone = np.ones(len(rings.rows), bool)
-    same = rings.rows[1:] == rings.rows[:-1]
-    alone[1:] &= ~same
-    alone[:-1] &= ~same
+    crossings = (y < 0) != (after_y < 0)
+    once = np.add.reduceat(crossings.astype(np.int64), starts) == 2
+    alone = np.bincount(rings.rows)[rings.rows] == 1
     return onward & once & alone
 
 

@@ -101,10 +101,10 @@ def tile(
     with read_raw.reading(city.store) as reader:
         parts, tags = [], []
         for layer in _shown(reader, asked, layer_ids):
-            tag = _tag(reader, asked, layer)
+            tag, found = _tag(reader, asked, layer)
             if tag:
                 tags.append(tag)
-                parts.append(kept.get_or_make(partial(_made, reader, asked, layer), "mvt", tag))
+                parts.append(kept.get_or_make(partial(_made, reader, asked, layer, found), "mvt", tag))
     return Tile(b"".join(parts), _joined(tags))
 
 
@@ -120,7 +120,9 @@ def tag(
     """The tag that `tile` would give, without making the tile; errors as there."""
     asked = _asked(city, len(layer_ids), matrix_set, address, scope, selection=selection)
     with read_raw.reading(city.store) as reader:
-        return _joined([found for layer in _shown(reader, asked, layer_ids) if (found := _tag(reader, asked, layer))])
+        return _joined(
+            [found for layer in _shown(reader, asked, layer_ids) if (found := _tag(reader, asked, layer)[0])]
+        )
 
 
 def _asked(
@@ -163,27 +165,26 @@ _TAGS: dict[tuple[object, ...], str] = {}
 _TAGS_LOCK = Lock()
 
 
-def _tag(reader: RawReader, asked: _Asked, layer: RawLayer) -> str:
-    """Tag of one layer in the tile; empty where it has nothing there."""
+def _tag(reader: RawReader, asked: _Asked, layer: RawLayer) -> tuple[str, Candidates | None]:
+    """Tag of one layer in the tile, empty where it has nothing there; and what it shows, where that was looked up."""
     key = (asked.city.folder, layer.record.type.id, layer.version, layer.schema, asked.grid.id, asked.address,
            asked.selection.key, asked.scope, asked.detail, asked.city.frame.city_crs)  # fmt: skip
     known = _TAGS.get(key)
     if known is not None:
-        return known
-    made = _new_tag(reader, asked, layer)
+        return known, None
+    plan = _plan(reader, asked, layer)
+    found = _found(reader, asked, layer, plan)
+    made = _named(reader, asked, layer, plan, found) if len(found) else ""
     with _TAGS_LOCK:
         if len(_TAGS) >= _KEPT_TAGS:
             for old in list(_TAGS)[: _KEPT_TAGS // 2]:
                 del _TAGS[old]
         _TAGS[key] = made
-    return made
+    return made, found
 
 
-def _new_tag(reader: RawReader, asked: _Asked, layer: RawLayer) -> str:
-    plan = _plan(reader, asked, layer)
-    found = _found(reader, asked, layer, plan)
-    if found is None or not len(found):
-        return ""
+def _named(reader: RawReader, asked: _Asked, layer: RawLayer, plan: Plan, found: Candidates) -> str:
+    """Digest of everything that the bytes of the layer in this tile follow from."""
     stamps = reader.stamps(layer)
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
@@ -204,11 +205,11 @@ def _plan(reader: RawReader, asked: _Asked, layer: RawLayer) -> Plan:
     return reader.plan(layer, query, asked.scope)
 
 
-def _found(reader: RawReader, asked: _Asked, layer: RawLayer, plan: Plan) -> Candidates | None:
-    """The features that the tile shows, as far as their boxes and the filter tell; None where it shows none."""
+def _found(reader: RawReader, asked: _Asked, layer: RawLayer, plan: Plan) -> Candidates:
+    """The features that the tile shows, as far as their boxes and the filter tell; by row number."""
     placed = _placed(reader, asked, layer)
     if placed is None:
-        return None
+        return Candidates(np.zeros(0, np.int64), np.zeros((0, 4)))
     region, place = placed
     found = reader.candidates(layer, region, with_closed=plan.at is not None)
     if len(found) > asked.detail.limit and (plan.condition.sql or plan.at is not None or plan.ids is not None):
@@ -217,7 +218,7 @@ def _found(reader: RawReader, asked: _Asked, layer: RawLayer, plan: Plan) -> Can
         found = found.take(choice.chosen(found, _roughly(place, found.boxes), asked.detail))
     elif len(found):
         found = found.take(_in_frame(place, found.boxes))
-    return found
+    return found.in_order()
 
 
 def _placed(reader: RawReader, asked: _Asked, layer: RawLayer) -> tuple[Bounds, Placement] | None:
@@ -287,11 +288,11 @@ def _in_frame(place: Placement, boxes: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.flatnonzero(meets | wide | ~np.isfinite(corners).all(axis=(0, 2)))
 
 
-def _made(reader: RawReader, asked: _Asked, layer: RawLayer) -> bytes:
+def _made(reader: RawReader, asked: _Asked, layer: RawLayer, found: Candidates | None) -> bytes:
     plan = _plan(reader, asked, layer)
     placed = _placed(reader, asked, layer)
-    found = _found(reader, asked, layer, plan)
-    if placed is None or found is None:
+    found = _found(reader, asked, layer, plan) if found is None else found
+    if placed is None or not len(found):
         return b""
     rows = reader.rows(plan, found.fids)
     if plan.regions and rows.ids:

@@ -42,7 +42,7 @@ class Candidates:
 
     Attributes
     ----------
-    fids : (n,) row numbers, ascending
+    fids : (n,) row numbers
     boxes : (n, 4) float64 west, south, east, north in the city's CRS, rounded outward to float32
     """
 
@@ -55,6 +55,10 @@ class Candidates:
     def take(self, rows: NDArray[Any]) -> "Candidates":
         """Some of them."""
         return Candidates(self.fids[rows], self.boxes[rows])
+
+    def in_order(self) -> "Candidates":
+        """By row number."""
+        return self.take(np.argsort(self.fids, kind="stable"))
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,7 @@ class RawReader:
         """Features that may meet a box; with the closed ones where a moment is asked for."""
         rtrees = [layer.record.rtree, layer.record.history_rtree] if with_closed else [layer.record.rtree]
         found = [_in_box(self._db, rtree, box) for rtree in rtrees]
-        fids, boxes = np.concatenate([f for f, _ in found]), np.concatenate([b for _, b in found])
-        order = np.argsort(fids, kind="stable")
-        return Candidates(fids[order], boxes[order])
+        return Candidates(np.concatenate([f for f, _ in found]), np.concatenate([b for _, b in found]))
 
     def stamps(self, layer: RawLayer) -> Stamps:
         """Rows that came or were changed lately."""

@@ -1,0 +1,300 @@
+"""How fast vector tiles are, beside PostGIS `ST_AsMVT` and tipg on the same seeded parcels in the same run.
+
+Parcels are a coverage of octagons with shared, bent borders and five attributes, about 3,200 in a tile of zoom 15. The
+database is a private cluster on the loopback, made and ended here. tipg runs where its Python is named by
+CITYTWIN_TIPG_PYTHON, or where it is installed beside us.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+
+import twin
+from layers import catalogue
+from layers.report import Report
+from tests.clients.conftest import served
+from tiles import matrix_set, mvt
+from tiles.mvt import one_tile
+from twin import config
+from twin.scope import EVERYTHING
+from twin.store.geopackage import GeoPackageStore
+from twin.store.interface import Rows, SourceRecord
+
+pytestmark = pytest.mark.bench
+
+SIDE_M, ZOOM = 19.1, 15
+EAST, NORTH = 598_000.0, 3_110_000.0  # EPSG:4549, near 121.0 E 28.1 N
+SOURCE = SourceRecord("p", "", 0, 0, "")
+GRID = matrix_set.get("WebMercatorQuad", "EPSG:4549")
+COLUMNS = "id, name, parcel_code, right_type, area_m2"
+SQL = f"""
+WITH tile AS (SELECT ST_TileEnvelope($1, $2, $3) AS e),
+shown AS (
+  SELECT fid, {COLUMNS}, ST_AsMVTGeom(ST_Transform(geom, 3857), e, 4096, 64, true) AS geom
+  FROM parcel, tile
+  WHERE geom && ST_Transform(ST_Expand(e, (ST_XMax(e) - ST_XMin(e)) * 64 / 4096), 4549))
+SELECT ST_AsMVT(shown, 'parcel', 4096, 'geom', 'fid') FROM shown WHERE geom IS NOT NULL
+"""
+TIMED = """
+import asyncio, asyncpg, json, sys, time
+async def main():
+    given = json.load(sys.stdin)
+    db = await asyncpg.connect(given["dsn"])
+    query = await db.prepare(given["sql"])
+    seconds, sizes = [], []
+    for z, x, y in given["tiles"]:
+        begin = time.perf_counter()
+        data = await query.fetchval(z, x, y)
+        seconds.append(time.perf_counter() - begin)
+        sizes.append(len(data))
+    print(json.dumps([seconds, sizes]))
+asyncio.run(main())
+"""
+
+
+def parcels(n, seed=0):
+    """Polygons of a coverage, and their attributes."""
+    k = int(np.ceil(n**0.5))
+    rng = np.random.default_rng(seed)
+    ticks = np.arange(2 * k + 1) * SIDE_M / 2
+    xy = np.stack(np.meshgrid(ticks, ticks), axis=-1) + rng.uniform(-2.5, 2.5, (2 * k + 1, 2 * k + 1, 2))
+    xy += np.array([EAST, NORTH]) - k * SIDE_M / 2
+    i, j = np.divmod(np.arange(n), k)
+    around = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0)]
+    shapes = shapely.polygons(np.stack([xy[2 * i + a, 2 * j + b] for a, b in around], axis=1))
+    rights = np.take(["国有建设用地使用权", "集体土地所有权", "宅基地使用权"], rng.integers(0, 3, n))
+    table = pa.table({
+        "name": [f"宗地 {row}" for row in range(n)], "parcel_code": [f"330102{row:013d}" for row in range(n)],
+        "right_type": rights, "area_m2": np.round(rng.uniform(200, 500, n), 2),
+    })  # fmt: skip
+    return [f"parcel-{row}" for row in range(n)], shapes, table
+
+
+@pytest.fixture(scope="module", params=[10_000, 1_000_000], ids=str)
+def city(request, tmp_path_factory):
+    """Number of parcels, folder of the twin, the parcels."""
+    n = request.param
+    folder = tmp_path_factory.mktemp(f"parcels{n}")
+    config.save(config.TwinConfig("bench", "EPSG:4549", 121.0, 28.1, 0.0), folder)
+    store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs="EPSG:4549")
+    ids, shapes, table = parcels(n)
+    with store.writing() as batch:
+        batch.ensure_layer(catalogue.layer_type("parcel"))
+        batch.begin_source(SOURCE)
+        for at in range(0, n, 50_000):
+            part = slice(at, at + 50_000)
+            rows = Rows(ids[part], shapes[part], table.slice(at, 50_000), [None] * len(ids[part]))
+            batch.put("parcel", "p", rows)
+        batch.finish_source(SOURCE, Report("p", "x", "", "stored"))
+    store.close()
+    return n, folder, (ids, shapes, table)
+
+
+def tiles_at(zoom, n, reach):
+    """Tiles round the middle of the parcels that are full of them, nearest first."""
+    lon, lat = 121.0 + (EAST - 598_340) / 98_000, 28.1
+    x = int((lon + 180) / 360 * 2**zoom)
+    y = int((1 - np.arcsinh(np.tan(np.radians(lat))) / np.pi) / 2 * 2**zoom)
+    half = max(0, min(reach, int(n**0.5 * SIDE_M / 2 / (40_075_016 / 2**zoom * np.cos(np.radians(28.1)))) - 1))
+    return [(zoom, x + dx, y + dy) for dx in range(-half, half + 1) for dy in range(-half, half + 1)]
+
+
+@contextlib.contextmanager
+def postgis(folder, given):
+    """DSN of a private PostGIS cluster with the parcels in it."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if not versions or not list(Path("/usr/share/postgresql").glob("*/extension/postgis.control")):
+        pytest.skip("PostGIS is not installed: apt-get install postgresql-15-postgis-3")
+    binaries, data = versions[-1].parent, Path(folder) / "pg"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data.mkdir()
+    for each in (data, *data.parents):
+        if str(each).startswith(str(Path(folder).parents[2])) and os.geteuid() == 0:
+            each.chmod(each.stat().st_mode | 0o055)
+    if user:
+        shutil.chown(data, "postgres")
+    subprocess.run(
+        [*user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c shared_buffers=1GB -c max_wal_size=4GB -c fsync=off"
+    start = [*user, binaries / "pg_ctl", "-D", data, "-l", data / "log", "-o", options, "-w", "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    try:
+        dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        psql = [binaries / "psql", dsn, "-q", "-v", "ON_ERROR_STOP=1"]
+        made = (
+            "CREATE EXTENSION postgis; CREATE TABLE parcel (fid serial PRIMARY KEY, id text, name text,"
+            " parcel_code text, right_type text, area_m2 double precision, geom geometry(MultiPolygon, 4549));"
+        )
+        subprocess.run([*psql, "-c", made], check=True, capture_output=True, cwd="/")
+        _copy(psql, given)
+        subprocess.run(
+            [*psql, "-c", "CREATE INDEX ON parcel USING gist (geom)"], check=True, capture_output=True, cwd="/"
+        )
+        subprocess.run([*psql, "-c", "VACUUM ANALYZE parcel"], check=True, capture_output=True, cwd="/")
+        yield dsn
+    finally:
+        subprocess.run(
+            [*user, binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+
+
+def _copy(psql, given):
+    ids, shapes, table = given
+    command = [*psql, "-c", "COPY parcel (id, name, parcel_code, right_type, area_m2, geom) FROM STDIN"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as loading:
+        for at in range(0, len(ids), 50_000):
+            multi = shapely.set_srid(shapely.multipolygons(shapes[at : at + 50_000, None]), 4549)
+            blobs = shapely.to_wkb(multi, hex=True, include_srid=True)
+            columns = [each.to_pylist() for each in table.slice(at, 50_000).columns]
+            rows = zip(ids[at : at + 50_000], *columns, blobs, strict=True)
+            loading.stdin.write("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    assert loading.returncode == 0
+
+
+def tipg_python():
+    """A Python that has tipg and asyncpg."""
+    named = os.environ.get("CITYTWIN_TIPG_PYTHON")
+    if named is None and importlib.util.find_spec("tipg"):
+        named = sys.executable
+    if named is None:
+        pytest.skip("tipg is not installed: pip install tipg into an environment, name it by CITYTWIN_TIPG_PYTHON")
+    return named
+
+
+@contextlib.contextmanager
+def tipg(dsn, python, log):
+    """Address of tipg over the database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"DATABASE_URL": dsn, "TIPG_DB_SCHEMAS": '["public"]', "TIPG_TILE_BUFFER": "64"}
+    command = [python, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "warning"]
+    with log.open("w") as err, subprocess.Popen(command, env=os.environ | settings, stderr=err, cwd="/") as server:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(120):
+                with contextlib.suppress(httpx.TransportError):
+                    if httpx.get(f"{address}/healthz").status_code == 200:
+                        break
+                time.sleep(0.25)
+            else:
+                pytest.skip(f"tipg does not start: {log.read_text()[-500:]}")
+            yield address
+        finally:
+            server.terminate()
+
+
+def told(name, seconds, sizes, n_features=None):
+    p50, p95 = np.percentile(np.array(seconds) * 1e3, [50, 95])
+    rate = f", {round(n_features / (p50 / 1e3)):,} features/s" if n_features else ""
+    print(f"  {name:34s} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   {np.mean(sizes) / 1e3:7.0f} kB{rate}")
+    return p50
+
+
+def asked(client, address, places):
+    seconds, sizes = [], []
+    for z, x, y in places:
+        begin = time.perf_counter()
+        answer = client.get(address.format(z=z, x=x, y=y), headers={"Accept-Encoding": "identity"})
+        seconds.append(time.perf_counter() - begin)
+        assert answer.status_code == 200, answer.text[:300]
+        sizes.append(len(answer.content))
+    return seconds, sizes
+
+
+def in_process(folder, places):
+    """Seconds, bytes and features of each tile without HTTP, cache empty."""
+    import mapbox_vector_tile
+
+    seconds, sizes, counts = [], [], []
+    with twin.open(folder) as opened:
+        near = places[0][0], places[0][1] + 1, places[0][2] + 1
+        for _ in range(3):
+            mvt.tile(opened, ["parcel"], GRID, near, EVERYTHING)  # imports and PROJ
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        one_tile._TAGS.clear()
+        for place in places:
+            begin = time.perf_counter()
+            data = mvt.tile(opened, ["parcel"], GRID, place, EVERYTHING).data
+            seconds.append(time.perf_counter() - begin)
+            sizes.append(len(data))
+        counts = [len(mapbox_vector_tile.decode(data)["parcel"]["features"])]
+        begin = time.perf_counter()
+        for place in places:
+            mvt.tile(opened, ["parcel"], GRID, place, EVERYTHING)
+        warm = (time.perf_counter() - begin) / len(places)
+        one_tile._TAGS.clear()
+        begin = time.perf_counter()
+        for place in places:
+            mvt.tag(opened, ["parcel"], GRID, place, EVERYTHING)
+        tag = (time.perf_counter() - begin) / len(places)
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    print(f"  warm {warm * 1e3:.2f} ms, tag of a changed layer {tag * 1e3:.2f} ms")
+    return seconds, sizes, counts[0]
+
+
+def test_tiles_beside_postgis_and_tipg(city, tmp_path):
+    n, folder, given = city
+    places = tiles_at(ZOOM, n, 3)
+    print(f"\n{n:,} parcels, {len(places)} tiles of zoom {ZOOM}")
+    seconds, sizes, count = in_process(folder, places)
+    ours = told("tiles.mvt.tile, cold", seconds, sizes, count)
+    assert count > 2_000
+    with served(folder, tmp_path / "log.txt") as address, httpx.Client(timeout=120) as client:
+        root = f"{address}collections/parcel/tiles/WebMercatorQuad/"
+        asked(client, root + "{z}/{y}/{x}", places[:1])
+        http = told("our server, cold", *asked(client, root + "{z}/{y}/{x}", places), count)
+        told("our server, warm", *asked(client, root + "{z}/{y}/{x}", places))
+    python = tipg_python()
+    with postgis(tmp_path, given) as dsn:
+        text = json.dumps({"dsn": dsn, "sql": SQL, "tiles": places * 2})
+        done = subprocess.run([python, "-c", TIMED], input=text, capture_output=True, text=True, check=True)
+        seconds, sizes = json.loads(done.stdout)
+        half = len(places)
+        theirs = told("PostGIS ST_AsMVT, second time", seconds[half:], sizes[half:], count)
+        with tipg(dsn, python, tmp_path / "tipg.txt") as address, httpx.Client(timeout=120) as client:
+            path = address + "/collections/public.parcel/tiles/WebMercatorQuad/{z}/{x}/{y}"
+            asked(client, path, places[:1])
+            other = told("tipg", *asked(client, path, places), count)
+    print(f"  ST_AsMVT / ours {theirs / ours:.1f}, tipg / our server {other / http:.1f}")
+
+
+def test_zoomed_out(city):
+    n, folder, _ = city
+    print(f"\n{n:,} parcels zoomed out")
+    with twin.open(folder) as opened:
+        for zoom in (0, 6, 8, 10, 11, 12, 13):
+            (place, *_) = tiles_at(zoom, 0, 0)
+            begin = time.perf_counter()
+            data = mvt.tile(opened, ["parcel"], GRID, place, EVERYTHING).data
+            cold = time.perf_counter() - begin
+            one_tile._TAGS.clear()
+            begin = time.perf_counter()
+            mvt.tag(opened, ["parcel"], GRID, place, EVERYTHING)
+            tag = time.perf_counter() - begin
+            print(f"  zoom {zoom:2d}: {cold * 1e3:6.0f} ms cold, {tag * 1e3:5.0f} ms tag, {len(data) / 1e3:6.0f} kB")
+            assert len(data) < 2_500_000
+    shutil.rmtree(folder / "cache", ignore_errors=True)
