@@ -87,12 +87,12 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"), int)
 
 
-def true_place(frame):
-    """East and north in the city's CRS of each pixel centre, by PROJ."""
+def true_place(frame, there=CITY):
+    """East and north in a CRS of each pixel centre, by PROJ."""
     west, _south, east, north = frame.grid.bounds(frame.z, frame.x, frame.y)
     step = (east - west) / frame.size
     columns, rows = np.meshgrid(np.arange(frame.size) + 0.5, np.arange(frame.size) + 0.5)
-    back = pyproj.Transformer.from_crs(frame.grid.crs, CITY, always_xy=True)
+    back = pyproj.Transformer.from_crs(frame.grid.crs, there, always_xy=True)
     return back.transform(west + columns * step, north - rows * step)
 
 
@@ -109,6 +109,45 @@ def test_each_pixel_shows_what_lies_there(town, image_format, set_id):
     tolerance = 1.5 if image_format == "png" else 9  # the ramp rises one in four metres and is cut to whole numbers
     assert np.abs(got[..., 0] - red)[inside].max() < tolerance
     assert np.abs(got[..., 1] - green)[inside].max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "west", "north", "cell"),
+    [
+        ("EPSG:4490", 121.0, 28.1, 1e-5),
+        ("EPSG:4326", -70.7, -33.4, 1e-5),
+        ("EPSG:4525", 37_598_000.0, 3_112_000.0, 1.0),
+        ("EPSG:32756", 334_000.0, 6_252_000.0, 1.0),
+        ("EPSG:3857", 13_469_000.0, 3_260_000.0, 1.0),
+        ("EPSG:3413", -200_000.0, -2_200_000.0, 1.0),
+    ],
+)
+@pytest.mark.parametrize("set_id", ["WebMercatorQuad", "CGCS2000Quad", "own"])
+def test_files_in_any_crs_lie_where_they_belong(town, name, west, north, cell, set_id):
+    """South of the equator, west of Greenwich, in degrees, with a zone number, in the Arctic where north is aside."""
+    path, data = town.folder / "there.tif", ramp()
+    with rasterio.open(
+        path, "w", driver="GTiff", width=PIXELS, height=PIXELS, count=3, dtype="uint8", crs=name, tiled=True,
+        transform=from_origin(west, north, cell, cell),
+    ) as out:  # fmt: skip
+        out.write(data)
+        out.build_overviews([2, 4], Resampling.average)
+    bounds = (west, north - PIXELS * cell, west + PIXELS * cell, north)
+    asset = Asset("there", "dom", "raster", path.name, name, bounds, bounds, "s")
+    own = matrix_set.ids(name)[-1]
+    grid = matrix_set.get(own if set_id == "own" else set_id, name)
+    _, high = imagery.zooms(town, [asset], grid)
+    middle = west + PIXELS * cell / 2, north - PIXELS * cell / 2
+    x, y = crs.transform(name, grid.crs, *(np.array([value]) for value in middle))
+    column, row, _, _ = grid.cover(high - 1, (x[0], y[0], x[0] + 1e-9, y[0] + 1e-9))
+    frame = Frame(grid, high - 1, column, row)
+    got = pixels(tile(town, asset, frame, "png"))
+    e, n = true_place(frame, name)
+    inside = (e > west + 6 * cell) & (e < west + 1018 * cell) & (n < north - 6 * cell) & (n > north - 1018 * cell)
+    assert inside.sum() > 5000
+    assert (got[..., 3][inside] == 255).all()
+    assert np.abs(got[..., 0] - (e - west) / cell / PIXELS * 250)[inside].max() < 1.6
+    assert np.abs(got[..., 1] - (north - n) / cell / PIXELS * 250)[inside].max() < 1.6
 
 
 @pytest.mark.parametrize("size", [256, 512])
