@@ -1,8 +1,9 @@
 """A surface in few bytes: quantized (KHR_mesh_quantization) and packed (EXT_meshopt_compression).
 
 Positions are whole steps from the node's translation, the step is the node's scale: 16-bit numbers where the tile is
-no larger than 65,535 steps of 5.5 mm, else float32 numbers that are whole (filter EXPONENTIAL with exponent 0), which
-reach to 92 km. Half a step an axis is at most 4.8 mm in space. Normals are octahedral in 8 bits (filter OCTAHEDRAL),
+no larger than 65,535 steps of 5.5 mm, else float32 numbers that are whole (filter EXPONENTIAL with exponent 0). With
+half a step an axis, and what float32 rounds in `compat`, the two forms are within 5 mm in tiles of up to 60 km; beyond,
+float32 has no more to give: 2^-24 of the span an axis. Normals are octahedral in 8 bits (filter OCTAHEDRAL),
 off by at most 1 degree. Texture coordinates are multiples of 2^-14 (filter EXPONENTIAL).
 
 All runs share their buffer views; each has its own accessors into them.
@@ -167,7 +168,8 @@ def _quantized(positions: NDArray[np.floating[Any]]) -> tuple[NDArray[np.floatin
     step = min(max(span / 65535, MIN_STEP_M), MAX_STEP_M)
     if span <= 65535 * step:
         return low, np.rint((positions - low) / step).astype("<u2"), step
-    step = max(step, span / _MOST_STEPS)
+    rounding = float(np.spacing(np.float32(np.abs(positions).max())))
+    step = max(min(step, MAX_STEP_M + 0.0002 - rounding), span / _MOST_STEPS)
     middle = (low + high) / 2
     return middle, np.rint((positions - middle) / step).astype("<f4"), step
 
