@@ -15,7 +15,7 @@ from layers.source import Hints
 from twin.config import TwinConfig
 from twin.store.interface import Asset, SourceRecord
 
-READING = 5
+READING = 6
 """Grows when readers or fusion change what they make of the same file; then everything is read again."""
 
 ADDED = "added:"

@@ -14,12 +14,14 @@ from layers.catalogue import LayerType
 from layers.certificate import Certificate
 from layers.frame import CityFrame
 from layers.issue import Issue, Reject
+from layers.mesh import StoredMesh
 from layers.source import FeatureBatch, VectorLayer
 from twin import checks
 from twin.fuse import buildings, manholes, pipes
 from twin.fuse import drape as draping
 from twin.fuse.columns import numbers, with_column, with_constant
 from twin.fuse.given import PlacedMeshes, place_meshes
+from twin.fuse.instances import Instances
 from twin.fuse.notes import Notes
 from twin.fuse.place import certify, placement
 from twin.fuse.roof import RoofSampler
@@ -69,6 +71,7 @@ class LayerFuser:
         self._drapes = drape and layer_type.solid in {None, "given"}
         self._notes = Notes()
         self._way = placement(frame, city_vertical, layer.crs, layer.vertical_crs)
+        self._instances = Instances(layer_type, frame, terrain, self._notes)
         self.certificate = certify(layer.certificate or read, self._way, city_vertical)
         self.used_terrain = False
         stated = layer.vertical_crs is not None or read.parameters.get("vertical_offset_m") is not None
@@ -76,7 +79,7 @@ class LayerFuser:
 
     def issues(self) -> list[Issue]:
         """What was noted so far."""
-        return self._notes.issues()
+        return [*self._notes.issues(), *self._instances.issues()]
 
     def fuse(self, batch: FeatureBatch) -> Fused:
         """One batch. Features outside the area of use of the city's CRS, or without finite place, are rejected."""
@@ -147,6 +150,8 @@ class LayerFuser:
             )
             geometry, attributes, meshes = wells.geometry, wells.attributes, wells.meshes
             self.used_terrain |= wells.used_terrain
+        elif self._type.solid == "instance":
+            attributes, meshes = self._with_instances(batch.ids, geometry, attributes, given)
         elif self._drapes and given is None:
             meshes = draping.drape(batch.ids, geometry, terrain=self._terrain, frame=self._frame, notes=self._notes)
             self.used_terrain = True
@@ -155,6 +160,20 @@ class LayerFuser:
             attributes = self._with_extent(attributes, box)
             meshes = given.encoded(self._frame, np.isfinite(box).all(axis=1))
         return Rows(batch.ids, geometry, self._common(attributes), batch.extra, meshes)
+
+    def _with_instances(
+        self, ids: list[str], geometry: NDArray[np.object_], attributes: pa.Table, given: PlacedMeshes | None
+    ) -> tuple[pa.Table, list[StoredMesh | None]]:
+        """Meshes that the source brings, and a shape for every other point."""
+        brought: list[StoredMesh | None] = [None] * len(ids)
+        if given is not None:
+            box = given.bounds
+            attributes = self._with_extent(attributes, box)
+            brought = given.encoded(self._frame, np.isfinite(box).all(axis=1))
+        wanted = np.array([mesh is None for mesh in brought], bool)
+        made = self._instances.stand(ids, geometry, attributes, wanted)
+        self.used_terrain |= self._instances.used_terrain
+        return attributes, [own if own is not None else new for own, new in zip(brought, made, strict=True)]
 
     def _with_extent(self, attributes: pa.Table, box: NDArray[np.float64]) -> pa.Table:
         """Bottom and top elevation of a mesh, where the type has room for them and the source left them open."""
