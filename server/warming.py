@@ -72,3 +72,4 @@ def _images(city: Snapshot) -> None:
         z, _ = imagery.zooms(city.city, rasters[:1], grid)
         x, y, _, _ = grid.cover(z, imagery.sheets.footprint(rasters[0], grid))
         imagery.picture(city.city, rasters[:1], imagery.Frame(grid, z, x, y)).encode()
+        imagery.colour.colormaps()
