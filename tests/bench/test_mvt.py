@@ -210,7 +210,7 @@ def tipg(dsn, python, log):
 def told(name, seconds, sizes, n_features=None):
     p50, p95 = np.percentile(np.array(seconds) * 1e3, [50, 95])
     rate = f", {round(n_features / (p50 / 1e3)):,} features/s" if n_features else ""
-    print(f"  {name:34s} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   {np.mean(sizes) / 1e3:7.0f} kB{rate}")
+    print(f"  {name:34s} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   {np.mean(sizes) / 1e3:7.0f} kB{rate}")  # noqa: T201
     return p50
 
 
@@ -252,14 +252,14 @@ def in_process(folder, places):
             mvt.tag(opened, ["parcel"], GRID, place, EVERYTHING)
         tag = (time.perf_counter() - begin) / len(places)
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    print(f"  warm {warm * 1e3:.2f} ms, tag of a changed layer {tag * 1e3:.2f} ms")
+    print(f"  warm {warm * 1e3:.2f} ms, tag of a changed layer {tag * 1e3:.2f} ms")  # noqa: T201
     return seconds, sizes, counts[0]
 
 
 def test_tiles_beside_postgis_and_tipg(city, tmp_path):
     n, folder, given = city
     places = tiles_at(ZOOM, n, 3)
-    print(f"\n{n:,} parcels, {len(places)} tiles of zoom {ZOOM}")
+    print(f"\n{n:,} parcels, {len(places)} tiles of zoom {ZOOM}")  # noqa: T201
     seconds, sizes, count = in_process(folder, places)
     ours = told("tiles.mvt.tile, cold", seconds, sizes, count)
     assert count > 2_000
@@ -279,12 +279,12 @@ def test_tiles_beside_postgis_and_tipg(city, tmp_path):
             path = address + "/collections/public.parcel/tiles/WebMercatorQuad/{z}/{x}/{y}"
             asked(client, path, places[:1])
             other = told("tipg", *asked(client, path, places), count)
-    print(f"  ST_AsMVT / ours {theirs / ours:.1f}, tipg / our server {other / http:.1f}")
+    print(f"  ST_AsMVT / ours {theirs / ours:.1f}, tipg / our server {other / http:.1f}")  # noqa: T201
 
 
 def test_zoomed_out(city):
     n, folder, _ = city
-    print(f"\n{n:,} parcels zoomed out")
+    print(f"\n{n:,} parcels zoomed out")  # noqa: T201
     with twin.open(folder) as opened:
         for zoom in (0, 6, 8, 10, 11, 12, 13):
             (place, *_) = tiles_at(zoom, 0, 0)
@@ -295,6 +295,6 @@ def test_zoomed_out(city):
             begin = time.perf_counter()
             mvt.tag(opened, ["parcel"], GRID, place, EVERYTHING)
             tag = time.perf_counter() - begin
-            print(f"  zoom {zoom:2d}: {cold * 1e3:6.0f} ms cold, {tag * 1e3:5.0f} ms tag, {len(data) / 1e3:6.0f} kB")
+            print(f"  zoom {zoom:2d}: {cold * 1e3:6.0f} ms cold, {tag * 1e3:5.0f} ms tag, {len(data) / 1e3:6.0f} kB")  # noqa: T201
             assert len(data) < 2_500_000
     shutil.rmtree(folder / "cache", ignore_errors=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers.catalogue import LayerType
+from tiles import styles
 from tiles.matrix_set import MatrixSet
 from twin.store.read_raw import Candidates
 
@@ -76,7 +77,7 @@ def attributes(layer_type: LayerType, wanted: Detail) -> tuple[str, ...]:
     """Attributes that a zoom has: all from EXACT_ZOOM on, below it those that the style or a label needs."""
     if wanted.is_exact:
         return tuple(each.name for each in layer_type.attributes)
-    needed = {"name", "height_m", "code_system", str(layer_type.style.get("by", ""))}
+    needed = styles.needed(layer_type)
     return tuple(each.name for each in layer_type.attributes if each.name in needed)
 
 
