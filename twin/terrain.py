@@ -178,8 +178,9 @@ class Terrain:
 
     @cached_property
     def extents(self) -> list[tuple[crs.Bounds, float]]:
-        """West, south, east, north in degrees, and cell size in metres, of every raster."""
-        return [(sheet.grid.lonlat_bounds, sheet.grid.cell_m) for sheet in self._sheets]
+        """West, south, east, north in degrees, and cell size in metres on the ground, of every raster."""
+        grids = [sheet.grid for sheet in self._sheets]
+        return [(grid.lonlat_bounds, 111_320.0 / grid.cells_per_degree) for grid in grids]
 
     @cached_property
     def lonlat_bounds(self) -> crs.Bounds | None:
@@ -192,7 +193,7 @@ class Terrain:
     @cached_property
     def cell_m(self) -> float | None:
         """Cell size of the finest raster in metres, for whoever chooses a level of detail; None without rasters."""
-        return min((cell_m for _, cell_m in self.extents), default=None)
+        return min((sheet.grid.cell_m for sheet in self._sheets), default=None)
 
     @cached_property
     def facts(self) -> TerrainFacts:
