@@ -40,7 +40,7 @@ def layer_tile(request: Request) -> Response:
     frame = Frame(where.grid, where.z, where.x, where.y, _pixels(given, twice=where.twice))
     tile = imagery.picture(city.city, chosen, frame, _wanted(given), image_format)
     tag = answer.etag(*tile.signature, weak=False)
-    headers = answer.headers_for(tag, immutable=given.get("v") == imagery.version(chosen))
+    headers = answer.headers_for(tag, immutable="v" in given and given["v"] == imagery.version(chosen))
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
     body = tile.encode()

@@ -102,7 +102,13 @@ def header(folder: Path, asset: Asset) -> Header:
 
 def touching(assets: Sequence[Asset], frame: Frame) -> list[Asset]:
     """Those whose box touches the tile (margin included), in their order."""
-    return [asset for asset in assets if _window(asset, frame) is not None]
+    boxes = _boxes(tuple((asset.crs, asset.bounds) for asset in assets), frame.grid.crs)
+    west, north = frame.corner
+    # as wide as what `read` looks at: one pixel more around the box of a densified outline
+    side, more = frame.pixels * frame.cell, 2 * frame.cell
+    hit = (boxes[:, 0] < west + side + more) & (boxes[:, 2] > west - more)
+    hit &= (boxes[:, 3] > north - side - more) & (boxes[:, 1] < north + more)
+    return [assets[index] for index in np.flatnonzero(hit) if _window(assets[index], frame) is not None]
 
 
 def footprint(asset: Asset, grid: MatrixSet) -> Bounds:
@@ -219,6 +225,12 @@ def _window(asset: Asset, frame: Frame) -> Window | None:
     left, top = (int(value) for value in np.clip(lows, 0, last))
     right, bottom = (int(value) for value in np.clip(highs, 0, last))
     return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+@lru_cache(maxsize=64)
+def _boxes(placed: tuple[tuple[str, Bounds], ...], target: str) -> NDArray[np.float64]:
+    """(n, 4) boxes of files in the CRS of a grid."""
+    return np.array([_footprint(crs.horizontal(name), bounds, target) for name, bounds in placed]).reshape(-1, 4)
 
 
 @lru_cache(maxsize=16384)
