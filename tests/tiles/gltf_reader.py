@@ -92,7 +92,9 @@ class Glb:
             yield node
 
     def _of_node(self, node):
-        matrix = _matrix(node.get("translation", [0, 0, 0]), node.get("rotation", [0, 0, 0, 1]), node.get("scale", [1] * 3))
+        matrix = _matrix(
+            node.get("translation", [0, 0, 0]), node.get("rotation", [0, 0, 0, 1]), node.get("scale", [1] * 3)
+        )
         copies, ids = [np.eye(4)], [None]
         extensions = node.get("extensions", {})
         if "EXT_mesh_gpu_instancing" in extensions:
@@ -124,7 +126,13 @@ class Glb:
         else:
             features = np.full(len(index), feature)
         uv = self.accessor(named["TEXCOORD_0"]) if "TEXCOORD_0" in named else np.full((len(positions), 2), np.nan)
-        return _enu(positions)[index], _enu(normals)[index], features, np.full(len(index), primitive["material"]), uv[index]
+        return (
+            _enu(positions)[index],
+            _enu(normals)[index],
+            features,
+            np.full(len(index), primitive["material"]),
+            uv[index],
+        )
 
     def schema(self):
         return self.json["extensions"]["EXT_structural_metadata"]["schema"]

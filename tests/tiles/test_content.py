@@ -134,9 +134,7 @@ def test_each_colour_is_one_primitive_in_linear_light(form):
         box([6, 0, 0], [7, 1, 1], (255, 0, 0, 255)),
     ]
     read = tile(meshes, form, layer=layer_type(color="#bcbcbc"))
-    found = {
-        tuple(m["pbrMetallicRoughness"]["baseColorFactor"]): m.get("alphaMode") for m in read.json["materials"]
-    }
+    found = {tuple(m["pbrMetallicRoughness"]["baseColorFactor"]): m.get("alphaMode") for m in read.json["materials"]}
     # 188 of 255 in sRGB is half the light (IEC 61966-2-1)
     assert {(1.0, 0.0, 0.0, 1.0): None, (0.0, 0.0, 1.0, 0.501961): "BLEND"}.items() <= found.items()
     (grey,) = [key for key in found if key[0] == key[1] == key[2]]

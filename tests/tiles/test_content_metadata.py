@@ -125,7 +125,9 @@ def test_types_titles_units_and_semantics_follow_the_layer_type():
 
 def test_a_string_property_without_values_is_left_out_and_equal_columns_share_their_bytes():
     layer = LayerType("a", TITLE, "Point", "base", (1,), tuple(Attribute(n, "string", TITLE) for n in ("x", "y", "z")))
-    table = pa.table({"x": ["one", "two"], "y": [None, ""], "z": ["one", "two"]}, pa.schema(dict.fromkeys("xyz", pa.string())))
+    table = pa.table(
+        {"x": ["one", "two"], "y": [None, ""], "z": ["one", "two"]}, pa.schema(dict.fromkeys("xyz", pa.string()))
+    )
     found = Glb(encode(content(meshes_of(boxes(2, 20.0)), layer, table), "compat"))
     (made,) = found.json["extensions"]["EXT_structural_metadata"]["propertyTables"]
     assert set(made["properties"]) == {"id", "layer", "x", "z"}
@@ -182,7 +184,13 @@ def test_columns_of_a_table_that_the_catalogue_does_not_know():
         }
     )
     found = Glb(encode(content(meshes_of(boxes(1, 20.0)), layer, table), "compat")).rows()
-    assert {key: found[key] for key in fields} == {"n": [7], "x": [2.5], "ok": [1], "when": ["2024-02-29"], "text": ["a"]}
+    assert {key: found[key] for key in fields} == {
+        "n": [7],
+        "x": [2.5],
+        "ok": [1],
+        "when": ["2024-02-29"],
+        "text": ["a"],
+    }
 
 
 def test_chunked_and_sliced_tables_are_read_whole():

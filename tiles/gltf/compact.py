@@ -3,8 +3,8 @@
 Positions are whole steps from the node's translation, the step is the node's scale: 16-bit numbers where the tile is
 no larger than 65,535 steps of 5.5 mm, else float32 numbers that are whole (filter EXPONENTIAL with exponent 0). With
 half a step an axis, and what float32 rounds in `compat`, the two forms are within 5 mm in tiles of up to 60 km; beyond,
-float32 has no more to give: 2^-24 of the span an axis. Normals are octahedral in 8 bits (filter OCTAHEDRAL),
-off by at most 1 degree. Texture coordinates are multiples of 2^-14 (filter EXPONENTIAL).
+float32 has no more to give: 2^-24 of the span an axis. Normals are octahedral in 8 bits (filter OCTAHEDRAL), off by at
+most 1 degree, with the welding of `surface` 1.5. Texture coordinates are multiples of 2^-14 (filter EXPONENTIAL).
 
 All runs share their buffer views; each has its own accessors into them.
 """

@@ -67,8 +67,8 @@ def extents(positions: NDArray[Any], starts: NDArray[np.int64]) -> tuple[list[li
 
 
 def feature_ids(features: NDArray[np.int64]) -> dict[str, int]:
-    """The feature id set of a primitive; `features` are the ids of its vertices, those of a feature together."""
-    return {"featureCount": len(np.unique(features)), "attribute": 0, "propertyTable": 0}
+    """The feature id set of a primitive; `features` are the ids of its vertices."""
+    return {"featureCount": int(np.count_nonzero(np.bincount(features))), "attribute": 0, "propertyTable": 0}
 
 
 def _attribute(values: NDArray[Any], out: Container, **more: Any) -> int:

@@ -58,8 +58,24 @@ class LayerClass:
     schema: dict[str, Any]
 
 
+_KEPT = 256
+_kept: dict[int, tuple[LayerType, LayerClass]] = {}
+
+
 def layer_class(layer: LayerType) -> LayerClass:
-    """The class of a layer type: `id`, `layer`, every attribute, `other`."""
+    """The class of a layer type: `id`, `layer`, every attribute, `other`. Kept, as every tile asks for it."""
+    known = _kept.get(id(layer))
+    # a layer type holds dictionaries and has no hash; while it is kept here no other object can have its id
+    if known is not None and known[0] is layer:
+        return known[1]
+    if len(_kept) >= _KEPT:
+        _kept.clear()
+    made = _made(layer)
+    _kept[id(layer)] = (layer, made)
+    return made
+
+
+def _made(layer: LayerType) -> LayerClass:
     class_id = _identifier(layer.id, "layer", ())
     taken: dict[str, dict[str, Any]] = {
         "id": {"name": "id", "type": "STRING", "required": True, "semantic": "ID"},

@@ -76,8 +76,8 @@ def surface(soup: Soup) -> Surface:
 
 def _normals(soup: Soup) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(3, t) unit normals, and which triangles have an area."""
-    xyz = np.ascontiguousarray(soup.vertices.T)
-    a, b, c = (xyz[:, soup.triangles[:, i]] for i in range(3))
+    xyz, corners = np.ascontiguousarray(soup.vertices.T), np.ascontiguousarray(soup.triangles.T)
+    a, b, c = (xyz.take(corner, axis=1) for corner in corners)
     b -= a
     c -= a
     normals = np.empty_like(a)
