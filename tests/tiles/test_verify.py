@@ -50,6 +50,16 @@ def test_each_broken_tile_gets_its_own_complaint(tmp_path, code, breaks, part):
     assert report.is_clean == (RULES[code].severity == "info" and set(report.counts) == {code})
 
 
+def test_a_loose_implicit_root_is_no_fault(tmp_path):
+    samples.write_implicit(tmp_path)
+    (tmp_path / "tileset.json").rename(tmp_path / "set.json")
+    tight = {"boundingVolume": samples.volume((1, 1, 0), (159, 159, 20)), "geometricError": 64, "refine": "ADD"}
+    samples.write_json(tmp_path / "tileset.json", samples.tileset(tight | {"content": {"uri": "set.json"}}))
+    report = verify(tmp_path / "tileset.json")
+    assert report.issues == ()
+    assert report.checked == {"tileset": 2, "subtree": 2, "glTF": 3}
+
+
 def test_every_rule_is_broken_once():
     assert set(RULES) - {row[0] for row in BROKEN} == ELSEWHERE
 

@@ -237,7 +237,7 @@ def test_any_value_of_a_document_may_be_anything(tmp_path, part):
     file = next(path for path in sorted(folder.glob("*.json")))
     document = json.loads(file.read_text())
     for i, path in enumerate(places(document)):
-        for value in WRONG[i % 3 :: 3]:
+        for value in WRONG[i % 4 :: 4]:
             file.write_text(json.dumps(replaced(document, path, value)))
             survives(folder)
 
@@ -247,8 +247,8 @@ def test_any_value_of_a_subtree_may_be_anything(tmp_path):
     samples.write_implicit(folder)
     file = folder / "subtrees/0_0_0.subtree"
     document, binary = samples.split_subtree(file.read_bytes())
-    for path in places(document):
-        for value in WRONG:
+    for i, path in enumerate(places(document)):
+        for value in WRONG[i % 4 :: 4]:
             head = samples.subtree(replaced(document, path, value), [])
             file.write_bytes(head[:16] + struct.pack("<Q", len(binary)) + head[24:] + binary)
             survives(folder)

@@ -226,6 +226,15 @@ set_json("IMPLICIT_LEVELS", "implicit", "implicit/tileset.json", "root", "implic
 set_json("IMPLICIT_LEVELS", "octree", "octree/tileset.json", "root", "implicitTiling", "availableLevels", 1)
 
 
+@rule("TILE_CONTENT_OUTSIDE", "implicit")
+def an_implicit_set_below_a_small_tile(folder):
+    """The root of the implicit set may be wider than the tile that refers to it, its contents may not."""
+    tight = {"boundingVolume": samples.volume((0, 0, 0), (150, 160, 20)), "geometricError": 64}
+    (folder / "implicit/tileset.json").rename(folder / "implicit/set.json")
+    root = tight | {"refine": "ADD", "content": {"uri": "set.json"}}
+    samples.write_json(folder / "implicit/tileset.json", samples.tileset(root))
+
+
 @rule("TILE_DEPTH", "explicit")
 def a_chain_of_sets(folder):
     for i in range(40):
@@ -501,6 +510,11 @@ set_mvt("MVT_TAGS", layer([feature(ring(SQUARE), tags=(0, 7))]))
 set_mvt("MVT_TAGS", layer([feature(ring(SQUARE), tags=(0, 0, 0, 0))]))
 set_mvt("MVT_UNUSED", layer([good], keys=("use", "area_m2")))
 set_mvt("MVT_UNUSED", layer([good], values=[block(1, b"a"), block(1, b"b")]))
+set_mvt("MVT_UNUSED", layer([good, feature(ring(SQUARE), tags=(1, 0), fid=2)], keys=("use", "use")))
+set_mvt(
+    "MVT_VALUE_REPEATED",
+    layer([good, feature(ring(SQUARE), tags=(0, 1), fid=2)], values=[block(1, b"a"), block(1, b"a")]),
+)
 set_mvt("MVT_VALUE", layer([good], values=[b""]))
 set_mvt("MVT_VALUE", layer([good], values=[block(1, b"\xff")]))
 set_mvt("MVT_TYPE", layer([feature(ring(SQUARE), kind=0)]))

@@ -3,9 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tiles.verify.findings import Findings
 from tiles.verify.mvt_geometry import check_geometry
 from tiles.verify.protobuf import BYTES, FIXED32, FIXED64, VARINT, BadProtobuf, fields, packed
@@ -85,7 +82,7 @@ def _check_layer(findings: Findings, where: str, layer: _Layer) -> None:
         findings.add("MVT_EMPTY_LAYER", where, "The layer has no features.")
     for i, value in enumerate(layer.values):
         _check_value(findings, f"{where}/values/{i}", value)
-    used_keys, used_values = np.zeros(len(layer.keys), bool), np.zeros(len(layer.values), bool)
+    used_keys, used_values = bytearray(len(layer.keys)), bytearray(len(layer.values))
     ids: dict[int, int] = {}
     for i, feature in enumerate(layer.features):
         at = f"{where}/{i}"
@@ -94,11 +91,19 @@ def _check_layer(findings: Findings, where: str, layer: _Layer) -> None:
             findings.add("MVT_FEATURE_ID", at, f"Feature id {known} is also that of feature {ids[known]}.")
         elif known is not None:
             ids[known] = i
-    for name, used, all_of in (("keys", used_keys, layer.keys), ("values", used_values, layer.values)):
-        unused = int((~used).sum())
-        if unused or len(set(all_of)) != len(used):
-            words = f"{unused} of {len(used)} {name} are not used, {len(used) - len(set(all_of))} are there twice."
-            findings.add("MVT_UNUSED", where, words)
+    _check_lists(findings, where, layer, used_keys, used_values)
+
+
+def _check_lists(findings: Findings, where: str, layer: _Layer, used_keys: bytearray, used_values: bytearray) -> None:
+    keys, values = used_keys.count(0), used_values.count(0)
+    twice = len(layer.keys) - len(set(layer.keys))
+    if keys or values or twice:
+        findings.add(
+            "MVT_UNUSED", where, f"{keys} keys and {values} values are not used, {twice} keys are there twice."
+        )
+    twice = len(layer.values) - len(set(layer.values))
+    if twice:
+        findings.add("MVT_VALUE_REPEATED", where, f"{twice} of {len(layer.values)} values are there twice.")
 
 
 def _check_value(findings: Findings, where: str, value: bytes) -> None:
@@ -114,13 +119,13 @@ def _check_value(findings: Findings, where: str, value: bytes) -> None:
         findings.add("MVT_VALUE", where, f"A value has {n} fields.")
 
 
-Used = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+Used = tuple[bytearray, bytearray]
 
 
 def _feature(findings: Findings, where: str, data: memoryview, layer: _Layer, used: Used) -> int | None:
     """The feature's id, None without one."""
     known: int | None = None
-    kind, geometry, tags = 0, np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    kind, geometry, tags = 0, list[int](), list[int]()
     for number, wire, body in fields(data):
         if wire != _FEATURE_WIRES.get(number, wire):
             raise BadProtobuf(f"field {number} of a feature has wire type {wire}")
@@ -140,17 +145,19 @@ def _feature(findings: Findings, where: str, data: memoryview, layer: _Layer, us
     return known
 
 
-def _check_tags(findings: Findings, where: str, tags: NDArray[np.uint64], used: Used) -> None:
+def _check_tags(findings: Findings, where: str, tags: list[int], used: Used) -> None:
     keys, values = used
     if len(tags) % 2:
         findings.add("MVT_TAGS", where, f"{len(tags)} tags.")
         return
-    pairs = tags.reshape(-1, 2)
-    if len(pairs) and (pairs[:, 0].max() >= len(keys) or pairs[:, 1].max() >= len(values)):
-        words = f"Tags up to {pairs.max(axis=0).tolist()}, keys {len(keys)}, values {len(values)}."
+    if not tags:
+        return
+    names, meant = tags[0::2], tags[1::2]
+    if max(names) >= len(keys) or max(meant) >= len(values):
+        words = f"Tags up to {max(names)} and {max(meant)}, keys {len(keys)}, values {len(values)}."
         findings.add("MVT_TAGS", where, words)
         return
-    if len(np.unique(pairs[:, 0])) != len(pairs):
+    if len(set(names)) != len(names):
         findings.add("MVT_TAGS", where, "A key is there twice.")
-    keys[pairs[:, 0]] = True
-    values[pairs[:, 1]] = True
+    for name, value in zip(names, meant, strict=True):
+        keys[name] = values[value] = 1

@@ -52,11 +52,20 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
         at += size
 
 
-def packed(data: memoryview) -> NDArray[np.uint64]:
-    """All varints of a packed field."""
-    raw = np.frombuffer(data, np.uint8)
-    if not len(raw):
-        return np.zeros(0, np.uint64)
+def packed(data: memoryview) -> list[int]:
+    """All varints of a packed field; in bulk where there are many."""
+    if len(data) <= 128 and max(data, default=0) < 0x80:
+        return list(data)
+    if len(data) > 128:
+        return [int(each) for each in _in_bulk(np.frombuffer(data, np.uint8)).tolist()]
+    at, values = 0, []
+    while at < len(data):
+        value, at = varint(data, at)
+        values.append(value)
+    return values
+
+
+def _in_bulk(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
     ends = np.flatnonzero(raw < 0x80)
     if not len(ends) or ends[-1] != len(raw) - 1:
         raise BadProtobuf("packed varints are cut off")
@@ -71,7 +80,6 @@ def packed(data: memoryview) -> NDArray[np.uint64]:
     return values
 
 
-def zigzag(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Signed numbers of zigzag codes."""
-    signed = values.astype(np.int64)
-    return (signed >> 1) ^ -(signed & 1)
+def zigzag(value: int) -> int:
+    """The signed number of a zigzag code."""
+    return (value >> 1) ^ -(value & 1)

@@ -47,9 +47,13 @@ TILESET = {
     "TILE_REFINE": Rule(_E, "refine is ADD or REPLACE, and the root has one."),
     "TILE_TRANSFORM": Rule(_E, "A transform is 16 numbers of an invertible affine matrix."),
     "TILE_CONTENT": Rule(_E, "A tile has content or contents, each with a uri."),
-    "TILE_OUTSIDE_PARENT": Rule(_W, "A tile's volume lies in that of its parent (1 mm + 1e-6 of its size)."),
+    "TILE_OUTSIDE_PARENT": Rule(
+        _W, "A tile's volume lies in that of its parent (1 mm + 1e-6 of its size; implicit roots apart)."
+    ),
     "TILE_CONTENT_VOLUME": Rule(_W, "A content's volume lies in that of its tile (1 mm + 1e-6 of its size)."),
-    "TILE_CONTENT_OUTSIDE": Rule(_E, "Vertices lie in the volume of content and tile (1 mm + 1e-5 of its size)."),
+    "TILE_CONTENT_OUTSIDE": Rule(
+        _E, "Vertices lie in the volumes of content, tile and the tile above an implicit root (1 mm + 1e-5)."
+    ),
     "TILE_DEPTH": Rule(_E, "Tiles and external tilesets are nested at most 256 and 32 deep."),
     "FEATURE_REPEATED": Rule(_E, "With ADD, a feature (semantic ID) is in one tile, once."),
     "IMPLICIT_STRUCTURE": Rule(
@@ -147,7 +151,8 @@ MVT = {
     "MVT_EXTENT": Rule(_E, "extent is above 0."),
     "MVT_EMPTY_LAYER": Rule(_W, "A layer has features."),
     "MVT_TAGS": Rule(_E, "Tags come in pairs, inside keys and values, no key twice a feature."),
-    "MVT_UNUSED": Rule(_W, "Every key and value is used, and there once."),
+    "MVT_UNUSED": Rule(_W, "Every key and value is used; a key is there once."),
+    "MVT_VALUE_REPEATED": Rule(_I, "A value is in the list of values once."),
     "MVT_VALUE": Rule(_E, "A value has exactly one field of its type; strings are UTF-8."),
     "MVT_TYPE": Rule(_E, "The geometry type is point, line or polygon."),
     "MVT_COMMAND": Rule(_E, "Geometry commands are those that the type allows, with counts that fit."),

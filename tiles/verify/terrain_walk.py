@@ -126,7 +126,7 @@ class TerrainWalk:
         if not is_count(low) or not is_count(high) or not low <= high <= MAX_ZOOM:
             add("LAYER_JSON_STRUCTURE", where, f"minzoom is {low!r}, maxzoom {high!r}.")
         bounds = numbers(layer.get("bounds", [-180, -90, 180, 90]), 4)
-        if bounds is None or not (-180 <= bounds[0] < bounds[2] <= 180 and -90 <= bounds[1] < bounds[3] <= 90):
+        if bounds is None or not (-180 <= bounds[0] <= bounds[2] <= 180 and -90 <= bounds[1] <= bounds[3] <= 90):
             add("LAYER_JSON_STRUCTURE", where, f"bounds is {str(layer.get('bounds'))[:80]}.")
         names = layer.get("extensions", [])
         if not isinstance(names, list) or set(map(str, names)) - {

@@ -33,6 +33,8 @@ class Tile:
     matrix: FloatArray
     is_additive: bool
     """ADD here and all the way up."""
+    around: Volume | None = None
+    """What an implicit root must keep its contents in: the volume of the tile above it. Its own is a loose grid."""
 
 
 def check_tileset(findings: Findings, where: str, document: dict[str, Any]) -> bool:
@@ -99,7 +101,10 @@ def read_tile(  # noqa: PLR0917
     if words:
         findings.add("TILE_VOLUME", where, f"{words}.")
     volume = local.moved(matrix) if local else None
-    if volume and above and above.volume:
+    around = above.around if above else None
+    if "implicitTiling" in said:
+        around = above.volume if above else None
+    elif volume and above and above.volume:
         check_inside(findings, where, above.volume, volume, "TILE_OUTSIDE_PARENT")
     if "viewerRequestVolume" in said:
         words = read_volume(said["viewerRequestVolume"])[1]
@@ -108,7 +113,7 @@ def read_tile(  # noqa: PLR0917
     if "metadata" in said:
         check_entity(findings, where, said["metadata"], schema)
     additive = refine == "ADD" and (above is None or above.is_additive)
-    return Tile(said, where, volume, error, str(refine), matrix, additive)
+    return Tile(said, where, volume, error, str(refine), matrix, additive, around)
 
 
 def check_inside(findings: Findings, where: str, outer: Volume, inner: Volume, code: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,7 @@ class TilesetWalk:
             if not self.goes_on(cell.name):
                 self._is_over = True
                 return
-            here = Tile({}, cell.name, cell.volume, np.inf, tile.refine, tile.matrix, tile.is_additive)
+            here = replace(tile, said={}, where=cell.name, volume=cell.volume)
             for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
                 self._content(uri, here, volume, chain)
 
@@ -192,7 +192,11 @@ class TilesetWalk:
 
     def _inside(self, address: str, gltf: Gltf, tile: Tile, volume: Volume | None) -> None:
         worst: dict[str, float] = {}
-        volumes = {name: each for name, each in (("tile", tile.volume), ("content", volume)) if each is not None}
+        volumes = {
+            name: each
+            for name, each in (("tile", tile.volume), ("content", volume), ("tile above", tile.around))
+            if each is not None
+        }
         for points in gltf.points() if volumes else ():
             placed = points @ tile.matrix[:3, :3].T + tile.matrix[:3, 3]
             for name, each in volumes.items():
