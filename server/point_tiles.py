@@ -51,7 +51,8 @@ def _assets(city: Snapshot, layer_id: str) -> list[Asset]:
 
 def address(asset: Asset, form: str = "") -> str:
     """Path of a cloud's tileset.json from the server's root, without a leading slash; `form` as `compat/`."""
-    return f"collections/{quote(asset.layer, safe='')}/3dtiles/{form}{quote(asset.id, safe='')}/tileset.json"
+    layer, name = (quote(part, safe="") for part in (asset.layer, tileset.public_name(asset.id)))
+    return f"collections/{layer}/3dtiles/{form}{name}/tileset.json"
 
 
 def resource(request: Request, city: Snapshot, layer_id: str, path: str) -> Response:
@@ -64,7 +65,7 @@ def resource(request: Request, city: Snapshot, layer_id: str, path: str) -> Resp
         return _layer(request, city, layer_id, asked)
     asset_id, _, rest = path.partition("/")
     for asset in _assets(city, layer_id):
-        if asset.id == asset_id:
+        if tileset.public_name(asset.id) == asset_id:
             return _cloud(request, city, clouds.opened(city.city, asset), asked, rest)
     known = ", ".join(asset.id for asset in _assets(city, layer_id))
     raise NotFound(f"{layer_id} has no point cloud {asset_id[:100]!r}.", f"There is: {known}.")
@@ -126,7 +127,7 @@ def _layer(request: Request, city: Snapshot, layer_id: str, asked: Choice) -> Re
     if not shown:
         if not found:
             raise failed[0]
-        there = ", ".join(map(str, sorted({number for cloud in found for number in cloud.facts.classes})))
+        there = ", ".join(map(str, sorted({number for cloud in found for number in cloud.counted or ()})))
         raise NotFound(f"{layer_id} has no points of these classes.", f"There are: {there}.")
     tag = clouds.digest("over", [cloud.version for cloud in shown], asked.form, asked.query)
     return _answer(request, city, partial(tileset.over, city.city, shown, asked), tag, answer.JSON)

@@ -252,6 +252,21 @@ def test_a_cloud_that_changes_has_new_addresses(sources, tmp_path):
         assert sum(len(content["enu"]) for content, _ in found.values()) == 600
 
 
+def test_clouds_whose_names_mean_something_else_are_found(tmp_path):
+    """A cloud named compat is not the compat form of all clouds."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "city.toml").write_text(TOML)
+    for i, name in enumerate(("compat", "explicit")):
+        clouds.write_las(folder / f"{name}.las", clouds.hills(300 + i), format_id=6)
+    build(folder, tmp_path / "twin")
+    city, session = served(tmp_path / "twin")
+    with city, session:
+        for start in (f"{ROOT}/tileset.json", f"{ROOT}/compat/tileset.json", "/3dtiles/explicit/tileset.json"):
+            found = walk(session, start)
+            assert sorted(len(content["enu"]) for content, _ in found.values()) == [300, 301]
+
+
 # the file itself, for QGIS and copc.js
 
 

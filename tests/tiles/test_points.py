@@ -172,6 +172,18 @@ def chunk_before(document, made, form):
     return glb[: len(glb) - document["buffers"][0]["byteLength"]]
 
 
+def test_dark_colours_come_back_as_nearly_as_said():
+    """By the inverse of IEC 61966-2-1."""
+    records = np.zeros(256, [(band, "<u2") for band in ("red", "green", "blue")])
+    for band in ("red", "green", "blue"):
+        records[band] = np.arange(256) * 257
+    known = colour.Facts(65535, None, None, {})
+    linear = colour.linear("rgb", records, np.zeros(256), known)[:, 0] / 255
+    srgb = 255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    off = np.abs(srgb - np.arange(256))
+    assert [off[first:].max() <= most for first, most in ((73, 1), (18, 4), (0, 6))] == [True] * 3
+
+
 def test_classes_are_told_apart_from_each_other():
     assert len(np.unique(classes.class_colours()[:64], axis=0)) == 64
     assert classes.class_title(6).en == "Building"

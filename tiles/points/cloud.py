@@ -54,10 +54,11 @@ class Cloud:
                 break
         sample = np.concatenate(parts) if parts else np.zeros(0, self.copc.header.dtype)
         normal_m = self.place.place(self.copc.coordinates(sample)).normal_m
-        return colour.facts(sample, normal_m, self._counted())
+        return colour.facts(sample, normal_m, self.counted)
 
-    def _counted(self) -> dict[int, int] | None:
-        """Points by class as the catalogue has them."""
+    @property
+    def counted(self) -> dict[int, int] | None:
+        """Points by class as the catalogue has them; None where it does not say."""
         stated = self.asset.meta.get("classes")
         if not isinstance(stated, dict):
             return None

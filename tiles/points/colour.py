@@ -1,7 +1,7 @@
 """Colours of points by colour, class, height, intensity or return, the same in all tiles of a cloud.
 
 COLOR_0 of glTF is linear, files and legends are sRGB (IEC 61966-2-1). In 8 linear bits the darkest sRGB values
-are coarse: a colour comes back within 1 of 255 from sRGB 100 up, within 4 from 26, within 13 below.
+are coarse: a colour comes back within 1 of 255 from sRGB 73 up, within 4 from 18, within 6 below.
 """
 
 from dataclasses import dataclass

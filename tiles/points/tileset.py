@@ -23,6 +23,8 @@ from tiles.points.encode import Form
 
 MAX_TILES = 1000
 """In one document."""
+RESERVED = {"compat", "explicit", "tileset.json"}
+"""What stands below `3dtiles/` for itself, so that a cloud of that name needs another."""
 INLINE_TILES = 8
 """Branches up to this size are written where they are."""
 
@@ -64,8 +66,8 @@ def document(city: TileCity, cloud: Cloud, choice: Choice) -> bytes:
 
 
 def shows(cloud: Cloud, choice: Choice) -> bool:
-    """True if the cloud has points of the classes that are asked for."""
-    return choice.classes is None or bool(choice.classes & set(cloud.facts.classes))
+    """False if the cloud has no point of the classes that are asked for."""
+    return choice.classes is None or cloud.counted is None or bool(choice.classes & set(cloud.counted))
 
 
 def branch(cloud: Cloud, choice: Choice, key: Key) -> Callable[[], bytes]:
@@ -86,6 +88,11 @@ def content(cloud: Cloud, choice: Choice, key: Key) -> Callable[[], bytes]:
     return partial(cloud.content, key, choice.form, choice.color, choice.classes)
 
 
+def public_name(asset_id: str) -> str:
+    """Name of a cloud in addresses: its id, with a tilde behind it where that means something else."""
+    return f"{asset_id}~" if asset_id in RESERVED else asset_id
+
+
 def find(cloud: Cloud, key: Key) -> int:
     """Number of a node."""
     if key not in cloud.tree.index:
@@ -101,7 +108,7 @@ def over(city: TileCity, clouds: Sequence[Cloud], choice: Choice) -> bytes:
         {
             "boundingVolume": {"box": _placed(_box(cloud.tree.boxes[0]), city.frame.root_transform)},
             "geometricError": 2 * float(cloud.tree.errors[0]),
-            "content": {"uri": f"{quote(cloud.asset.id, safe='')}/tileset.json{choice.query}"},
+            "content": {"uri": f"{quote(public_name(cloud.asset.id), safe='')}/tileset.json{choice.query}"},
             "extras": cloud.about(),
         }
         for cloud in clouds
