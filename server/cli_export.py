@@ -1,8 +1,8 @@
 """`citytwin export`: the city's tiles as static files, for a web server or a CDN that knows nothing of them."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,8 +58,8 @@ def export(
 
     place = _place(out, pack)
     with twin.open(twin_dir) as city:
-        plan = Plan(city, _choice(city, only, layers, forms, min_zoom, max_zoom, filters, moment, base_url))
-        with _progress() as told:
+        choice = _choice(city, only, layers, forms, min_zoom, max_zoom, filters, moment, base_url)
+        with contextlib.closing(Plan(city, choice)) as plan, _progress() as told:
             summary = run.export(
                 place, plan.stages, plan.factories(), n_workers=workers or _processors(), progress=told,
                 stale=plan.is_stale,
@@ -161,7 +161,7 @@ def _say(summary: "Summary", out: str) -> None:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> "Iterator[Progress]":
     """A bar on a terminal, else nothing."""
     from tiles.export.run import Silent

@@ -4,6 +4,7 @@ Addresses come from the server's documents (TileJSON, layer.json, tileset.json),
 are made in bulk by `tiles.export.models`.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -81,6 +82,10 @@ class Plan:
         for name in choice.layers or ():
             if name not in known:
                 raise InvalidInput(f"The twin has no layer {name!r}.", f"It has: {', '.join(sorted(known))}.")
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.answers.close()
 
     def factories(self) -> dict[str, Any]:
         """Makers for worker processes."""
@@ -169,18 +174,19 @@ class Plan:
             ids = set(self.shown[form])
             for name in there:
                 kind, *rest = map(unquote, name.split("/"))
-                if kind in {"3dtiles", "points"} and rest[-1] == form and not self.choice.has(rest[0]):
-                    ids.add(rest[0])
+                is_there = rest[-1] == form or (kind == "3dtiles" and rest[0] in self.snapshot.files)
+                if kind in {"3dtiles", "points"} and is_there and not self.choice.has(rest[0]):
+                    ids.add(rest[0])  # adopted sets are in every form the same
             ids &= {*self.snapshot.vectors, *self.snapshot.files}
             if not ids:
                 continue
             scope = Scope(self.scope.name, frozenset(ids))
-            answers = Answers(self.city.folder, scope, self.choice.base_url)
             path = "3dtiles/tileset.json" if form == "compact" else f"3dtiles/{form}/tileset.json"
             query = f"datetime={quote(self.choice.datetime)}" if self.choice.datetime else ""
-            made = partial(_city_document, answers, path, query)
-            yield Stage(f"3D Tiles of the city, {form}", (book("city", form),), (),
-                        [Document(book("city", form), path, made)])  # fmt: skip
+            with contextlib.closing(Answers(self.city.folder, scope, self.choice.base_url)) as answers:
+                made = partial(_city_document, answers, path, query)
+                documents = [Document(book("city", form), path, made)]
+                yield Stage(f"3D Tiles of the city, {form}", (book("city", form),), (), documents)
 
     # -- point clouds
 

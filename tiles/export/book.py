@@ -17,17 +17,26 @@ from tiles.export.address import STATE
 from tiles.export.target import Target
 
 FORMAT = 1
+NO_FILE = -1
 BOOKS, ADDENDA = f"{STATE}/books", f"{STATE}/addenda"
 LINES = "application/x-ndjson"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file: `tag` of what its bytes follow from (empty: not known to be whole), `size` there, `digest` of them."""
+    """One file: `tag` of what its bytes follow from (empty: not known to be whole), `size` there, `digest` of them.
+
+    NO_FILE as size: a place that has no file, by its tag.
+    """
 
     tag: str
     size: int = 0
     digest: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """False for a place without one."""
+        return self.size != NO_FILE
 
 
 @dataclass

@@ -135,6 +135,7 @@ class _Run:
         self.book_of: dict[str, str] = {}
         self.noted: dict[str, dict[str, Entry]] = {}
         self.noted_at = time.monotonic()
+        self.emptied: list[str] = []
 
     def stage(self, stage: Stage) -> None:
         """All of it, in the order that leaves no reference to a file that is not there."""
@@ -167,7 +168,11 @@ class _Run:
         found: dict[str, Entry] = {}
         for book in self.books.values():
             sizes = self.target.sizes(list(book.entries))
-            found |= {a: each for a, each in book.entries.items() if each.tag and sizes.get(a) == each.size}
+            found |= {
+                a: each
+                for a, each in book.entries.items()
+                if each.tag and (sizes.get(a) == each.size or not (each.is_file or a in sizes))
+            }
         return found
 
     def _admitted(self, stage: Stage) -> tuple[list[Task], list[Document]]:
@@ -206,10 +211,10 @@ class _Run:
     def _take(self, done: Done, task: Task | None = None) -> None:
         """Note what became of a task."""
         for address, each in done.entries.items():
-            self.noted.setdefault(self.book_of[address], {})[address] = each
-        for address in done.gone:
-            self.noted.setdefault(self.book_of[address], {})[address] = Entry("")
-            self.book_of.pop(address)
+            if self.books[self.book_of[address]].entries.get(address) != each:
+                self.noted.setdefault(self.book_of[address], {})[address] = each
+            if not each.is_file:
+                self.emptied.append(address)
         for failure in done.failures:
             if failure.address in self.book_of:
                 self.noted.setdefault(self.book_of[failure.address], {})[failure.address] = Entry("")
@@ -254,11 +259,12 @@ class _Run:
             self.books[name].entries |= entries
             self.books[name].is_whole = False
         self.noted = {}
+        self.target.remove(self.target.sizes(self.emptied))
         for book in self.books.values():
-            gone = [a for a in book.entries if a not in wanted or a not in self.book_of]
+            gone = [address for address in book.entries if address not in wanted]
             if gone:
                 self.target.remove(map(checked, gone))
-                self.summary.n_removed += len(gone)
+                self.summary.n_removed += sum(book.entries[address].is_file for address in gone)
                 for address in gone:
                     del book.entries[address]
             if gone or not book.is_whole:
@@ -266,4 +272,4 @@ class _Run:
                     book.save(self.target, is_whole=True)
                 else:
                     book.delete(self.target)
-            self.summary.n_files += sum(1 for each in book.entries.values() if each.tag)
+            self.summary.n_files += sum(1 for each in book.entries.values() if each.tag and each.is_file)

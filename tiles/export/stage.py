@@ -54,7 +54,7 @@ class Made:
     media_type: str = ""
     immutable: bool = False
     source: Path | None = None
-    is_gone: bool = False
+    has_none: bool = False
 
 
 @dataclass(frozen=True)

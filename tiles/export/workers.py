@@ -18,7 +18,7 @@ from typing import Protocol
 
 from layers.errors import CityTwinError
 from tiles.export.address import checked
-from tiles.export.book import Entry
+from tiles.export.book import NO_FILE, Entry
 from tiles.export.stage import Failure, Made, Maker, MakerFactory, Task
 from tiles.export.target import Place, Target, TargetError
 
@@ -29,15 +29,13 @@ class Done:
 
     Attributes
     ----------
-    entries : files that are there now, by address
-    gone : addresses that should have no file
+    entries : files that are there now, and places without one, by address
     failures : files that could not be made
     n_written, n_bytes : files that were written, and their bytes there
     broken : why the target takes no more
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     n_written: int = 0
     n_bytes: int = 0
@@ -47,15 +45,15 @@ class Done:
 def write(made: Made, target: Target, known: Entry | None, done: Done) -> None:
     """Write a file unless the same bytes are there, and note it."""
     address = checked(made.address)
-    if made.is_gone:
-        done.gone.append(address)
+    if made.has_none:
+        done.entries[address] = Entry(made.tag, NO_FILE)
         return
     if made.source is not None:
         size = target.put_file(address, made.source, made.media_type)
         done.entries[address] = Entry(made.tag, size)
     elif made.data is not None:
         digest = blake2b(made.data, digest_size=12).hexdigest()
-        if known is not None and known.digest == digest:
+        if known is not None and known.is_file and known.digest == digest:
             done.entries[address] = Entry(made.tag, known.size, digest)
             return
         size = target.put(address, made.data, made.media_type, immutable=made.immutable)
