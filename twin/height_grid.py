@@ -10,11 +10,12 @@ the rim. All of it depends on the place alone, never on what else is asked.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,28 +58,47 @@ class _Cache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[tuple[int, int, int], NDArray[np.float32]] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int, int], NDArray[np.float32]] = OrderedDict()
 
-    def get(self, key: tuple[int, int, int]) -> NDArray[np.float32] | None:
+    def get(self, key: tuple[str, int, int]) -> NDArray[np.float32] | None:
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
             return self._blocks.get(key)
 
-    def put(self, key: tuple[int, int, int], block: NDArray[np.float32]) -> None:
+    def put(self, key: tuple[str, int, int], block: NDArray[np.float32]) -> None:
         with self._lock:
             self._blocks[key] = block
             while len(self._blocks) > BLOCKS_KEPT:
                 self._blocks.popitem(last=False)
 
-    def forget(self, owner: int) -> None:
+    def forget(self, owner: str) -> None:
         with self._lock:
             for key in [key for key in self._blocks if key[0] == owner]:
                 del self._blocks[key]
 
 
 _cache = _Cache()
-_numbers = iter(range(1 << 62))
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file, which change with what is in it. InvalidInput where there is none."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InvalidInput(f"The terrain raster {path.name} cannot be read.", "Build the twin again.") from error
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _header(path: Path, _: tuple[int, int]) -> mosaic.Header:
+    with opened(path) as dataset:
+        return mosaic.header(dataset)
+
+
+def header(path: Path) -> mosaic.Header:
+    """Grid of a raster file; read once as long as the file stays."""
+    return _header(path, stamp(path))
 
 
 def opened(name: Path | str, **options: Any) -> Any:
@@ -96,7 +116,9 @@ class _Level:
     """One resolution of a raster. Several threads may read: each has a handle of its own while it does."""
 
     def __init__(self, sheets: Sequence[tuple[Path, mosaic.Header]], shrink: int) -> None:
-        self._id = next(_numbers)
+        said = [(str(path), *stamp(path)) for path, _ in sheets]
+        # by what is in it: the city makes its terrain anew with every change of any layer
+        self._id = hashlib.sha256(repr((said, shrink)).encode()).hexdigest()
         self._lock = threading.Lock()
         self._handles: list[Any] = []
         self._sheets, self._shrink = sheets, shrink

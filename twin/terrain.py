@@ -23,7 +23,7 @@ from layers import crs
 from twin import mosaic
 from twin.config import TwinConfig
 from twin.fuse.datum import vertical_step
-from twin.height_grid import BLOCK, EDGE, FILLED, NONE, SURVEYED, Datum, HeightGrid, opened
+from twin.height_grid import BLOCK, EDGE, FILLED, NONE, SURVEYED, Datum, HeightGrid, header
 from twin.store.interface import Asset
 from twin.terrain_survey import Survey, lattice_unit, survey
 
@@ -284,12 +284,11 @@ def _runs(rasters: Sequence[TerrainRaster]) -> Iterator[list[tuple[TerrainRaster
     """Rasters in their order; neighbours in it that lie on one grid, with the same datum, are together."""
     run: list[tuple[TerrainRaster, mosaic.Header]] = []
     for raster in rasters:
-        with opened(raster.path) as dataset:
-            found = mosaic.header(dataset)
+        found = header(raster.path)
         if run:
-            last, header = run[0]
+            last, first = run[0]
             same = (last.crs, last.offset_m, last.datum) == (raster.crs, raster.offset_m, raster.datum)
-            if not same or not found.continues(header):
+            if not same or not found.continues(first):
                 yield run
                 run = []
         run.append((raster, found))

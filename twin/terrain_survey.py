@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
-from twin.height_grid import BLOCK, NONE, HeightGrid
+from twin.height_grid import BLOCK, NONE, HeightGrid, stamp
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -116,8 +116,7 @@ def survey(grid: HeightGrid, folder: Path | None, *, with_lattice: bool) -> Surv
 def _key(grid: HeightGrid, level: int) -> str:
     said: list[Any] = [VERSION, level, grid.crs]
     for path, header in grid.sheets:
-        status = path.stat()
-        said += [path.name, status.st_size, status.st_mtime_ns, header]
+        said += [path.name, *stamp(path), header]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 

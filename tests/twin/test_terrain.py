@@ -1,5 +1,6 @@
 """Terrain: against rasterio's own reading, a plane (where bilinear is exact) and brute force."""
 
+import os
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
+from twin import height_grid
 from twin.height_grid import pull_push
 from twin.terrain import BLOCK, Terrain, TerrainRaster
 
@@ -282,3 +284,28 @@ def test_a_lattice_point_has_one_height_at_every_level(tmp_path):
         kept = columns, rows, found
     lon, lat = np.meshgrid(kept[0] * unit - 180, kept[1] * unit - 90)
     np.testing.assert_array_equal(terrain.filled_lonlat(lon, lat), kept[2])
+
+
+def test_what_was_not_used_for_long_is_dropped_from_the_cache(tmp_path):
+    cache = tmp_path / "cache"
+    for name in "ab":
+        path = write(tmp_path / f"{name}.tif", plane(20, 20, c=float(ord(name))))
+        _ = Terrain([TerrainRaster(path, CITY)], CITY, cache).facts
+        for each in cache.glob("*.json"):
+            os.utime(each, (1, 1))
+    assert len(list(cache.glob("*.json"))) == 1
+    assert len(list(cache.glob("*.npy"))) == 3
+
+
+def test_a_terrain_made_anew_does_not_read_its_blocks_again(tmp_path, monkeypatch):
+    raster = TerrainRaster(write(tmp_path / "dem.tif", plane(40, 40)), CITY)
+    at = np.array([WEST + 30.0]), np.array([NORTH - 30.0])
+    first = Terrain([raster], CITY).height(*at)
+    reads = []
+    original = height_grid._Level._read
+    monkeypatch.setattr(height_grid._Level, "_read", lambda *key: reads.append(key) or original(*key))
+    assert Terrain([raster], CITY).height(*at) == first
+    assert reads == []
+    write(tmp_path / "dem.tif", plane(40, 41) + 5)
+    assert Terrain([raster], CITY).height(*at) == pytest.approx(first + 5, abs=1e-4)
+    assert reads
