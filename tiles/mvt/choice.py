@@ -4,6 +4,7 @@ Zooms are those of WebMercatorQuad; a level of another grid counts as the one wh
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from layers.catalogue import LayerType
 from tiles import styles
 from tiles.matrix_set import MatrixSet
-from twin.store.read_raw import Candidates
 
 FloatArray = NDArray[np.float64]
 
@@ -81,32 +81,36 @@ def attributes(layer_type: LayerType, wanted: Detail) -> tuple[str, ...]:
     return tuple(each.name for each in layer_type.attributes if each.name in needed)
 
 
-def chosen(found: Candidates, boxes: FloatArray, wanted: Detail) -> NDArray[np.intp]:
-    """Rows of the candidates that the tile shows, ascending; `boxes` in tile units: west, north, east, south.
+def chosen(
+    fids: NDArray[np.int64], size: FloatArray, middle: Callable[[NDArray[np.intp]], FloatArray], wanted: Detail
+) -> NDArray[np.intp]:
+    """Rows of the candidates that the tile shows, in no order.
 
     First the largest; of those smaller than a pixel the largest of each pixel. Equals follow a scattered but fixed
     order, not the order of storing.
+
+    Parameters
+    ----------
+    fids : (n,) row numbers of the candidates
+    size : (n,) longer sides of their boxes in tile units
+    middle : gives the (k, 2) middles of some rows' boxes in tile units
     """
-    n = len(found)
-    if wanted.is_exact and n <= wanted.limit:
-        return np.arange(n)
-    size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    size = np.where(np.isfinite(size), size, 0.0)
+    everyone = np.arange(len(fids))
     if wanted.is_exact:
-        return _first(np.arange(n), size, found.fids, wanted.limit)
-    large = np.flatnonzero(size >= wanted.smallest)
+        return _first(everyone, size, fids, wanted.limit)
+    is_small = size < wanted.smallest
+    large, small = np.flatnonzero(~is_small), np.flatnonzero(is_small)
     if len(large) >= wanted.limit:
-        return _first(large, size, found.fids, wanted.limit)
-    small = np.flatnonzero(size < wanted.smallest)
-    one_each = _one_a_cell(small, boxes[small], size[small], found.fids[small])
-    rest = _first(one_each, np.zeros(n), found.fids, wanted.limit - len(large))
-    return np.sort(np.concatenate([large, rest]))
+        return _first(large, size, fids, wanted.limit)
+    one_each = _one_a_cell(small, middle(small), _rank(size[small], fids[small]))
+    rest = _first(one_each, np.zeros(len(fids)), fids, wanted.limit - len(large))
+    return np.concatenate([large, rest])
 
 
 def _first(rows: NDArray[np.intp], size: FloatArray, fids: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
     if len(rows) <= limit:
         return rows
-    return np.sort(rows[np.argpartition(-_rank(size[rows], fids[rows]), limit)[:limit]])
+    return rows[np.argpartition(-_rank(size[rows], fids[rows]), limit)[:limit]]
 
 
 def _rank(size: FloatArray, fids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -118,13 +122,10 @@ def _scattered(fids: NDArray[np.int64]) -> NDArray[np.int64]:
     return (fids * 2654435761) % 2**32
 
 
-def _one_a_cell(
-    rows: NDArray[np.intp], boxes: FloatArray, size: FloatArray, fids: NDArray[np.int64]
-) -> NDArray[np.intp]:
-    """Of rows whose boxes have their middle in the same pixel, the largest."""
-    middle = np.nan_to_num((boxes[:, :2] + boxes[:, 2:]) / 2, nan=-1.0)
-    column, row = np.clip(np.floor(middle / CELL).astype(np.int64) + _OUTER, 0, _CELLS - 1).T
-    cell, rank = row * _CELLS + column, _rank(size, fids)
+def _one_a_cell(rows: NDArray[np.intp], middle: FloatArray, rank: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Of rows whose boxes have their middle in the same pixel, the one of the highest rank."""
+    place = np.clip(np.nan_to_num(middle, nan=-1e6) * (1 / CELL) + _OUTER, 0, _CELLS - 1).astype(np.int64)
+    cell = place[:, 1] * _CELLS + place[:, 0]
     best = np.full(_CELLS * _CELLS, -1, np.int64)
     np.maximum.at(best, cell, rank)
     return rows[rank == best[cell]]

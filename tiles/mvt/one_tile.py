@@ -215,7 +215,7 @@ def _found(reader: RawReader, asked: _Asked, layer: RawLayer, plan: Plan) -> Can
     if len(found) > asked.detail.limit and (plan.condition.sql or plan.at is not None or plan.ids is not None):
         found = _matching(reader, plan, found, asked.detail.limit)
     if len(found) > asked.detail.limit or not asked.detail.is_exact:
-        found = found.take(choice.chosen(found, _roughly(place, found.boxes), asked.detail))
+        found = found.take(_chosen(place, found, asked.detail))
     elif len(found):
         found = found.take(_in_frame(place, found.boxes))
     return found.in_order()
@@ -270,11 +270,15 @@ def _matching(reader: RawReader, plan: Plan, found: Candidates, limit: int) -> C
     return found.take(np.flatnonzero(np.isin(found.fids, np.concatenate(matched))))
 
 
-def _roughly(place: Placement, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Boxes in tile units (west, north, east, south): middles placed, sizes by the scale in the middle of the tile."""
-    middle = place((boxes[:, :2] + boxes[:, 2:]) / 2)
-    half = (boxes[:, 2:] - boxes[:, :2]) * (place.units_per_metre / 2)
-    return np.concatenate([middle - half, middle + half], axis=1)
+def _chosen(place: Placement, found: Candidates, detail: Detail) -> NDArray[np.intp]:
+    """Rows that the detail shows, by the sizes of their boxes at the scale in the middle of the tile."""
+    sides = np.maximum(found.boxes[:, 2] - found.boxes[:, 0], found.boxes[:, 3] - found.boxes[:, 1])
+    return choice.chosen(
+        found.fids,
+        sides * place.units_per_metre,
+        lambda rows: place((found.boxes[rows, :2] + found.boxes[rows, 2:]) / 2),
+        detail,
+    )
 
 
 def _in_frame(place: Placement, boxes: NDArray[np.float64]) -> NDArray[np.intp]:
