@@ -21,7 +21,8 @@ from layers import crs
 from layers.errors import InvalidInput, NotFound
 from tests.tiles.towns import city
 from tiles import imagery, matrix_set
-from tiles.imagery import Frame, Wanted, sheets
+from tiles.imagery import Frame, Wanted
+from tiles.imagery.open_files import OpenFiles
 from twin.scope import EVERYTHING, Scope
 from twin.store.interface import Asset
 
@@ -467,7 +468,7 @@ def test_a_file_that_ends_in_its_middle_is_named(town):
 
 
 def test_files_stay_open_for_the_next_tile_but_not_too_many(town):
-    kept = sheets._Files(3)
+    kept = OpenFiles(3)
     paths = []
     for number in range(6):
         asset = image(town, ramp()[:, :64, :64], name=f"sheet{number}")
@@ -478,6 +479,18 @@ def test_files_stay_open_for_the_next_tile_but_not_too_many(town):
     assert sum(map(len, kept._open.values())) == 3
     with kept.open(paths[-1], None) as first, kept.open(paths[-1], None) as second:
         assert first is not second
+    kept.close()
+    assert first.closed
+    assert second.closed
+
+
+def test_a_program_that_made_tiles_ends_without_a_word(town):
+    """GDAL's files are closed before GDAL is gone."""
+    path = town.folder / image(town, ramp()).path
+    script = f"from tiles.imagery.open_files import POOL\nwith POOL.open({str(path)!r}, None) as file: pass"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_many_threads_get_the_same_tile(town):

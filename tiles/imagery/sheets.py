@@ -5,10 +5,7 @@ as fine as the tile. Which overview, and the width of the filter, depend on the 
 neighbouring tiles show meets without a seam.
 """
 
-import os
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +19,11 @@ from numpy.typing import NDArray
 from layers import crs
 from layers.crs import Bounds
 from layers.errors import InvalidInput
+from tiles.imagery import open_files
+from tiles.imagery.open_files import stamp
 from tiles.matrix_set import TILE_SIZE, MatrixSet
 from twin.store.interface import Asset
 
-IDLE_FILES = 32
-"""Open files kept for the next tile; each is some 100 kB."""
 TOLERANCE_PX = 0.05
 """Error that GDAL may make by interpolating the projection along a row."""
 SAMPLE = 1024
@@ -97,7 +94,7 @@ def header(folder: Path, asset: Asset) -> Header:
     """Read once for each file."""
     path = folder / asset.path
     with _telling(asset):
-        return _header(str(path), _stamp(path))
+        return _header(str(path), stamp(path))
 
 
 def touching(assets: Sequence[Asset], frame: Frame) -> list[Asset]:
@@ -108,7 +105,7 @@ def touching(assets: Sequence[Asset], frame: Frame) -> list[Asset]:
     side, more = frame.pixels * frame.cell, 2 * frame.cell
     hit = (boxes[:, 0] < west + side + more) & (boxes[:, 2] > west - more)
     hit &= (boxes[:, 3] > north - side - more) & (boxes[:, 1] < north + more)
-    return [assets[index] for index in np.flatnonzero(hit) if _window(assets[index], frame) is not None]
+    return [assets[index] for index in np.flatnonzero(hit).tolist() if _window(assets[index], frame) is not None]
 
 
 def footprint(asset: Asset, grid: MatrixSet) -> Bounds:
@@ -129,9 +126,9 @@ def read(
         return np.zeros((len(bands), 0, 0)), np.zeros((0, 0), bool), (nothing, nothing)
     path = folder / asset.path
     with _telling(asset):
-        head = _header(str(path), _stamp(path))
+        head = _header(str(path), stamp(path))
         level, ratio = _level(head, asset, frame)
-        with _files.open(str(path), level) as dataset:
+        with open_files.POOL.open(str(path), level) as dataset:
             data, valid = _warped(dataset, asset, frame, window, bands=bands, ratio=ratio, nearest=nearest)
     left, top, columns, rows = window
     return data, valid, (slice(top, top + rows), slice(left, left + columns))
@@ -165,7 +162,7 @@ def limits(folder: Path, asset: Asset, band: int) -> tuple[float, float] | None:
     """2nd and 98th percentile of a band over the whole file, from an overview; None for a file without values."""
     path = folder / asset.path
     with _telling(asset):
-        return _limits(str(path), _stamp(path), band)
+        return _limits(str(path), stamp(path), band)
 
 
 def _warped(
@@ -254,16 +251,11 @@ def _rasterio_crs(name: str) -> Any:
     return CRS.from_user_input(name)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
-
-
 @lru_cache(maxsize=16384)
 def _header(path: str, _stamp: tuple[int, int]) -> Header:
     from rasterio.enums import ColorInterp
 
-    with _files.open(path, None) as dataset:
+    with open_files.POOL.open(path, None) as dataset:
         cell = float(np.sqrt(abs(dataset.transform.determinant)))
         alphas = sum(each == ColorInterp.alpha for each in dataset.colorinterp)
         return Header(
@@ -282,7 +274,7 @@ def _palette(dataset: Any) -> Palette | None:
 
 @lru_cache(maxsize=4096)
 def _limits(path: str, _stamp: tuple[int, int], band: int) -> tuple[float, float] | None:
-    with _files.open(path, None) as dataset:
+    with open_files.POOL.open(path, None) as dataset:
         shrink = max(dataset.width, dataset.height, SAMPLE) / SAMPLE
         shape = max(round(dataset.height / shrink), 1), max(round(dataset.width / shrink), 1)
         values = dataset.read(band, out_shape=shape, masked=True).compressed().astype(np.float64)
@@ -303,44 +295,3 @@ def _telling(asset: Asset) -> Iterator[None]:
         yield
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise Unreadable(asset, error) from error
-
-
-class _Files:
-    """Open files by path and overview. One thread at a time has a file; a forked process opens its own."""
-
-    def __init__(self, idle: int) -> None:
-        self._idle, self._lock = idle, threading.Lock()
-        self._open: OrderedDict[tuple[Any, ...], list[Any]] = OrderedDict()
-
-    @contextmanager
-    def open(self, path: str, level: int | None) -> Iterator[Any]:
-        """A dataset for this thread alone. One over which something failed is not used again."""
-        import rasterio
-
-        key = (os.getpid(), path, _stamp(Path(path)), level)
-        with self._lock:
-            spare = self._open.get(key)
-            dataset = spare.pop() if spare else None
-            if spare is not None and not spare:
-                del self._open[key]
-        if dataset is None:
-            dataset = rasterio.open(path, **({} if level is None else {"overview_level": level}))
-        try:
-            yield dataset
-        except BaseException:
-            dataset.close()
-            raise
-        self._put_back(key, dataset)
-
-    def _put_back(self, key: tuple[Any, ...], dataset: Any) -> None:
-        stale = []
-        with self._lock:
-            self._open.setdefault(key, []).append(dataset)
-            self._open.move_to_end(key)
-            while sum(map(len, self._open.values())) > self._idle:
-                stale += self._open.popitem(last=False)[1]
-        for each in stale:
-            each.close()
-
-
-_files = _Files(IDLE_FILES)
