@@ -1,7 +1,7 @@
 """Tile matrix sets: the grids of vector and image tiles. x counts columns from the west, y rows from the north.
 
 Spec: OGC 17-083r4 (Two Dimensional Tile Matrix Set 2.0). The sets for the whole Earth stand in `matrix_sets/*.json`,
-each with its first tile matrix; every further one halves the cells. The set of the city's own projected CRS is computed.
+each with its first tile matrix; every further one halves the cells. That of the city's own projected CRS is computed.
 
 On the wire a point has the axis order of the CRS (EPSG:4490 and all CGCS2000 projections: north first); here a
 `Bounds` is always west, south, east, north.
