@@ -1,6 +1,7 @@
 """A layer as the store remembers it: its type as JSON, so that layers unknown to the catalogue survive."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -107,8 +108,9 @@ def to_json(layer_type: LayerType) -> bytes:
     return orjson.dumps(asdict(layer_type))
 
 
+@lru_cache(maxsize=512)
 def from_json(text: str | bytes) -> LayerType:
-    """The inverse of `to_json`."""
+    """The inverse of `to_json`. A layer type is never altered, so equal text gives the same one."""
     row: dict[str, Any] = orjson.loads(text)
     attributes = tuple(_attribute(each) for each in row.pop("attributes"))
     title, description = Title(**row.pop("title")), row.pop("description")
