@@ -53,13 +53,16 @@ class Content:
     texture: Callable[[str], Texture]
 
 
-def encode(content: Content, form: Form, *, max_texture_px: int = MAX_TEXTURE_PX) -> bytes:
+def encode(
+    content: Content, form: Form, *, max_texture_px: int = MAX_TEXTURE_PX, schema_uri: str | None = None
+) -> bytes:
     """Make the glb of a tile; equal contents give equal bytes.
 
     Parameters
     ----------
     form : `compat`: float32, copies as meshes of their own; `compact`: quantized and packed, copies as instances
     max_texture_px : no side of an image is longer
+    schema_uri : where `schema(layer)` is served, relative to the tile; without it every tile holds it (about 4 KB)
 
     Raises
     ------
@@ -73,7 +76,7 @@ def encode(content: Content, form: Form, *, max_texture_px: int = MAX_TEXTURE_PX
     out = Container()
     nodes = _Scene(content, form, max_texture_px, out).nodes() if n else []
     if n:
-        table.add(content.layer, content.features, out, pack=form == "compact")
+        table.add(content.layer, content.features, out, pack=form == "compact", schema_uri=schema_uri)
     out.document |= {"scene": 0, "scenes": [{"nodes": nodes} if nodes else {}]}
     return out.glb()
 

@@ -161,6 +161,18 @@ def test_cesiums_validator_reads_every_type(tiles_validator, tmp_path, form):
         assert tiles_validator(path) == []
 
 
+def test_a_schema_beside_the_tiles_serves_them_all(tiles_validator, tmp_path):
+    (tmp_path / "schema.json").write_text(json.dumps(schema(LAYER)))
+    made = content(meshes_of(boxes(2, 50.0)), LAYER, pa.table({"name": ["a", "b"]}))
+    data = encode(made, "compact", schema_uri="schema.json")
+    extension = Glb(data).json["extensions"]["EXT_structural_metadata"]
+    assert extension["schemaUri"] == "schema.json"
+    assert "schema" not in extension
+    assert len(data) < len(encode(made, "compact")) - 1000
+    (tmp_path / "tile.glb").write_bytes(data)
+    assert tiles_validator(tmp_path / "tile.glb") == []
+
+
 def test_every_layer_of_the_catalogue_has_a_class():
     for layer in load().values():
         (of_layer,) = schema(layer)["classes"].values()
