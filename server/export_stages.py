@@ -17,7 +17,7 @@ import orjson
 
 from layers import crs
 from layers.errors import InvalidInput, NotFound
-from server import adopted, answer, export_answers
+from server import adopted, answer, export_answers, styles
 from server.export_answers import About, Answers
 from server.serving import FILES, Serving, Snapshot
 from server.settings import Settings
@@ -246,16 +246,25 @@ class Plan:
         yield Stage("layer.json", (name,), (), [self._document(name, root, narrow=narrow)])
 
     def _heights(self) -> Iterator[Stage]:
-        return iter(())
+        if "dem" not in self.snapshot.files:
+            return
+        root = "terrain-rgb/tilejson.json"
+        document = self.answers.document(root)
+        yield from self._tiled("Terrain-RGB", ("terrain-rgb", ""), [root], document, self._in_bounds(document))
+
+    def _in_bounds(self, document: Any) -> dict[int, occupied.Codes]:
+        """All tiles of the bounds of a TileJSON."""
+        grid = self._grid()
+        box = crs.transform_bounds(crs.CRS84, grid.crs, tuple(document["bounds"]))
+        zooms = self._zooms(document["minzoom"], document["maxzoom"])
+        return {z: occupied.box_codes(grid, z, box) for z in zooms}
 
     def _images(self) -> Iterator[Stage]:
         for layer_id, _ in self._assets("raster"):
             root = f"collections/{layer_id}/tilejson.json"
             document = self.answers.document(root)
-            grid = self._grid()
-            box = crs.transform_bounds(crs.CRS84, grid.crs, tuple(document["bounds"]))
-            codes = {z: occupied.box_codes(grid, z, box) for z in self._zooms(document["minzoom"], document["maxzoom"])}
-            yield from self._tiled(f"images of {layer_id}", ("images", layer_id), root, document, codes)
+            codes = self._in_bounds(document)
+            yield from self._tiled(f"images of {layer_id}", ("images", layer_id), [root], document, codes)
 
     def _vectors(self) -> Iterator[Stage]:
         together: dict[int, occupied.Codes] = {}
@@ -266,19 +275,26 @@ class Plan:
             document = self.answers.document(root)
             zooms = self._zooms(document["minzoom"], document["maxzoom"])
             codes = occupied.codes(self.city, info.id, self.scope, self._grid(), zooms)
-            yield from self._tiled(f"vector tiles of {info.id}", ("mvt", info.id), root, document, codes)
+            described = [root, *(f"collections/{info.id}/styles/default{each}" for each in styles.VARIANTS)]
+            yield from self._tiled(f"vector tiles of {info.id}", ("mvt", info.id), described, document, codes)
             together = {z: np.union1d(together.get(z, each), each) for z, each in codes.items()} | {
                 z: each for z, each in together.items() if z not in codes
             }
         if drawn and self.choice.layers is None:
             root = "tiles/tilejson.json"
             document = self.answers.document(root)
-            yield from self._tiled("vector tiles of the city", ("mvt", ""), root, document, together)
+            described = [root, *(f"styles/city{each}" for each in styles.VARIANTS)]
+            yield from self._tiled("vector tiles of the city", ("mvt", ""), described, document, together)
 
     def _tiled(
-        self, title: str, name: tuple[str, str], root: str, document: Any, codes: Mapping[int, occupied.Codes]
+        self,
+        title: str,
+        name: tuple[str, str],
+        described: Sequence[str],
+        document: Any,
+        codes: Mapping[int, occupied.Codes],
     ) -> Iterator[Stage]:
-        """One stage a zoom, and the TileJSON at the end."""
+        """One stage a zoom; the TileJSON and the styles at the end."""
         address = document["tiles"][0].removeprefix(self.answers.base).lstrip("/")
         path, _, query = address.partition("?")
         zooms = self._zooms(document["minzoom"], document["maxzoom"])
@@ -287,7 +303,8 @@ class Plan:
             tasks = _grid_tasks(here, unquote(path), z, codes.get(z, np.zeros(0, np.int64)), About(query))
             yield Stage(f"{title}, zoom {z}", (here,), tasks, (), partial(self._moved, name[1]))
         here = book(*name, "document")
-        yield Stage(title, (here,), (), [self._document(here, root, narrow=partial(_narrowed, zooms=zooms))])
+        narrow = partial(_narrowed, zooms=zooms)
+        yield Stage(title, (here,), (), [self._document(here, each, narrow=narrow) for each in described])
 
     def _moved(self, layer_id: str) -> str | None:
         before = self.snapshot.vectors.get(layer_id)
@@ -320,13 +337,16 @@ def _city_document(answers: Answers, address: str, query: str, _known: str) -> M
 
 
 def _narrowed(data: bytes, zooms: range) -> bytes:
-    """TileJSON or layer.json of a part of its zooms; as it is where the part is the whole."""
+    """TileJSON, layer.json or style of a part of its zooms; as it is where the part is the whole."""
     document = orjson.loads(data)
-    if (document["minzoom"], document["maxzoom"]) == (zooms.start, zooms.stop - 1):
+    parts = list(document["sources"].values()) if "sources" in document else [document]
+    asked = (zooms.start, max(zooms.stop - 1, zooms.start))
+    if all((each.get("minzoom"), each.get("maxzoom")) == asked for each in parts):
         return data
-    document["minzoom"], document["maxzoom"] = zooms.start, max(zooms.stop - 1, zooms.start)
-    if "available" in document:
-        document["available"] = document["available"][: zooms.stop]
+    for each in parts:
+        each["minzoom"], each["maxzoom"] = asked
+        if "available" in each:
+            each["available"] = each["available"][: zooms.stop]
     return answer.json_bytes(document)
 
 
