@@ -60,6 +60,31 @@ def test_a_loose_implicit_root_is_no_fault(tmp_path):
     assert report.checked == {"tileset": 2, "subtree": 2, "glTF": 3}
 
 
+def flat_box_in_a_region(folder, half_m, top_m):
+    """A tile with a region up to 10 m, and below it a flat box up to `top_m`."""
+    side = half_m / 6_378_137
+    region = [
+        samples.LON - side * 1.2,
+        samples.LAT - side * 1.2,
+        samples.LON + side * 1.2,
+        samples.LAT + side * 1.2,
+        0,
+        10,
+    ]
+    box = samples.volume((-half_m, -half_m, 1), (half_m, half_m, top_m))
+    below = {"boundingVolume": box, "geometricError": 0, "transform": samples.enu_matrix()}
+    root = {"boundingVolume": {"region": region}, "geometricError": 1, "refine": "ADD", "children": [below]}
+    samples.write_json(folder / "tileset.json", samples.tileset(root))
+    return verify(folder)
+
+
+def test_a_flat_box_may_stand_off_a_curved_region_by_its_sagitta(tmp_path):
+    assert flat_box_in_a_region(tmp_path, 500, 10).counts == {}  # corners are 39 mm higher than the middle
+    assert flat_box_in_a_region(tmp_path, 500, 10.1).counts == {"TILE_OUTSIDE_PARENT": 1}
+    assert flat_box_in_a_region(tmp_path, 50, 10).counts == {}
+    assert flat_box_in_a_region(tmp_path, 50, 10.01).counts == {"TILE_OUTSIDE_PARENT": 1}
+
+
 def test_every_rule_is_broken_once():
     assert set(RULES) - {row[0] for row in BROKEN} == ELSEWHERE
 
@@ -96,3 +121,15 @@ def test_single_files_are_read(tmp_path, name):
     report = verify(tmp_path / name)
     assert set(report.counts) <= {"SUBTREE_METADATA"}  # the schema of a subtree is in its tileset
     assert sum(report.checked.values()) == 1
+
+
+def test_the_checker_shares_nothing_with_the_writers():
+    import ast
+
+    folder = Path(__file__).parents[2] / "tiles" / "verify"
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            own = [name for name in names if name.split(".")[0] in {"tiles", "twin", "ingest", "server"}]
+            assert all(name.startswith("tiles.verify") for name in own), path.name
