@@ -79,10 +79,18 @@ def _cut(paths: Paths) -> Paths:
     if rings.size:
         some = taken(paths, rings)
         shapes, rows = polygons(some)
-        broken = ~shapely.is_valid(shapes)
-        shapes[broken] = shapely.make_valid(shapes[broken])
-        made.append(from_shapes(shapely.intersection(shapes, _FRAME), rows, 2))
+        made.append(from_shapes(_in_frame(shapes), rows, 2))
     return joined(made)
+
+
+def _in_frame(shapes: Geometries) -> Geometries:
+    """Polygons clipped. GEOS's own way for rectangles is twelve times faster than overlay, and not always right."""
+    sound = shapely.is_valid(shapes)
+    out = np.asarray(shapely.clip_by_rect(shapes, _LOW, _LOW, _HIGH, _HIGH), dtype=object)
+    again = ~(sound & shapely.is_valid(out))
+    if again.any():
+        out[again] = shapely.intersection(shapely.make_valid(shapes[again]), _FRAME)
+    return out
 
 
 def polygons(paths: Paths) -> tuple[Geometries, IntArray]:
@@ -151,7 +159,8 @@ def rounded(paths: Paths, step: int = 1) -> Paths:
     if asked.any():
         fixed = _repaired(joined([taken(rings, np.flatnonzero(asked))]), step)
         if fixed is not None:
-            rings, area = _with_areas(_together([taken(rings, np.flatnonzero(~asked)), fixed]))
+            fixed, fixed_area = _with_areas(fixed)
+            rings, area = _together([taken(rings, np.flatnonzero(~asked)), fixed]), np.r_[area[~asked], fixed_area]
     rings = _turned(rings, (area > 0) != rings.is_outer)
     return joined([rings] if ring.all() else [taken(tidy, np.flatnonzero(~ring)), rings])
 

@@ -3,40 +3,40 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.uint64]
+Numbers = NDArray[np.uint64] | NDArray[np.uint32]
+Bytes = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
-_SEVEN = np.uint64(7)
 
-
-def zigzag(values: IntArray) -> Numbers:
+def zigzag(values: IntArray) -> NDArray[np.uint64]:
     """Signed numbers as unsigned ones, small in both directions: 0, -1, 1, -2 become 0, 1, 2, 3."""
     return ((values << 1) ^ (values >> 63)).view(np.uint64)
 
 
-def sizes(numbers: Numbers) -> IntArray:
+def sizes(numbers: Numbers) -> Bytes:
     """Bytes of each number, 1 to 10."""
-    found = np.ones(len(numbers), np.int64)
+    found = np.ones(len(numbers), np.uint8)
     highest = int(numbers.max(initial=0))
     for bits in range(7, 64, 7):
         if highest < 1 << bits:
             break
-        found += numbers >= np.uint64(1 << bits)
+        found += numbers >= numbers.dtype.type(1 << bits)
     return found
 
 
-def encoded(numbers: Numbers, n_bytes: IntArray) -> NDArray[np.uint8]:
+def encoded(numbers: Numbers, n_bytes: Bytes) -> Bytes:
     """The varints one after the other; `n_bytes` as `sizes` gives them."""
-    ends = np.cumsum(n_bytes)
+    ends = np.cumsum(n_bytes, dtype=np.int64)
     out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
     at = ends - n_bytes
-    more = np.flatnonzero(n_bytes > 1)
     out[at] = numbers.astype(np.uint8) & 0x7F
+    more = np.flatnonzero(n_bytes > 1)
     rest, at, left = numbers[more], at[more], n_bytes[more]
+    seven = numbers.dtype.type(7)
     while len(rest):
         out[at] |= 0x80
         at = at + 1
-        rest = rest >> _SEVEN
+        rest = rest >> seven
         out[at] = rest.astype(np.uint8) & 0x7F
         left = left - 1
         longer = left > 1
