@@ -2,7 +2,7 @@
 
 Bilinear between cell centres (the height a grid states belongs to the centre of its cell: OGC 19-008r4, 7.1, pixel is
 area); within the outer half of an edge cell, where nothing lies beyond, the edge's own height holds. Sheets of one grid
-are read as one raster (`twin.mosaic`), block by block (`twin.height_grid`), so memory does not grow with the raster.
+are read as one raster (`twin.mosaic`), block by block (`twin.raster_blocks`), so memory does not grow with the raster.
 
 Where several rasters overlap, the first that has the four cells around the point wins, then the first that has its
 edge there. Where none has a value, `height` is NaN, and `filled` takes the first raster's filled hole.
@@ -23,7 +23,8 @@ from layers import crs
 from twin import mosaic
 from twin.config import TwinConfig
 from twin.fuse.datum import vertical_step
-from twin.height_grid import BLOCK, EDGE, FILLED, NONE, SURVEYED, Datum, HeightGrid, header
+from twin.height_grid import EDGE, FILLED, NONE, SURVEYED, Datum, HeightGrid
+from twin.raster_blocks import BLOCK, header
 from twin.store.interface import Asset
 from twin.terrain_survey import Survey, lattice_unit, survey
 

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers import crs
-from twin.height_grid import BLOCK, NONE, HeightGrid, stamp
+from twin.height_grid import NONE, HeightGrid
+from twin.raster_blocks import BLOCK, stamp
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

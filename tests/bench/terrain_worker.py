@@ -18,7 +18,7 @@ import numpy as np
 from layers.frame import CityFrame
 from layers.heights import Egm96
 from tiles.terrain import TerrainTiles
-from twin import height_grid
+from twin import raster_blocks
 from twin.terrain import Terrain, TerrainRaster
 
 CRS = "EPSG:4549"
@@ -101,8 +101,8 @@ def main():
     most, sizes, triangles = 0, [], []
     if who == "ours" and threads == "1":
         reads = []
-        read = height_grid._Level._read
-        height_grid._Level._read = lambda self, i, j: reads.append((i, j)) or read(self, i, j)
+        read = raster_blocks.Level._read
+        raster_blocks.Level._read = lambda self, i, j: reads.append((i, j)) or read(self, i, j)
     begun, begun_cpu = time.perf_counter(), time.process_time()
     if threads == "1":
         for address in wanted:

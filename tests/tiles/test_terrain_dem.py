@@ -22,7 +22,7 @@ from layers.heights import Egm96
 from tests.tiles.quantized_reader import at, bounds, decode, dem_heights, lattice_places, on_lattice, places
 from tests.tiles.towns import MemoryCity, MemoryStore, layer_type
 from tiles.terrain import TerrainTiles
-from twin import height_grid
+from twin import raster_blocks
 from twin.surface import DerivedSurface, Levelled
 from twin.terrain import Terrain, TerrainRaster
 
@@ -82,12 +82,12 @@ def assert_edges_agree(made, z, x, y):
         own = edge(here, mine)
         assert edge(decode(made.tile(z, x + dx, y + dy)), theirs) == own  # float64, to the bit
         for down in (1, 2):
-            if not made.available.has(z + down, (x + dx) << down, (y + dy) << down):
+            along = [(((x + dx) << down) + k * dy, ((y + dy) << down) + k * dx) for k in range(1 << down)]
+            if not all(made.available.has(z + down, *each) for each in along):
                 continue
             finer = {}
-            for k in range(1 << down):
-                fx, fy = ((x + dx) << down) + k * dy, ((y + dy) << down) + k * dx
-                found = edge(decode(made.tile(z + down, fx, fy)), theirs)
+            for k, each in enumerate(along):
+                found = edge(decode(made.tile(z + down, *each)), theirs)
                 finer |= {place + 64 * k: height for place, height in found.items()}
             assert {place: finer[place << down] for place in own} == own
     return here
@@ -191,7 +191,7 @@ def test_no_request_reads_more_than_16_blocks(tmp_path, monkeypatch):
     made = tiles_of([TerrainRaster(tmp_path / "dem.tif", CITY)])
     made.tile(0, 1, 0)  # what is read once for all is read
     touched = set()
-    opened = height_grid.opened
+    opened = raster_blocks.opened
 
     def listening(name, **options):
         dataset = opened(name, **options)
@@ -209,7 +209,7 @@ def test_no_request_reads_more_than_16_blocks(tmp_path, monkeypatch):
 
         return Listening()
 
-    monkeypatch.setattr(height_grid, "opened", listening)
+    monkeypatch.setattr(raster_blocks, "opened", listening)
     most = 0
     west, south, east, north = made._bounds
     for z in range(made.max_zoom + 1):
@@ -230,14 +230,14 @@ def test_what_one_reading_told_is_kept_and_read_again(large, tmp_path):
 
     terrain_survey._known.clear()
     reads = []
-    original = height_grid._Level._read
-    height_grid._Level._read = lambda self, i, j: reads.append((i, j)) or original(self, i, j)
+    original = raster_blocks.Level._read
+    raster_blocks.Level._read = lambda self, i, j: reads.append((i, j)) or original(self, i, j)
     try:
         again = tiles_of([raster], tmp_path / "kept")
         facts = again._terrain.facts
         again._terrain.lattice(8, np.arange(13_700, 13_710), np.arange(5_370, 5_380))
     finally:
-        height_grid._Level._read = original
+        raster_blocks.Level._read = original
     assert reads == []
     assert again.layer_json()["extras"] == first
     good = values[values != VOID].astype(np.float32)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
-from twin import height_grid
+from twin import raster_blocks
 from twin.height_grid import pull_push
 from twin.terrain import BLOCK, Terrain, TerrainRaster
 
@@ -302,8 +302,8 @@ def test_a_terrain_made_anew_does_not_read_its_blocks_again(tmp_path, monkeypatc
     at = np.array([WEST + 30.0]), np.array([NORTH - 30.0])
     first = Terrain([raster], CITY).height(*at)
     reads = []
-    original = height_grid._Level._read
-    monkeypatch.setattr(height_grid._Level, "_read", lambda *key: reads.append(key) or original(*key))
+    original = raster_blocks.Level._read
+    monkeypatch.setattr(raster_blocks.Level, "_read", lambda *key: reads.append(key) or original(*key))
     assert Terrain([raster], CITY).height(*at) == first
     assert reads == []
     write(tmp_path / "dem.tif", plane(40, 41) + 5)
