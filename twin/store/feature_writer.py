@@ -65,6 +65,8 @@ class FeatureWriter:
     def edit(self, change: LayerChange, rows: Rows, editor: str) -> PutResult:
         """Put features by hand; what their sources said is remembered, and kept out when they are read again."""
         key = change.record.type.id
+        if len(set(rows.ids)) != len(rows.ids):
+            raise InvalidInput(f"Layer {key!r} is given an id twice in one edit.", "Give each feature once.")
         given = self._given(change.record, rows)
         decided = decide.by_hand(self._db, change.record, rows.ids, given.hashes, self._now)
         new = [each for each in decided.before if each.source is None]
@@ -219,6 +221,7 @@ class FeatureWriter:
             layer_change.index_waiting(self._db, change)
         layer, chosen = change.record, orjson.dumps(fids).decode()
         self._note_gone(change, fids)
+        self._free(layer, chosen)
         given = {"fids": chosen, "now": self._now}
         names = ["fid", "id", "version", "valid_from", "extra", *map(quote, layer.columns.values())]
         listed = ", ".join([*names, *([GEOMETRY] if layer.has_geometry else [])])
@@ -246,6 +249,19 @@ class FeatureWriter:
         self._delete(layer.rows, "fid", chosen)
         change.n_meshes -= self._delete(layer.mesh, "fid", chosen)
         change.n_rows -= self._delete(layer.table, "fid", chosen)
+
+    def _free(self, layer: LayerRecord, chosen: str) -> None:
+        """Renumber closed rows whose number another program has given to a new row."""
+        taken = self._db.execute(
+            f"SELECT h.fid FROM json_each(?) j CROSS JOIN {quote(layer.history)} h ON h.fid = j.value", (chosen,)
+        ).fetchall()
+        tables = [(layer.history, "fid"), (layer.mesh_history, "fid"), (layer.mesh_blob, "fid")]
+        if layer.has_geometry:
+            tables.append((layer.history_rtree, "id"))
+        for (fid,) in taken:
+            free = self.next_fid(layer)
+            for table, key in tables:
+                self._db.execute(f"UPDATE {quote(table)} SET {key} = ? WHERE {key} = ?", (free, fid))
 
     def _note_gone(self, change: LayerChange, fids: list[int]) -> None:
         layer = change.record

@@ -50,6 +50,20 @@ def derive(store, rng):
             batch.set_derived("house", np.sort(chosen), pa.table({"floors": rng.integers(3, 99, len(chosen))}))
 
 
+def by_hand(store, make, rng, action):
+    """Edits, deletions and their withdrawal, of features of files, of others and of rows without an id."""
+    now = [name for part in store.query("house", Query(), EVERYTHING) for name in part.ids]
+    chosen = rng.permutation(sorted({*now, "new", "n2"}))[: rng.integers(1, 4)].tolist()
+    with store.writing() as batch:
+        if action == "edit":
+            shapes, meshes = [dot(rng) for _ in chosen], [solid(*rng.integers(0, 9, 3)) for _ in chosen]
+            batch.edit("house", make.rows(chosen, shapes, meshes=meshes, floors=[5] * len(chosen)), "me")
+        elif action == "erase":
+            batch.delete("house", chosen, "me")
+        else:
+            batch.revert("house", [each.id for each in store.edits("house", EVERYTHING)][: len(chosen)])
+
+
 def outside(store, rng, action):
     """As a program that knows nothing of the twin would do it, here with the functions that the triggers ask for."""
     db = sqlite3.connect(store.path)
@@ -120,10 +134,9 @@ def assert_extent_is_measured(store):
     assert info.z_bounds == ((z.min(), z.max()) if z.size else None)
 
 
-ACTIONS = st.lists(
-    st.sampled_from(["put", "other", "derive", "update", "move", "delete", "insert", "renumber", "replace", "remove"]),
-    min_size=1, max_size=12,
-)  # fmt: skip
+OWN = ["put", "other", "derive", "remove", "edit", "erase", "revert"]
+FOREIGN = ["update", "move", "delete", "insert", "renumber", "replace"]
+ACTIONS = st.lists(st.sampled_from([*OWN, *FOREIGN]), min_size=1, max_size=12)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -143,6 +156,8 @@ def test_changes_applied_to_an_old_table_give_the_new_one(make, tmp_path_factory
                 put(store, make, rng, ids, "a.gpkg" if action == "put" else "b.gpkg")
             elif action == "derive":
                 derive(store, rng)
+            elif action in {"edit", "erase", "revert"}:
+                by_hand(store, make, rng, action)
             elif action == "remove":
                 with store.writing() as batch:
                     batch.remove_source("a.gpkg")
@@ -155,7 +170,7 @@ def test_changes_applied_to_an_old_table_give_the_new_one(make, tmp_path_factory
                 assert changes.version == version
                 assert_equal(followed(old, changes), table)
             known.append((version, table))
-            if action in {"put", "other"}:  # edits from outside are measured by the next write
+            if action in {"put", "other", "edit"}:  # those from outside are measured by the next write
                 assert_extent_is_measured(store)
         other = GeoPackageStore(store.path)
         assert_equal(other.mesh_table("house", EVERYTHING), known[-1][1])
