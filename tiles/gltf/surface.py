@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tiles.gltf.quads import recut
 from tiles.gltf.soup import Soup
 
 Ints = NDArray[np.int64]
@@ -48,19 +49,23 @@ def surface(soup: Soup) -> Surface:
     """Find the vertices and the runs, which come in the order of their materials.
 
     Triangles without area are left out: they have no normal and nothing to show. Normals that differ by less than
-    0.7 degrees may become one.
+    0.7 degrees may become one. Plane quadrilaterals may be cut along their other diagonal.
     """
-    normals, solid = _normals(soup)
+    xyz = np.ascontiguousarray(soup.vertices.T)
+    normals, solid = _normals(xyz, soup.triangles)
     triangles, materials = soup.triangles, soup.materials
     if len(soup.colours) > 1 or not solid.all():
         order = np.flatnonzero(solid)
         order = order[np.argsort(materials[order].astype(np.uint32), kind="stable")]
         triangles, materials, normals = triangles[order], materials[order], normals[:, order]
+    facing = _facing(normals)
+    alike = (facing[1:] == facing[:-1]) & (materials[1:] == materials[:-1])
+    triangles = recut(triangles, xyz, normals, alike)
     begins = np.flatnonzero(np.diff(materials, prepend=-1))
     ends = np.append(begins, len(materials))
     run = np.repeat(np.arange(len(begins)), np.diff(ends) * 3)
     vertex = triangles.ravel()
-    group, first = _welded(run, vertex, np.repeat(_facing(normals), 3), len(soup.vertices))
+    group, first = _welded(run, vertex, np.repeat(facing, 3), len(soup.vertices))
     vertex_starts = np.searchsorted(run[first], np.arange(len(begins) + 1))
     chosen = vertex[first]
     return Surface(
@@ -74,10 +79,9 @@ def surface(soup: Soup) -> Surface:
     )
 
 
-def _normals(soup: Soup) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _normals(xyz: NDArray[np.float64], triangles: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(3, t) unit normals, and which triangles have an area."""
-    xyz, corners = np.ascontiguousarray(soup.vertices.T), np.ascontiguousarray(soup.triangles.T)
-    a, b, c = (xyz.take(corner, axis=1) for corner in corners)
+    a, b, c = (xyz.take(corner, axis=1) for corner in np.ascontiguousarray(triangles.T))
     b -= a
     c -= a
     normals = np.empty_like(a)
