@@ -37,6 +37,7 @@ VERSION = 1
 TILE_CELLS = 480
 """A tile of this many cells, with one line around it and turned by a degree, touches four blocks of 512 at most."""
 THREADS = 2
+MOST_POINTS = 1_000_000
 KEPT_S = 30 * 86_400
 """What was not used for so long is dropped."""
 
@@ -89,9 +90,18 @@ class Survey:
 
 
 def kept_level(grid: HeightGrid) -> int:
-    """The finest level whose tiles span more than `TILE_CELLS` cells; -1 if not even those of level 0 do."""
+    """The finest level whose tiles span more than `TILE_CELLS` cells; -1 if not even those of level 0 do.
+
+    Also -1 for a raster whose box of degrees is far larger than itself (across the date line, at a pole): most of the
+    lattice there would be empty.
+    """
     tiles_a_half_turn = 180.0 * grid.cells_per_degree / TILE_CELLS
-    return math.ceil(math.log2(tiles_a_half_turn)) - 1 if tiles_a_half_turn > 1 else -1
+    if tiles_a_half_turn <= 1:
+        return -1
+    level = math.ceil(math.log2(tiles_a_half_turn)) - 1
+    west, south, east, north = grid.lonlat_bounds
+    points = (east - west) * (north - south) / lattice_unit(level) ** 2
+    return level if points <= MOST_POINTS + grid.box.width * grid.box.height / 4 else -1
 
 
 def survey(grid: HeightGrid, folder: Path | None, *, with_lattice: bool) -> Survey:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
 from twin import raster_blocks
-from twin.height_grid import pull_push
+from twin.height_grid import HeightGrid, pull_push
 from twin.terrain import BLOCK, Terrain, TerrainRaster
+from twin.terrain_survey import kept_level
 
 CITY = "EPSG:4549"
 WEST, NORTH, CELL = 597_000.0, 3_111_000.0, 2.0
@@ -309,3 +310,18 @@ def test_a_terrain_made_anew_does_not_read_its_blocks_again(tmp_path, monkeypatc
     write(tmp_path / "dem.tif", plane(40, 41) + 5)
     assert Terrain([raster], CITY).height(*at) == pytest.approx(first + 5, abs=1e-4)
     assert reads
+
+
+def test_no_lattice_is_kept_of_a_raster_whose_degrees_go_round_the_earth(tmp_path):
+    """Across the date line the box of degrees is 360 wide: its lattice would be a thousand times the raster."""
+    levels = []
+    for west, zone in ((500_000.0, "EPSG:32651"), (828_000.0, "EPSG:32660")):
+        profile = {"driver": "GTiff", "height": 4000, "width": 4000, "count": 1, "dtype": "float32", "crs": zone}
+        profile |= {"transform": from_origin(west, 1_000_000, 1, 1), "tiled": True, "sparse_ok": True}
+        with rasterio.open(tmp_path / "dem.tif", "w", **profile):
+            pass
+        sheets = [(tmp_path / "dem.tif", raster_blocks.header(tmp_path / "dem.tif"))]
+        levels.append(kept_level(HeightGrid(sheets, zone)))
+    tile_m = 180 / 2 ** (levels[0] + 1) * 110_600
+    assert tile_m <= 480 < 2 * tile_m
+    assert levels[1] == -1
