@@ -54,7 +54,7 @@ class City:
         self.scope = scope
         self.config: TwinConfig = config_module.load(self.folder)
         self.store: Store = GeoPackageStore(self.folder / STORE_FILE) if store is None else store
-        self._terrain: tuple[list[Asset], Terrain] | None = None
+        self._terrain: tuple[int, list[Asset], Terrain] | None = None
         self._place: tuple[list[Asset], Surroundings] | None = None
         self._derived: tuple[int, DerivedSurface] | None = None
         self._lock = Lock()
@@ -91,11 +91,17 @@ class City:
         """Ground heights from every terrain model of the scope; made anew when these have changed."""
         from twin.terrain import from_assets
 
-        rasters = self.store.assets(self.scope, "dem")
+        version = self.store.version()
         with self._lock:
-            if self._terrain is None or self._terrain[0] != rasters:
-                self._terrain = (rasters, from_assets(self.folder, rasters, self.config))
-            return self._terrain[1]
+            known = self._terrain
+            if known is None or known[0] != version:
+                rasters = self.store.assets(self.scope, "dem")
+                if known is not None and known[1] == rasters:  # an edit opens no file again
+                    known = (version, rasters, known[2])
+                else:
+                    known = (version, rasters, from_assets(self.folder, rasters, self.config))
+                self._terrain = known
+            return known[2]
 
     def surface(self, name: str = "terrain") -> Terrain | DerivedSurface:
         """`terrain`: the ground as surveyed; `derived`: cut in pits and levelled under dams, as they are now."""
