@@ -11,7 +11,7 @@ import signal
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -52,7 +52,7 @@ def write(made: Made, target: Target, known: Entry | None, done: Done) -> None:
         size = target.put_file(address, made.source, made.media_type)
         done.entries[address] = Entry(made.tag, size)
     elif made.data is not None:
-        digest = blake2b(made.data, digest_size=12).hexdigest()
+        digest = sha256(made.data).hexdigest()[:24]
         if known is not None and known.is_file and known.digest == digest:
             done.entries[address] = Entry(made.tag, known.size, digest)
             return
