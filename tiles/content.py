@@ -102,7 +102,7 @@ class _Scene:
 
     def _own_meshes(self, rows: NDArray[np.int64]) -> list[int]:
         soup = self._prepared(read(self._whole(rows), rows, self._colours[rows]))
-        made = surface(soup)
+        made = surface(soup, np.array([is_copy(blob) for blob in self._content.blobs]))
         if not len(made):
             return []
         writer = compat.add if self._form == "compat" else compact.add

@@ -9,7 +9,7 @@ import pyproj
 import pytest
 
 from layers.errors import LayerNotFound, NotFound
-from tests.tiles.test_glb import accessor, property_rows, split
+from tests.tiles.gltf_reader import Glb
 from tests.tiles.towns import MemoryStore, boxes, city, layer_type
 from tiles import city_tileset, subtree
 from tiles import tileset as module
@@ -160,9 +160,9 @@ def test_every_feature_is_met_once_and_lies_in_its_boxes(town, monkeypatch, limi
         assert address.endswith(".glb")  # QGIS looks at the end of the address
         found = tileset.resource("explicit", address)
         assert (found.media_type, found.immutable) == ("model/gltf-binary", True)
-        document, body = split(found.make())
-        ids += property_rows(document, body)["id"]
-        inner_low, inner_high = placed_span(document)
+        read_back = Glb(found.make())
+        ids += read_back.rows()["id"]
+        inner_low, inner_high = placed_span(read_back.json)
         for volume in (node["boundingVolume"], node["content"]["boundingVolume"]):
             assert (inner_low >= span(volume["box"])[0]).all()
             assert (inner_high <= span(volume["box"])[1]).all()
@@ -188,9 +188,9 @@ def test_the_implicit_forms_have_the_tiles_of_the_tree_with_the_same_content(tow
             continue
         data = read(tileset, "compat", f"content/{level}/{x}/{y}.glb")
         assert data == read(tileset, "explicit", explicit.pop(f"{level}-{x}-{y}.glb"))
-        document, body = split(data)
-        ids += property_rows(document, body)["id"]
-        np.testing.assert_allclose(span(content), placed_span(document), rtol=0, atol=0.01)
+        read_back = Glb(data)
+        ids += read_back.rows()["id"]
+        np.testing.assert_allclose(span(content), placed_span(read_back.json), rtol=0, atol=0.01)
         assert (span(content)[0] >= span(box)[0]).all()
         assert (span(content)[1] <= span(box)[1]).all()
     assert not explicit
@@ -209,10 +209,10 @@ def test_a_vertex_lands_where_proj_says():
     town = city(1)
     town.store.bounds = np.array([[100.0, 200, 30, 110, 220, 40]])
     tileset = Tileset(town, "building", EVERYTHING)
-    document, body = split(read(tileset, "compat", "content/0/0/0.glb"))
+    glb = Glb(read(tileset, "compat", "content/0/0/0.glb"))
     transform = np.array(document_of(tileset)["root"]["transform"]).reshape(4, 4).T
-    position = document["meshes"][0]["primitives"][0]["attributes"]["POSITION"]
-    points = accessor(document, body, position).astype(float) + document["nodes"][0]["translation"]
+    position = glb.json["meshes"][0]["primitives"][0]["attributes"]["POSITION"]
+    points = glb.accessor(position) + glb.json["nodes"][0]["translation"]
     placed = np.column_stack([points[:, 0], -points[:, 2], points[:, 1]]) @ transform[:3, :3].T + transform[:3, 3]
     topocentric = pyproj.Transformer.from_pipeline(
         "+proj=pipeline +step +proj=topocentric +ellps=WGS84 +lon_0=121 +lat_0=28.1 +h_0=0"
@@ -250,7 +250,7 @@ def test_an_edit_changes_the_tags_of_the_tiles_it_touches_and_no_others(town):
     assert after.resource("explicit", old).media_type == "model/gltf-binary"
     stale = next(key for key in now if now[key] != tags.get(key))
     assert not after._content("explicit", stale, "0123456789abcdef").immutable
-    assert sum(len(property_rows(*split(read(after, "explicit", a)))["id"]) for _, _, a in walk(after) if a) == 6001
+    assert sum(len(Glb(read(after, "explicit", a)).rows()["id"]) for _, _, a in walk(after) if a) == 6001
 
 
 def test_tags_follow_what_tiles_show_of_the_layer(town):
@@ -319,7 +319,7 @@ def test_the_style_colours_features_by_an_attribute(tmp_path):
     town.store = MemoryStore(
         layer_type(color="#000000", by="floors", colors={"1": "#ff0000"}, opacity=0.5), boxes(4, 50.0)
     )
-    document, _ = split(read(Tileset(town, "building", EVERYTHING), "compat", "content/0/0/0.glb"))
+    document = Glb(read(Tileset(town, "building", EVERYTHING), "compat", "content/0/0/0.glb")).json
     found = sorted(m["pbrMetallicRoughness"]["baseColorFactor"][0] for m in document["materials"])
     assert found == [0.0, 1.0]
     assert {m["alphaMode"] for m in document["materials"]} == {"BLEND"}

@@ -89,7 +89,7 @@ def add(
     soup, centres = _centred(prepare(soup), len(chosen))
     n_materials = len(soup.colours)
     of_shape = soup.features[soup.triangles[:, 0]] * n_materials + soup.materials
-    made = surface(replace(soup, materials=of_shape))
+    made = surface(replace(soup, materials=of_shape), np.ones(len(chosen), bool))
     if not len(made):
         return []
     order, indices = compact.ordered(made)

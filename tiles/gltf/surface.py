@@ -45,11 +45,12 @@ class Surface:
         return len(self.materials)
 
 
-def surface(soup: Soup) -> Surface:
+def surface(soup: Soup, copied: NDArray[np.bool_]) -> Surface:
     """Find the vertices and the runs, which come in the order of their materials.
 
     Triangles without area are left out: they have no normal and nothing to show. Normals that differ by less than
-    0.7 degrees may become one. Plane quadrilaterals may be cut along their other diagonal.
+    0.7 degrees may become one. Plane quadrilaterals may be cut along their other diagonal, but not where `copied` is
+    True for the row of the feature: a shape and its copies must have the same triangles wherever they are drawn.
     """
     xyz = np.ascontiguousarray(soup.vertices.T)
     normals, solid = _normals(xyz, soup.triangles)
@@ -60,7 +61,9 @@ def surface(soup: Soup) -> Surface:
         triangles, materials, normals = triangles[order], materials[order], normals[:, order]
     facing = _facing(normals)
     alike = (facing[1:] == facing[:-1]) & (materials[1:] == materials[:-1])
-    triangles = recut(triangles, xyz, normals, alike)
+    if not copied.all():
+        alike &= ~copied[soup.features[triangles[1:, 0]]]
+        triangles = recut(triangles, xyz, normals, alike)
     begins = np.flatnonzero(np.diff(materials, prepend=-1))
     ends = np.append(begins, len(materials))
     run = np.repeat(np.arange(len(begins)), np.diff(ends) * 3)
