@@ -35,7 +35,7 @@ OPENED = """async ([style, centre, zoom]) => {
   window.view = new maplibregl.Map({ container: 'map', style, center: centre, zoom, fadeDuration: 0,
     attributionControl: false, canvasContextAttributes: { preserveDrawingBuffer: true } });
   view.on('error', (event) => errors.push(String(event.error?.message ?? event)));
-  await new Promise((done, fail) => { view.once('idle', done); setTimeout(() => fail(new Error('not idle')), 120000); });
+  await new Promise((done, fail) => { view.once('idle', done); setTimeout(fail, 120000, new Error('not idle')); });
   return errors;
 }"""
 
@@ -165,7 +165,7 @@ def test_the_ground_is_the_dem(page, town_url):
     script = """async ([url, points]) => {
       view.addSource('dem', { type: 'raster-dem', url });
       view.setTerrain({ source: 'dem', exaggeration: 1 });
-      await new Promise((done, fail) => { view.once('idle', done); setTimeout(() => fail(new Error('not idle')), 120000); });
+      await new Promise((done, fail) => { view.once('idle', done); setTimeout(fail, 120000, new Error('not idle')); });
       return points.map((p) => view.queryTerrainElevation(p));
     }"""
     drawn = page.evaluate(script, [f"{town_url}terrain-rgb/tilejson.json", points])
