@@ -69,8 +69,11 @@ def _features(paths: Paths, kind: int, fids: IntArray, tagged: Tags) -> bytes:
     numbers: Numbers = np.empty(int(ends[-1]), np.uint32) if is_narrow else np.empty(int(ends[-1]), np.uint64)
     numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3] = 0x12, 0, 0x08, fids[rows]
     numbers[at + 4], numbers[at + 5] = 0x12, 0
-    first_tag = np.cumsum(tagged.counts) - tagged.counts
-    numbers[_runs(at + _HEAD, n_tags)] = tagged.numbers[_runs(first_tag[rows], n_tags)]
+    if len(rows) == len(tagged.counts):  # every row has a feature of this kind, in order
+        numbers[_runs(at + _HEAD, n_tags)] = tagged.numbers
+    else:
+        first_tag = np.cumsum(tagged.counts) - tagged.counts
+        numbers[_runs(at + _HEAD, n_tags)] = tagged.numbers[_runs(first_tag[rows], n_tags)]
     numbers[middle], numbers[middle + 1], numbers[middle + 2], numbers[middle + 3] = 0x18, kind, 0x22, 0
     numbers[_runs(body, n_geometry)] = geometry
     return _with_lengths(numbers, at, middle, ends).tobytes()
@@ -100,11 +103,11 @@ def _runs(starts: IntArray, counts: IntArray) -> IntArray:
 
 def _points(paths: Paths, _: int) -> tuple[Numbers, IntArray, IntArray]:
     """Commands of points, how many numbers each feature has, and its row; one MoveTo for all points of a feature."""
-    xy = paths.xy.astype(np.int64)
+    xy = paths.xy.astype(np.int32)
     rows, first, counts = np.unique(paths.rows, return_index=True, return_counts=True)
     starts = np.cumsum(1 + 2 * counts) - (1 + 2 * counts)
-    numbers = np.empty(len(rows) + 2 * len(xy), np.uint64)
-    numbers[starts] = (counts << 3 | 1).view(np.uint64)
+    numbers = np.empty(len(rows) + 2 * len(xy), np.uint32)
+    numbers[starts] = counts << 3 | 1
     at = _runs(starts + 1, 2 * counts)
     numbers[at] = varint.zigzag(_steps(xy, first)).reshape(-1)
     return numbers, 1 + 2 * counts, rows
@@ -112,15 +115,15 @@ def _points(paths: Paths, _: int) -> tuple[Numbers, IntArray, IntArray]:
 
 def _lines(paths: Paths, kind: int) -> tuple[Numbers, IntArray, IntArray]:
     """Commands of lines or rings, how many numbers each feature has, and its row."""
-    xy, counts, closes = paths.xy.astype(np.int64), np.diff(paths.starts), int(kind == RING)
+    xy, counts, closes = paths.xy.astype(np.int32), np.diff(paths.starts), int(kind == RING)
     n_numbers = 2 * counts + 2 + closes
     ends = np.cumsum(n_numbers)
     at = ends - n_numbers
     rows, first_path = np.unique(paths.rows, return_index=True)
     steps = varint.zigzag(_steps(xy, paths.starts[first_path]))
-    numbers = np.empty(int(ends[-1]), np.uint64)
+    numbers = np.empty(int(ends[-1]), np.uint32)
     numbers[at] = 1 << 3 | 1
-    numbers[at + 3] = ((counts - 1) << 3 | 2).view(np.uint64)
+    numbers[at + 3] = (counts - 1) << 3 | 2
     if closes:
         numbers[ends - 1] = 1 << 3 | 7
     # a point's two numbers stand one behind its path's MoveTo, those of all but the first behind LineTo as well
@@ -130,8 +133,9 @@ def _lines(paths: Paths, kind: int) -> tuple[Numbers, IntArray, IntArray]:
     return numbers, np.add.reduceat(n_numbers, first_path), rows
 
 
-def _steps(xy: IntArray, first: IntArray) -> IntArray:
+def _steps(xy: NDArray[np.int32], first: IntArray) -> NDArray[np.int32]:
     """Differences to the point before; the cursor starts at 0, 0 with each feature."""
-    steps = np.diff(xy, axis=0, prepend=np.zeros((1, 2), np.int64))
+    steps = xy.copy()
+    steps[1:] -= xy[:-1]
     steps[first] = xy[first]
     return steps

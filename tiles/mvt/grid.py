@@ -290,11 +290,14 @@ def _repaired(rings: Paths, step: int) -> Paths | None:
 
 
 def _turned(rings: Paths, wrong: Flags) -> Paths:
-    """Rings with some of them in the opposite direction."""
-    if not wrong.any():
-        return rings
-    counts = np.diff(rings.starts)
-    at = np.arange(len(rings.xy))
-    flipped = np.repeat(wrong, counts)
-    mirrored = np.repeat(rings.starts[:-1] + rings.starts[1:] - 1, counts) - at
-    return Paths(rings.xy[np.where(flipped, mirrored, at)], rings.starts, rings.rows, rings.kinds, rings.is_outer)
+    """Rings in the order of their rows, some of them in the opposite direction."""
+    order = np.argsort(rings.rows, kind="stable")
+    counts = np.diff(rings.starts)[order]
+    starts = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    first = rings.starts[:-1][order]
+    step = np.where(wrong[order], -1, 1)
+    first = np.where(wrong[order], first + counts - 1, first)
+    along = np.arange(int(starts[-1])) - np.repeat(starts[:-1], counts)
+    at = np.repeat(first, counts) + np.repeat(step, counts) * along
+    return Paths(rings.xy[at], starts, rings.rows[order], rings.kinds[order], rings.is_outer[order])

@@ -8,8 +8,10 @@ Bytes = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
 
-def zigzag(values: IntArray) -> NDArray[np.uint64]:
+def zigzag(values: NDArray[np.int64] | NDArray[np.int32]) -> Numbers:
     """Signed numbers as unsigned ones, small in both directions: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    if values.dtype == np.int32:
+        return ((values << 1) ^ (values >> 31)).view(np.uint32)
     return ((values << 1) ^ (values >> 63)).view(np.uint64)
 
 
