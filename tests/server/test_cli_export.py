@@ -341,6 +341,30 @@ def holds(path, feature_id):
     return b"EXT_structural_metadata" in data and feature_id in table_ids(data)
 
 
+def test_tiles_of_a_layer_that_is_written_to_meanwhile_show_one_version(twin_dir, own_twin, tmp_path):
+    from server.export_stages import Choice, Plan
+    from tiles.export import run as runner
+    from tiles.export.target import Place
+
+    feature = some_building(own_twin)
+    with twin.open(own_twin) as city, contextlib.closing(Plan(city, Choice(("3dtiles",), ("building",)))) as plan:
+
+        def disturbed(there):
+            for stage in plan.stages(there):
+                if "building" in stage.title:
+                    raise_building(own_twin, feature, 3.0)
+                    with twin.open(own_twin) as other, other.editing() as edit:
+                        edit["building"].delete(next(i for i in other["building"].query(limit=2).index if i != feature))
+                yield stage
+
+        done = runner.export(Place(str(tmp_path / "out")), disturbed, plan.factories(), n_workers=1)
+    assert done.exit_code == 1
+    assert "Layer 'building' went from version" in done.moved[0]
+    run(twin_dir, tmp_path / "before", "--only", "3dtiles", "--layers", "building", "--workers", "1")
+    folder = "collections/building"
+    assert hashes(tmp_path / "out" / folder) == hashes(tmp_path / "before" / folder)
+
+
 def test_a_layer_that_is_gone_takes_its_files_along(own_twin, tmp_path):
     out = tmp_path / "out"
     options = ("--only", "3dtiles", "--forms", "compat", "--workers", "1")
