@@ -119,6 +119,8 @@ class LayerEdit:
         stated, table = restate.restated(
             kind, was.geometry, was.attributes, was.extra, changed=changed, moved=moved, terrain=self._place.terrain
         )
+        if mesh is not None:  # what brings its own model is not laid, so its line stays as it is
+            stated = was.geometry
         table = restate.with_values(table, kind, given.attributes)
         extra = [values.merged_extra(each, given.extra) for each in was.extra]
         new = Batch(names, np.where(moved, shape, stated), table, extra)
@@ -162,13 +164,17 @@ class LayerEdit:
         unknown_models = sorted(set(meshes or {}) - set(names))
         if unknown_models:
             raise InvalidInput(f"There is a model for {unknown_models[0]!r}, but no such feature.")
+        stated = self._as_stated(kind, was, names, geometry)
+        for i, name in enumerate(names):
+            if name in (meshes or {}):  # what brings its own model is not laid, so its line stays as it is
+                stated[i] = geometry[i]
         batch = Batch(
-            names, geometry, _table(kind, checked, self._editing.editor),
+            names, stated, _table(kind, checked, self._editing.editor),
             [values.merged_extra(None, each.extra) for each in checked],
         )  # fmt: skip
         models = None if not meshes else [meshes.get(name) for name in names]
         made, issues = fusing.fused(kind, batch, self._place, models)
-        kept, noted = self._with_brought(kind, was, made, models)
+        kept, noted = self._with_brought(kind, was, made, models, geometry)
         odd = [(name, each) for name, each in zip(names, checked, strict=True) if each.extra]
         told = [issue for name, each in odd[:MOST_IDS_TOLD] for issue in values.unknown(kind, each.extra, name)]
         return self._store(kind, kept, [*told, *issues, *noted])
@@ -261,8 +267,31 @@ class LayerEdit:
         )  # fmt: skip
         return fusing.fused(kind, Batch(was.ids, stated, table, was.extra), self._place)[0]
 
+    def _as_stated(
+        self, kind: LayerType, was: Features | None, names: Sequence[str], geometry: NDArray[np.object_]
+    ) -> NDArray[np.object_]:
+        """A geometry that is handed back as it was read is what the source once stated, not what was made of it."""
+        if was is None:
+            return np.array(geometry, dtype=object)
+        stated, _ = restate.restated(
+            kind, was.geometry, was.attributes, was.extra,
+            changed=frozenset(), moved=np.zeros(len(was), bool), terrain=self._place.terrain,
+        )  # fmt: skip
+        row_of = {name: row for row, name in enumerate(was.ids)}
+        out = np.array(geometry, dtype=object)
+        for i, name in enumerate(names):
+            row = row_of.get(name)
+            if row is not None and _is_identical(was.geometry[[row]], geometry[[i]])[0]:
+                out[i] = stated[row]
+        return out
+
     def _with_brought(
-        self, kind: LayerType, was: Features | None, made: Batch, models: list[Mesh | None] | None
+        self,
+        kind: LayerType,
+        was: Features | None,
+        made: Batch,
+        models: list[Mesh | None] | None,
+        given: NDArray[np.object_],
     ) -> tuple[Batch, list[Issue]]:
         """Features that replace others keep the models that came with those, where the geometry is the same."""
         if was is None:
@@ -274,7 +303,7 @@ class LayerEdit:
         for i, mesh in zip(held.tolist(), self._batch.meshes(self.id, was.fids[rows[held]]), strict=True):
             before[i] = mesh
         moved = np.ones(len(made), bool)
-        moved[held] = ~_is_identical(was.geometry[rows[held]], made.geometry[held])
+        moved[held] = ~_is_identical(was.geometry[rows[held]], given[held])
         old = self._fused_as_it_was(kind, was)
         meshes: list[StoredMesh | None] = [None if row < 0 else old.meshes[row] for row in rows.tolist()]
         as_it_was = Batch(made.ids, made.geometry, made.attributes, made.extra, meshes)

@@ -157,3 +157,20 @@ def test_put_and_delete(city, files, tmp_path):
     with files.built(tmp_path / "other", tmp_path / "twin2")[0] as other:
         assert_same(city, other)
     assert city["valve"].get("V-0")["link_by"] == "unknown"
+
+
+def test_a_frame_that_is_read_and_put_back_changes_nothing(city):
+    before = {layer_id: content(city, layer_id) for layer_id in LAYERS}
+    for layer_id in LAYERS:
+        for _ in range(2):
+            city[layer_id].put(city[layer_id].query())
+    for layer_id in LAYERS:
+        for name, (values, shape, mesh) in content(city, layer_id).items():
+            was_values, was_shape, was_mesh = before[layer_id][name]
+            assert values == pytest.approx(was_values), name
+            assert shapely.equals_exact(shape, was_shape, 1e-9), name
+            z = [shapely.get_coordinates(each, include_z=True)[:, 2] for each in (shape, was_shape)]
+            assert np.allclose(*z, rtol=0, atol=1e-9, equal_nan=True), name
+            assert (mesh is None) == (was_mesh is None)
+            assert mesh is None or np.abs(decode(mesh.blob).vertices - decode(was_mesh.blob).vertices).max() < 1e-5
+    assert city["building"].get("B-0")["version"] == 1

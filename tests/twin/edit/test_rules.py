@@ -228,3 +228,16 @@ def test_dates_and_moments_are_read():
     for attribute, text in ((day, "2026-02-30"), (day, datetime(2026, 1, 1, tzinfo=UTC)), (moment, "soon")):
         with pytest.raises(InvalidInput, match=r"Write 2026"):
             values.value_of(attribute, text, "x")
+
+
+def test_a_model_stays_when_its_feature_is_read_and_put_back(city, files):
+    """Also that of a pipe, whose line is stored on the axis and stated on the crown."""
+    ball = model(files, 0)
+    line = city["pipe_water"].get("P-1")["geometry"]
+    city["pipe_water"].update("P-1", mesh=ball)
+    assert shapely.equals_identical(city["pipe_water"].get("P-1")["geometry"], line)
+    city["building"].update("B-0", mesh=ball)
+    for layer_id, name in (("pipe_water", "P-1"), ("building", "B-0")):
+        done = city[layer_id].put(city[layer_id].query(ids=[name]))
+        assert not [issue for issue in done.issues if issue.code == "EDIT_MODEL_DROPPED"]
+        assert len(mesh_of(city, layer_id, name).vertices) == 5
