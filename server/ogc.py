@@ -16,7 +16,7 @@ import orjson
 from layers import crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.errors import LayerNotFound
-from server import adopted, answer, conformance, openapi
+from server import adopted, answer, conformance, imagetiles, openapi, point_tiles
 from server.providers import OWN_FIELDS
 from server.serving import FILES, AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
@@ -139,7 +139,8 @@ class Documents:
 
     def _corrected(self, kind: str, document: dict[str, Any], language: str) -> dict[str, Any]:
         if kind == "landing":
-            return document | {"links": landing_links(document["links"])}
+            has_terrain = "dem" in self.snapshot.files
+            return document | {"links": landing_links(document["links"], has_terrain=has_terrain)}
         if kind == "collections":
             links = [link for link in document["links"] if link.get("type") not in NOT_SERVED]
             return document | {"links": links, "collections": [self._collection(c) for c in document["collections"]]}
@@ -197,7 +198,7 @@ def heights_note(vertical_crs: str) -> Title:
     )
 
 
-def landing_links(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dict[str, Any]]:
     """Pygeoapi's links without what we do not serve, and ours."""
     dropped = {RELATION + "tiling-schemes", "service-doc", "about"}
     kept = [
@@ -212,6 +213,8 @@ def landing_links(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
             ("/qgis/city.qgs", "application/x-qgis-project", "QGIS project with every layer"),
             ("/3dtiles/tileset.json", "application/json+3dtiles", "3D Tiles of the whole city"),
             ("/terrain/layer.json", answer.JSON, "Terrain (quantized mesh)"),
+            ("/styles", answer.JSON, "Styles of the map of all layers"),
+            *([("/terrain-rgb/tilejson.json", answer.JSON, "Terrain-RGB")] if has_terrain else []),
         )
     ]
 
@@ -281,6 +284,8 @@ def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
     links = []
     if info.type.geometry != "none":
         links.append(_link("related", answer.JSON, "TileJSON (MVT)", f"{url}/tilejson.json"))
+        links.append(_link(RELATION + "tilesets-vector", answer.JSON, "Vector tiles", f"{url}/tiles"))
+        links.append(_link(RELATION + "styles", answer.JSON, "Styles", f"{url}/styles"))
     if info.mesh_count:
         links.append(_link("related", "application/json+3dtiles", "3D Tiles, compact", f"{url}/3dtiles/tileset.json"))
         compat, explicit = (f"{url}/3dtiles/{form}/tileset.json" for form in ("compat", "explicit"))
@@ -292,7 +297,7 @@ def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
 def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
     url = f"{BASE}/collections/{layer.id}"
     links = []
-    if adopted.has(snapshot, layer.id):
+    if adopted.has(snapshot, layer.id) or point_tiles.has(snapshot, layer.id):
         links.append(_link("related", "application/json+3dtiles", "3D Tiles", f"{url}/3dtiles/tileset.json"))
     for asset in layer.assets:
         if asset.kind == adopted.KIND:
@@ -302,10 +307,14 @@ def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
         size = (snapshot.city.folder / asset.path).stat().st_size
         kind, name = FILES[asset.kind]
         links.append(_link("enclosure", kind, asset.title or asset.id, f"{url}/{name}?asset={asset.id}", length=size))
+        if asset.kind == "points":
+            title, href = f"3D Tiles {asset.title or asset.id}", f"{BASE}/{point_tiles.address(asset)}"
+            links.append(_link("item", "application/json+3dtiles", title, href))
     if layer.id == "dem":
         links.append(_link("related", answer.JSON, "Terrain (quantized mesh)", f"{BASE}/terrain/layer.json"))
     if layer.type.geometry == "raster":
         links.append(_link("related", answer.JSON, "TileJSON (image)", f"{url}/tilejson.json"))
+        links.append(_link(imagetiles.MAP, answer.JSON, "Map tiles", f"{url}/map/tiles"))
     # a type that pygeoapi has no module for: it lists the collection and offers nothing of its own
     return _resource(layer.type, snapshot, {"type": "file", "name": "file", "data": layer.type}, links)
 

@@ -44,6 +44,11 @@ def has(city: Snapshot, layer_id: str) -> bool:
     return bool(_assets(city, layer_id))
 
 
+def every(city: Snapshot) -> list[Asset]:
+    """All point clouds that the reader may see."""
+    return [asset for layer_id in city.files for asset in _assets(city, layer_id)]
+
+
 def _assets(city: Snapshot, layer_id: str) -> list[Asset]:
     layer = city.files.get(layer_id)
     return [asset for asset in layer.assets if asset.kind == KIND] if layer else []

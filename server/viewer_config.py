@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from layers.catalogue import category_titles
 from layers.errors import InvalidInput
-from server import adopted, answer
+from server import adopted, answer, point_tiles
 from server.imagetiles import image_path, zooms
 from server.serving import Snapshot, snapshot
 from twin.store.interface import Asset, LayerInfo
@@ -42,6 +42,7 @@ def document(city: Snapshot) -> dict[str, Any]:
         "layers3d": [
             *(_layer3d(info) for info in city.vectors.values() if info.mesh_count),
             *(_adopted(city, asset) for asset in adopted.sets(city)),
+            *(_cloud(city, asset) for asset in point_tiles.every(city)),
         ],
         "layers2d": [_layer2d(info) for info in city.vectors.values() if info.count and info.type.geometry != "none"],
     }
@@ -98,6 +99,21 @@ def _adopted(city: Snapshot, asset: Asset) -> dict[str, Any]:
         "category": layer_type.category,
         "tileset": f"/{adopted.address(asset)}",
         "on": True,
+    }
+
+
+def _cloud(city: Snapshot, asset: Asset) -> dict[str, Any]:
+    title = city.type_of(asset.layer).title
+    suffix = f" {asset.epoch or asset.title}".rstrip()
+    return {
+        "id": f"{asset.layer}/{asset.id}",
+        "title": {"zh": title.zh + suffix, "en": title.en + suffix},
+        "color": city.type_of(asset.layer).style.get("color", "#888888"),
+        "category": city.type_of(asset.layer).category,
+        "tileset": f"/{point_tiles.address(asset)}",
+        "count": asset.meta.get("points"),
+        "points": True,
+        "on": False,
     }
 
 

@@ -23,7 +23,8 @@ NO_CODES = {
     "FILLED_CIRCULAR", "FLOW_UNITS", "FORCE_MAIN", "HORIZ_ELLIPSE", "INLET_USAGE", "LID_CONTROLS", "LID_USAGE",
     "LINK_OFFSETS", "RECT_CLOSED", "RECT_OPEN", "RECT_ROUND", "RECT_TRIANGULAR", "VERT_ELLIPSE",
     # of glTF and 3D Tiles
-    "CESIUM_RTC", "INSTANCES_LENGTH", "POINTS_LENGTH", "POSITION_QUANTIZED", "RTC_CENTER", "TILESET_CRS_GEOCENTRIC",
+    "CESIUM_RTC", "COLOR_0", "CONTENT_BOUNDING_BOX", "INSTANCES_LENGTH", "TEXCOORD_0", "TILE_BOUNDING_BOX",
+    "POINTS_LENGTH", "POSITION_QUANTIZED", "RTC_CENTER", "TILESET_CRS_GEOCENTRIC",
     # names of CRSs and schemas
     "DE_DHHN2016_NH", "DE_DHHN85_NOH", "DE_DHHN92_NH", "ETRS89_UTM31", "ETRS89_UTM32", "ETRS89_UTM33", "IFC4X3_ADD2",
     "CUBIC_METRE", "SQUARE_METRE",
@@ -44,7 +45,11 @@ def words_of(path):
         yield from re.findall(r"\bcode: ([A-Z_]+)", path.read_text("utf8"))
         return
     tree = ast.parse(path.read_text("utf8"))
+    exported = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
+    names = {id(each) for node in exported for each in ast.walk(node)}
     for node in ast.walk(tree):
+        if id(node) in names:
+            continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SPELLED.fullmatch(node.value):
             yield node.value
         if isinstance(node, ast.Call):

@@ -82,7 +82,9 @@ class Forest:
         if kept is not None and kept[1] is not None:
             changes = store.mesh_changes(info.id, kept[0], scope)
             if changes is not None:
-                return changes.version, tree.changed(kept[1], changes.gone, changes.came)
+                # a tree read while somebody wrote may hold some of what came already
+                gone = np.union1d(changes.gone, changes.came.fids)
+                return changes.version, tree.changed(kept[1], gone, changes.came)
         table = store.mesh_table(info.id, scope)
         return info.version, tree.build(table) if len(table.fids) else None
 

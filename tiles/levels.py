@@ -80,8 +80,11 @@ def reassign(  # noqa: PLR0917 columns of one table
         levels[rows[stays]] = level
         levels[rows[~stays & (old == level)]] = UNSET
         comes = rows[~stays & ((old == level) | (old == UNSET))]
-        leaves = rows[stays & (old > level) & (old != UNSET)]
-        below = (codes[comes], codes[leaves], gone_codes[gone_levels > level])
+        # a feature that goes up is missing in every cell on its way down to where it was, whoever stays there
+        leaves = stays & (old > level) & (old != UNSET)
+        gone_codes = np.concatenate([gone_codes, codes[rows[leaves]]])
+        gone_levels = np.concatenate([gone_levels, old[leaves]])
+        below = (codes[comes], gone_codes[gone_levels > level])
         dirty = np.unique(np.concatenate(below) >> max(shift - 2, 0))
     return levels
 

@@ -46,14 +46,18 @@ SCHEMA_CLASSES: dict[str, Any] = {
 
 PAD_M = 0.006
 """Added to every box: contents are rounded by up to 5 mm."""
+GRID_M = 2.0**-10
+"""Faces of boxes lie on multiples of this, so that centre and half axes are exact and a parent's box holds its
+children's to the last bit."""
 
 
 def box(bounds: FloatArray) -> FloatArray:
     """(…, 6) lowest and highest x, y, z -> (…, 12) centre and three half axes of a bounding box, padded."""
-    low, high = bounds[..., :3], bounds[..., 3:]
+    low = np.floor((bounds[..., :3] - PAD_M) / GRID_M) * GRID_M
+    high = np.ceil((bounds[..., 3:] + PAD_M) / GRID_M) * GRID_M
     made = np.zeros((*bounds.shape[:-1], 12))
     made[..., :3] = (low + high) / 2
-    made[..., [3, 7, 11]] = (high - low) / 2 + PAD_M
+    made[..., [3, 7, 11]] = (high - low) / 2
     return made
 
 

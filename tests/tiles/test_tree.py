@@ -194,7 +194,12 @@ def test_one_feature_alone_is_the_root():
     assert (made.tiles.keys.tolist(), made.depth, made.fids(0).tolist()) == ([0], 1, [1])
 
 
-@given(west=st.floats(-1e6, 1e6), south=st.floats(-1e6, 1e6), width=st.floats(0, 1e5), height=st.floats(0, 1e5))
+@given(
+    west=st.integers(-(10**9), 10**9).map(lambda mm: mm / 1000),
+    south=st.integers(-(10**9), 10**9).map(lambda mm: mm / 1000),
+    width=st.floats(0, 1e5),
+    height=st.floats(0, 1e5),
+)
 def test_the_square_holds_the_box_and_is_not_much_larger(west, south, width, height):
     square = quadtree.square_around(west, south, west + width, south + height)
     assert square.x <= west

@@ -25,6 +25,8 @@ export interface Layer3dConfig {
   color?: string;
   category?: string | Bilingual;
   on?: boolean;
+  /** A point cloud: drawn with points as large as their distance from one another. */
+  points?: boolean;
 }
 
 export interface Layer2dConfig {

@@ -6,6 +6,7 @@ import {
   type Cesium3DTileFeature,
   Color,
   HeadingPitchRange,
+  PointCloudShading,
   Math as CesiumMath,
   type StyleExpression,
 } from "@cesium/engine";
@@ -46,6 +47,7 @@ export class Layer3d {
   async load(show: boolean): Promise<void> {
     try {
       const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { show, maximumScreenSpaceError: 8 });
+      if (this.config.points) tileset.pointCloudShading = new PointCloudShading({ attenuation: true, maximumAttenuation: 6 });
       tileset.tileFailed.addEventListener(({ message }: { message: string }) => this.fail(message));
       this.tileset = this.viewer.scene.primitives.add(tileset) as Cesium3DTileset;
       this.restyle();
