@@ -34,7 +34,7 @@ viewer: env
 
 clients: env
 	.ci/clients
-	for folder in tests/tiles tests/clients; do \
+	for folder in tests/tiles tests/tiles/style_spec tests/clients; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $$folder --no-package-lock --no-audit --no-fund --silent \
 	    || echo "Not installed, so its tests are skipped: $$folder/package.json" >&2; \
 	done

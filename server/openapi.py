@@ -8,6 +8,7 @@ from typing import Any
 
 from layers import crs
 from server.serving import Snapshot
+from tiles import matrix_set
 
 ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", "filter",
                     "filter-lang", "filter-crs", "ids", "properties")  # fmt: skip
@@ -15,7 +16,10 @@ ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 PAGE_PARAMETERS = ("f", "lang")
 TILESET_PARAMETERS = ("filter", "filter-lang", "filter-crs", "datetime")
 FEATURES, COLLECTION = "/collections/{featuresId}", "/collections/{collectionId}"
+RASTERS = "/collections/{rasterId}"
 GEOJSON, JSON, TILES3D = "application/geo+json", "application/json", "application/json+3dtiles"
+MVT, QUANTIZED_MESH = "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh"
+MAPLIBRE = "application/vnd.mapbox.style+json"
 
 PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/", "Landing page", JSON, PAGE_PARAMETERS),
@@ -33,13 +37,33 @@ PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/3dtiles/tileset.json", "3D Tiles 1.1 of the whole city", TILES3D, ("datetime",)),
     ("/3dtiles/compat/tileset.json", "3D Tiles 1.1 of the whole city, implicit, float32", TILES3D, ("datetime",)),
     ("/3dtiles/explicit/tileset.json", "3D Tiles 1.1 of the whole city, explicit, float32", TILES3D, ("datetime",)),
+    (f"{COLLECTION}/3dtiles/{{assetId}}/tileset.json", "3D Tiles 1.1 of a point cloud or an adopted set", TILES3D, ()),
     ("/terrain/layer.json", "Terrain description (quantized-mesh 1.0)", JSON, ()),
-    ("/terrain/{z}/{x}/{y}.terrain", "Terrain tile; y counts from south", "application/vnd.quantized-mesh", ()),
+    ("/terrain/{z}/{x}/{y}.terrain", "Terrain tile; y counts from south", QUANTIZED_MESH, ()),
+    ("/terrain/derived/layer.json", "Terrain with pits cut and dams levelled", JSON, ()),
+    ("/terrain/derived/{z}/{x}/{y}.terrain", "Terrain tile with pits cut and dams levelled", QUANTIZED_MESH, ()),
+    ("/terrain-rgb/tilejson.json", "TileJSON of Terrain-RGB", JSON, ()),
+    ("/terrain-rgb/{z}/{x}/{y}.png", "Terrain-RGB tile", "image/png", ()),
+    ("/tileMatrixSets", "Tile matrix sets", JSON, ()),
+    ("/tileMatrixSets/{tileMatrixSetId}", "One tile matrix set", JSON, ()),
     (f"{COLLECTION}/tilejson.json", "TileJSON 3.0 of a layer", JSON, ()),
-    (f"{COLLECTION}/tiles/WebMercatorQuad/{{z}}/{{row}}/{{col}}", "MVT or image tile of a layer",
-     "application/vnd.mapbox-vector-tile", ()),
+    (f"{FEATURES}/tiles", "Vector tilesets of a layer", JSON, ()),
+    (f"{FEATURES}/tiles/{{tileMatrixSetId}}", "Vector tileset of a layer", JSON, ()),
+    (f"{COLLECTION}/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "MVT or image tile of a layer", MVT,
+     TILESET_PARAMETERS),
+    ("/tiles", "Vector tilesets of the whole city", JSON, ()),
     ("/tiles/tilejson.json", "TileJSON 3.0 of the whole city", JSON, ()),
-    ("/tiles/WebMercatorQuad/{z}/{row}/{col}", "MVT tile of the whole city", "application/vnd.mapbox-vector-tile", ()),
+    ("/tiles/{tileMatrixSetId}", "Vector tileset of the whole city", JSON, ()),
+    ("/tiles/{tileMatrixSetId}/{z}/{row}/{col}", "MVT tile of the whole city", MVT, ("datetime",)),
+    (f"{RASTERS}/map/tiles", "Image tilesets of a raster", JSON, ()),
+    (f"{RASTERS}/map/tiles/{{tileMatrixSetId}}", "Image tileset of a raster", JSON, ()),
+    (f"{RASTERS}/map/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "Image tile of a raster", "image/png", ()),
+    (f"{RASTERS}/styles/{{styleId}}/map/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "Image tile in a style",
+     "image/png", ()),
+    ("/styles", "Styles of the map of all layers", JSON, ()),
+    ("/styles/{styleId}", "A MapLibre style of all layers", MAPLIBRE, ("lang",)),
+    (f"{FEATURES}/styles", "Styles of a layer", JSON, ()),
+    (f"{FEATURES}/styles/{{styleId}}", "A MapLibre style of a layer", MAPLIBRE, ("lang",)),
     (f"{COLLECTION}/points.copc.laz", "Point cloud (COPC), byte ranges", "application/vnd.laszip+copc", ()),
     (f"{COLLECTION}/raster.tif", "Raster (COG), byte ranges", "image/tiff", ()),
     ("/processes", "Analyses", JSON, ("lang",)),
@@ -119,13 +143,18 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
 
 def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
     vectors, files = list(snapshot.vectors), list(snapshot.files)
+    rasters = [layer.id for layer in snapshot.files.values() if layer.assets[0].kind == "raster"]
     text: dict[str, Any] = {"type": "string"}
     schemas: dict[str, dict[str, Any]] = {
         # an enum may not be empty
         "featuresId": text | ({"enum": vectors} if vectors else {}),
         "collectionId": text | ({"enum": vectors + files} if vectors or files else {}),
         "featureId": text,
+        "rasterId": text | ({"enum": rasters} if rasters else {}),
         "processId": text,
+        "assetId": text,
+        "styleId": text,
+        "tileMatrixSetId": text | {"enum": list(matrix_set.ids(snapshot.city.config.crs))},
     }
     schemas |= {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col")}
     return {name: _parameter(name, name, schema, where="path") for name, schema in schemas.items()}

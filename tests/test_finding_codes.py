@@ -17,8 +17,8 @@ SPELLED = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 NO_CODES = {
     # of GDAL, TIFF and the environment
     "AREA_OR_POINT", "CPL_TMPDIR", "GML_DOWNLOAD_SCHEMA", "IF_SAFER", "NUM_THREADS", "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS", "OSM_USE_CUSTOM_INDEXING", "OVERVIEW_RESAMPLING", "SHAPE_RESTORE_SHX", "TIFFTAG_DATETIME",
-    "WKT1_GDAL", "WKT2_2019",
+    "GDAL_CACHEMAX", "OPENBLAS_NUM_THREADS", "OSM_USE_CUSTOM_INDEXING", "OVERVIEW_RESAMPLING", "SHAPE_RESTORE_SHX",
+    "TIFFTAG_DATETIME", "WKT1_GDAL", "WKT2_2019",
     # of SWMM
     "FILLED_CIRCULAR", "FLOW_UNITS", "FORCE_MAIN", "HORIZ_ELLIPSE", "INLET_USAGE", "LID_CONTROLS", "LID_USAGE",
     "LINK_OFFSETS", "RECT_CLOSED", "RECT_OPEN", "RECT_ROUND", "RECT_TRIANGULAR", "VERT_ELLIPSE",
@@ -45,7 +45,8 @@ def words_of(path):
         yield from re.findall(r"\bcode: ([A-Z_]+)", path.read_text("utf8"))
         return
     tree = ast.parse(path.read_text("utf8"))
-    exported = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    exported = [node for node in assigned if ast.unparse(node.targets[0]) == "__all__"]
     names = {id(each) for node in exported for each in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in names:
