@@ -63,7 +63,7 @@ def test_the_make_targets_exist():
 @pytest.mark.slow
 def test_the_commands_and_the_script_run_as_printed(folder):
     commands = [line for line in shell_lines() if line.startswith("citytwin ")]
-    assert [line.split()[1] for line in commands] == ["build", "info", "serve"]
+    assert [line.split()[1] for line in commands] == ["build", "info", "serve", "export", "verify"]
     built = run(commands[0], folder)
     assert built.returncode == 1, "the sample town holds one model that says no place"
     assert "IFC_NO_GEOREFERENCE" in built.stdout
@@ -78,6 +78,10 @@ def test_the_commands_and_the_script_run_as_printed(folder):
     count, height = told.stdout.split()
     assert int(count) > 0
     assert -5 < float(height) < 120
+    for command in commands[3:]:
+        done = run(command, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert list((folder / "tiles-out").rglob("*.glb"))
 
     free = commands[2].replace("--port 8000", "--port 0").split()
     executable = Path(sys.executable).with_name(free[0])
