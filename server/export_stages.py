@@ -16,19 +16,19 @@ import numpy as np
 import orjson
 
 from layers import crs
-from layers.errors import InvalidInput, NotFound
+from layers.errors import CityTwinError, InvalidInput, NotFound
 from server import adopted, answer, export_answers, styles
 from server.export_answers import About, Answers
 from server.serving import FILES, Serving, Snapshot
 from server.settings import Settings
 from tiles import matrix_set, quadtree
 from tiles.export import files, models, occupied
-from tiles.export.stage import Document, Item, Made, Stage, Task
+from tiles.export.stage import Document, Failure, Item, Made, Stage, Task
 from tiles.matrix_set import MatrixSet
 from tiles.tileset import FORMS, Form, Selection, Tileset
 from twin.city import City
 from twin.scope import Scope
-from twin.store.interface import Asset
+from twin.store.interface import Asset, LayerInfo
 
 KINDS = ("3dtiles", "points", "terrain", "terrain-rgb", "mvt", "images")
 GRID = "WebMercatorQuad"
@@ -77,6 +77,7 @@ class Plan:
         self.city, self.choice, self.scope = city, choice, city.scope
         self.snapshot: Snapshot = Serving(city, Settings(scope=city.scope, warm_up=False)).snapshot()
         self.answers = Answers(city.folder, city.scope, choice.base_url)
+        self._unsure: set[tuple[str, str]] = set()
         self.shown: dict[Form, list[str]] = {form: [] for form in FORMS}
         known = {*self.snapshot.vectors, *self.snapshot.files}
         for name in choice.layers or ():
@@ -103,7 +104,7 @@ class Plan:
         }  # fmt: skip
         for kind, stages in makers.items():
             if kind in self.choice.kinds:
-                yield from stages()
+                yield from self._guarded(kind, "*", stages())
         if "3dtiles" in self.choice.kinds or "points" in self.choice.kinds:
             yield from self._city(there)
 
@@ -111,48 +112,61 @@ class Plan:
         """Of a book that no stage had: whether it is of what was chosen, so that its layer, or its zoom, is gone."""
         del seen
         kind, *rest = map(unquote, name.split("/"))
-        if kind not in self.choice.kinds:
+        if kind not in self.choice.kinds or {(kind, rest[0]), (kind, "*")} & self._unsure:
             return False
         if kind in {"3dtiles", "points"} and rest[-1] not in self.choice.forms:
             return False
         return kind in {"terrain", "terrain-rgb"} or self.choice.layers is None or rest[0] in self.choice.layers
 
+    def _guarded(self, kind: str, layer_id: str, stages: Iterator[Stage]) -> Iterator[Stage]:
+        """A layer that cannot be described is named and keeps its files; the others go on."""
+        try:
+            yield from stages
+        except (CityTwinError, OSError) as error:
+            self._unsure.add((kind, layer_id))
+            title = f"{kind} of {layer_id}" if layer_id != "*" else kind
+            yield Stage(title, (), failures=[Failure(title, str(error))])
+
     # -- 3D Tiles
 
     def _models(self) -> Iterator[Stage]:
         for info in self.snapshot.vectors.values():
-            selection = self._selection(info.id)
-            if not self.choice.has(info.id) or (info.mesh_count == 0 and selection.at is None):
-                continue
-            try:
-                tileset = Tileset(self.city, info.id, self.scope, info=info, selection=selection)
-                made = models.stage(tileset, self.choice.forms)
-            except NotFound:
-                continue  # nothing of it is in the selection
-            for form in self.choice.forms:
-                self.shown[form].append(info.id)
-            yield made
-        yield from self._adopted()
+            if self.choice.has(info.id):
+                yield from self._guarded("3dtiles", info.id, self._model(info))
+        for layer_id, sets in self._assets(adopted.KIND):
+            yield from self._guarded("3dtiles", layer_id, self._adopted(layer_id, sets))
+
+    def _model(self, info: LayerInfo) -> Iterator[Stage]:
+        selection = self._selection(info.id)
+        if info.mesh_count == 0 and selection.at is None:
+            return
+        try:
+            tileset = Tileset(self.city, info.id, self.scope, info=info, selection=selection)
+            made = models.stage(tileset, self.choice.forms)
+        except NotFound:
+            return  # nothing of it is in the selection
+        for form in self.choice.forms:
+            self.shown[form].append(info.id)
+        yield made
 
     def _selection(self, layer_id: str) -> Selection:
         from server.parameters import moment
 
         return Selection(self.choice.filters.get(layer_id), moment(self.choice.datetime))
 
-    def _adopted(self) -> Iterator[Stage]:
-        for layer_id, sets in self._assets(adopted.KIND):
-            name = models.book(layer_id, "compact")
-            items = [item for asset in sets for item in self._files_of(name, asset)]
-            places = {"compact": "tileset.json", "explicit": "explicit/tileset.json"}
-            documents = [
-                self._document(models.book(layer_id, form), f"collections/{layer_id}/3dtiles/{places[form]}")
-                for form in self.choice.forms
-                if form in places
-            ]
-            for form in self.choice.forms:
-                self.shown[form].append(layer_id)
-            names = dict.fromkeys([name, *(each.book for each in documents)])
-            yield Stage(f"3D Tiles set {layer_id}", tuple(names), files.tasks(items), documents)
+    def _adopted(self, layer_id: str, sets: list[Asset]) -> Iterator[Stage]:
+        name = models.book(layer_id, "compact")
+        items = [item for asset in sets for item in self._files_of(name, asset)]
+        places = {"compact": "tileset.json", "explicit": "explicit/tileset.json"}
+        documents = [
+            self._document(models.book(layer_id, form), f"collections/{layer_id}/3dtiles/{places[form]}")
+            for form in self.choice.forms
+            if form in places
+        ]
+        for form in self.choice.forms:
+            self.shown[form].append(layer_id)
+        names = dict.fromkeys([name, *(each.book for each in documents)])
+        yield Stage(f"3D Tiles set {layer_id}", tuple(names), files.tasks(items), documents)
 
     def _assets(self, kind: str) -> Iterator[tuple[str, list[Asset]]]:
         for layer_id, layer in self.snapshot.files.items():
@@ -192,14 +206,17 @@ class Plan:
 
     def _points(self) -> Iterator[Stage]:
         for layer_id, clouds in self._assets("points"):
-            copc_type, copc_name = FILES["points"]
-            name = book("points", layer_id, "file")
-            path = self.city.folder / clouds[0].path
-            copy = files.item(name, f"collections/{layer_id}/{copc_name}", path, copc_type)
-            yield Stage(f"COPC of {layer_id}", (name,), files.tasks([copy]))
-            for form in self.choice.forms:
-                yield self._cloud_tiles(layer_id, form)
-                self.shown[form].append(layer_id)
+            yield from self._guarded("points", layer_id, self._clouds(layer_id, clouds))
+
+    def _clouds(self, layer_id: str, clouds: list[Asset]) -> Iterator[Stage]:
+        copc_type, copc_name = FILES["points"]
+        name = book("points", layer_id, "file")
+        path = self.city.folder / clouds[0].path
+        copy = files.item(name, f"collections/{layer_id}/{copc_name}", path, copc_type)
+        yield Stage(f"COPC of {layer_id}", (name,), files.tasks([copy]))
+        for form in self.choice.forms:
+            yield self._cloud_tiles(layer_id, form)
+            self.shown[form].append(layer_id)
 
     def _cloud_tiles(self, layer_id: str, form: Form) -> Stage:
         name = book("points", layer_id, form)
@@ -261,30 +278,37 @@ class Plan:
 
     def _images(self) -> Iterator[Stage]:
         for layer_id, _ in self._assets("raster"):
-            root = f"collections/{layer_id}/tilejson.json"
-            document = self.answers.document(root)
-            codes = self._in_bounds(document)
-            yield from self._tiled(f"images of {layer_id}", ("images", layer_id), [root], document, codes)
+            yield from self._guarded("images", layer_id, self._pictures(layer_id))
+
+    def _pictures(self, layer_id: str) -> Iterator[Stage]:
+        root = f"collections/{layer_id}/tilejson.json"
+        document = self.answers.document(root)
+        codes = self._in_bounds(document)
+        yield from self._tiled(f"images of {layer_id}", ("images", layer_id), [root], document, codes)
 
     def _vectors(self) -> Iterator[Stage]:
         together: dict[int, occupied.Codes] = {}
         drawn = [info for info in self.snapshot.vectors.values() if info.type.geometry != "none" and info.count]
         drawn = [info for info in drawn if self.choice.has(info.id)]
         for info in drawn:
-            root = f"collections/{info.id}/tilejson.json"
-            document = self.answers.document(root)
-            zooms = self._zooms(document["minzoom"], document["maxzoom"])
-            codes = occupied.codes(self.city, info.id, self.scope, self._grid(), zooms)
-            described = [root, *(f"collections/{info.id}/styles/default{each}" for each in styles.VARIANTS)]
-            yield from self._tiled(f"vector tiles of {info.id}", ("mvt", info.id), described, document, codes)
-            together = {z: np.union1d(together.get(z, each), each) for z, each in codes.items()} | {
-                z: each for z, each in together.items() if z not in codes
-            }
+            yield from self._guarded("mvt", info.id, self._vector(info, together))
         if drawn and self.choice.layers is None:
-            root = "tiles/tilejson.json"
-            document = self.answers.document(root)
-            described = [root, *(f"styles/city{each}" for each in styles.VARIANTS)]
-            yield from self._tiled("vector tiles of the city", ("mvt", ""), described, document, together)
+            yield from self._guarded("mvt", "", self._vectors_of_city(together))
+
+    def _vector(self, info: LayerInfo, together: dict[int, occupied.Codes]) -> Iterator[Stage]:
+        root = f"collections/{info.id}/tilejson.json"
+        document = self.answers.document(root)
+        zooms = self._zooms(document["minzoom"], document["maxzoom"])
+        codes = occupied.codes(self.city, info.id, self.scope, self._grid(), zooms)
+        described = [root, *(f"collections/{info.id}/styles/default{each}" for each in styles.VARIANTS)]
+        yield from self._tiled(f"vector tiles of {info.id}", ("mvt", info.id), described, document, codes)
+        together.update({z: np.union1d(together.get(z, each), each) for z, each in codes.items()})
+
+    def _vectors_of_city(self, together: Mapping[int, occupied.Codes]) -> Iterator[Stage]:
+        root = "tiles/tilejson.json"
+        document = self.answers.document(root)
+        described = [root, *(f"styles/city{each}" for each in styles.VARIANTS)]
+        yield from self._tiled("vector tiles of the city", ("mvt", ""), described, document, together)
 
     def _tiled(
         self,
@@ -310,9 +334,11 @@ class Plan:
         before = self.snapshot.vectors.get(layer_id)
         if before is None:
             return None
-        now = self.city.store.layer(layer_id, self.scope).version
-        if now == before.version:
-            return None
+        try:
+            if self.city.store.layer(layer_id, self.scope).version == before.version:
+                return None
+        except NotFound:
+            return f"Layer {layer_id!r} was removed while it was exported; export again."
         return f"Layer {layer_id!r} was written to while its vector tiles were exported; export again."
 
     def _zooms(self, low: int, high: int) -> range:

@@ -379,6 +379,20 @@ def test_a_layer_that_is_gone_takes_its_files_along(own_twin, tmp_path):
     assert (out / "collections/building/3dtiles/compat/tileset.json").is_file()
 
 
+def test_a_cloud_that_cannot_be_read_is_named_and_keeps_its_files(own_twin, tmp_path):
+    out = tmp_path / "out"
+    options = ("--only", "points,3dtiles", "--forms", "compat", "--workers", "1")
+    run(own_twin, out, *options)
+    before = hashes(out / "collections/point_cloud/3dtiles")
+    assert before
+    (cloud,) = (own_twin / "points").glob("*.laz")
+    cloud.write_bytes(b"not a cloud")
+    said = run(own_twin, out, *options, code=1)
+    assert "failed    points of point_cloud: " in said
+    assert hashes(out / "collections/point_cloud/3dtiles") == before
+    assert (out / "collections/building/3dtiles/compat/tileset.json").is_file()
+
+
 def test_what_is_not_asked_for_stays(own_twin, tmp_path):
     out = tmp_path / "out"
     run(own_twin, out, "--only", "3dtiles", "--workers", "1")

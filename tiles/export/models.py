@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from layers.catalogue import LayerType
+from layers.errors import NotFound
 from layers.mesh import Texture
 from tiles import content, quadtree, subtree
 from tiles.city import TileCity
@@ -143,7 +144,10 @@ def _json_addresses(tile: dict[str, Any]) -> Iterator[str]:
 def _moved(tileset: Tileset) -> str | None:
     """In-place edits by another program are the one thing that reaches tiles of an older version."""
     store, info = tileset.city.store, tileset.info
-    now = store.layer(tileset.layer_id, tileset.scope).version
+    try:
+        now = store.layer(tileset.layer_id, tileset.scope).version
+    except NotFound:
+        return f"Layer {tileset.layer_id!r} was removed while it was exported."
     if now == info.version:
         return None
     return f"Layer {tileset.layer_id!r} went from version {info.version} to {now} while it was exported."

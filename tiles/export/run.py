@@ -139,6 +139,7 @@ class _Run:
 
     def stage(self, stage: Stage) -> None:
         """All of it, in the order that leaves no reference to a file that is not there."""
+        self.summary.failures += stage.failures
         self.books = {name: self._loaded(name) for name in stage.books}
         present = self._present()
         tasks, documents = self._admitted(stage)

@@ -89,6 +89,7 @@ class Stage:
     tasks : contents, neighbours in one task
     documents : files that refer to contents; they are made one by one by the process that runs the export
     moved : says after the work what has changed underneath meanwhile, None for nothing
+    failures : what is known already not to come
     """
 
     title: str
@@ -96,6 +97,7 @@ class Stage:
     tasks: Iterable[Task] = ()
     documents: Iterable["Document"] = ()
     moved: Callable[[], str | None] = field(default=lambda: None)
+    failures: Sequence[Failure] = ()
 
 
 @dataclass(frozen=True)
