@@ -12,7 +12,7 @@ from tests.tiles.mvt_city import CITY_CRS, EAST, NORTH, city_of, put, transforme
 from tiles import matrix_set
 from tiles.mvt import choice, encode, placement, varint
 from twin.scope import EVERYTHING
-from twin.store import geometry_blob, read_raw, wkb_paths
+from twin.store import geometry_blob, packed, read_raw, wkb_paths
 from twin.store.interface import Query
 from twin.store.wkb_paths import POINT, Paths
 
@@ -54,7 +54,7 @@ def by_shapely(geometries):
 def test_paths_of_blobs_are_those_that_shapely_reads(seed, kinds):
     rng = np.random.default_rng(seed)
     geometries = np.array([some_geometry(rng, kind) for kind in kinds] + [None], dtype=object)
-    paths = wkb_paths.parse(geometry_blob.encode(geometries, 4549).blobs)
+    paths = wkb_paths.parse(packed.of_list(geometry_blob.encode(geometries, 4549).blobs))
     wanted = list(by_shapely(geometries))
     assert paths.rows.tolist() == [row for row, _, _ in wanted]
     assert paths.is_outer.tolist() == [outer for _, _, outer in wanted]
@@ -66,9 +66,9 @@ def test_paths_of_blobs_are_those_that_shapely_reads(seed, kinds):
 def test_a_blob_that_is_cut_short_is_refused(cut):
     blob = geometry_blob.encode(np.array([shapely.box(0, 0, 1, 1)], dtype=object), 4549).blobs[0]
     with pytest.raises(InvalidInput):
-        wkb_paths.parse([blob[:cut]])
+        wkb_paths.parse(packed.of_list([blob[:cut]]))
     big_endian = blob[:40] + shapely.to_wkb(shapely.box(0, 0, 2, 1), byte_order=0)
-    assert wkb_paths.parse([big_endian]).xy.max() == 2.0
+    assert wkb_paths.parse(packed.of_list([big_endian])).xy.max() == 2.0
 
 
 @pytest.mark.parametrize("set_id", matrix_set.ids(CITY_CRS))

@@ -27,7 +27,7 @@ from tiles.mvt import choice, encode, grid, placement
 from tiles.mvt.choice import Detail
 from tiles.mvt.placement import Placement
 from twin.scope import Scope
-from twin.store import geometry_blob, read_raw, wkb_paths
+from twin.store import geometry_blob, packed, read_raw, wkb_paths
 from twin.store.interface import Query
 from twin.store.query_plan import Plan
 from twin.store.read_raw import Candidates, RawLayer, RawReader, RawRows
@@ -299,7 +299,7 @@ def _made(reader: RawReader, asked: _Asked, layer: RawLayer, found: Candidates |
     if placed is None or not len(found):
         return b""
     rows = reader.rows(plan, found.fids)
-    if plan.regions and rows.ids:
+    if plan.regions and len(rows.ids):
         rows = _exactly(plan, rows)
     raw = grid.opened(wkb_paths.parse(rows.blobs))
     paths = on_grid(raw, placed[1], asked.detail)
@@ -312,13 +312,14 @@ def _made(reader: RawReader, asked: _Asked, layer: RawLayer, found: Candidates |
 
 def _exactly(plan: Plan, rows: RawRows) -> RawRows:
     """Rows whose geometries meet every region of the filter."""
-    shapes = geometry_blob.decode(rows.blobs)
+    blobs = rows.blobs.each()
+    shapes = geometry_blob.decode(blobs)
     keep = np.ones(len(shapes), bool)
     for region in plan.regions:
         keep &= shapely.intersects(region, shapes)
-    at = np.flatnonzero(keep).tolist()
-    taken = rows.attributes.take(pa.array(at, pa.int64())) if rows.attributes.num_columns else rows.attributes
-    return RawRows(rows.fids[keep], [rows.ids[i] for i in at], [rows.blobs[i] for i in at], taken)
+    at = np.flatnonzero(keep)
+    taken = rows.attributes.take(at) if rows.attributes.num_columns else rows.attributes
+    return RawRows(rows.fids[keep], rows.ids.take(at), packed.of_list([blobs[i] for i in at.tolist()]), taken)
 
 
 def on_grid(raw: Paths, place: Placement, detail: Detail) -> Paths:
@@ -338,9 +339,7 @@ def _specks(rows: NDArray[np.int64], boxes: NDArray[np.float64], place: Placemen
 
 def _encoded(layer_id: str, rows: RawRows, paths: Paths) -> bytes:
     used = np.unique(paths.rows)
-    columns = pa.Table.from_arrays(
-        [pa.array(rows.ids, pa.string()), *rows.attributes.columns], names=["id", *rows.attributes.column_names]
-    )
+    columns = pa.Table.from_arrays([rows.ids, *rows.attributes.columns], names=["id", *rows.attributes.column_names])
     fids = rows.fids
     if len(used) < len(rows.ids):
         columns, fids = columns.take(pa.array(used)), fids[used]

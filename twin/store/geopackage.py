@@ -89,6 +89,12 @@ class GeoPackageStore:
                 db.execute("ROLLBACK")
             db.close()
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside a read transaction, for the modules of the store that read on their own terms."""
+        with self._pool.reading() as db:
+            yield db
+
     def layers(self, scope: Scope) -> list[LayerInfo]:
         """All vector layers of the scope, in catalogue order."""
         with self._pool.reading() as db:

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin.store import geometry_blob
+from twin.store.packed import Blobs
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -45,13 +46,9 @@ class Paths:
     is_outer: NDArray[np.bool_]
 
 
-def parse(blobs: list[bytes | None]) -> Paths:
-    """Paths of n blobs; None and empty geometries have none. InvalidInput for a blob that is no geometry."""
-    filled = [blob or b"" for blob in blobs]
-    data = b"".join(filled)
-    sizes = np.fromiter(map(len, filled), np.int64, len(filled))
-    at = np.cumsum(sizes) - sizes
-    walk = _Walk(data, at, sizes)
+def parse(blobs: Blobs) -> Paths:
+    """Paths of n blobs; missing and empty geometries have none. InvalidInput for a blob that is no geometry."""
+    walk = _Walk(blobs.data, blobs.starts, blobs.sizes)
     bodies, odd = walk.bodies()
     odd |= walk.walk(bodies)
     walk.check()
@@ -60,11 +57,11 @@ def parse(blobs: list[bytes | None]) -> Paths:
     return walk.paths()
 
 
-def _through_geos(blobs: list[bytes | None], odd: set[int]) -> "list[tuple[FloatArray, int, int, bool]]":
+def _through_geos(blobs: Blobs, odd: set[int]) -> "list[tuple[FloatArray, int, int, bool]]":
     """Coordinates, row, kind and is_outer of each path of some blobs."""
     found: list[tuple[FloatArray, int, int, bool]] = []
     rows = sorted(odd)
-    shapes = shapely.force_2d(geometry_blob.decode([blobs[row] for row in rows]))
+    shapes = shapely.force_2d(geometry_blob.decode(blobs.each(rows)))
     for row, shape in zip(rows, shapes, strict=True):
         for part in _simple_parts(shape):
             kind = int(shapely.get_dimensions(part)) + 1
