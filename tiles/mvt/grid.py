@@ -33,7 +33,7 @@ def opened(paths: Paths) -> Paths:
     counts = counts - ring
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    bare = Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
+    bare = Paths(_points(paths.xy, keep), starts, paths.rows, paths.kinds, paths.is_outer)
     return _without(bare, counts < paths.kinds)
 
 
@@ -44,10 +44,9 @@ def clipped(paths: Paths) -> Paths:
     """
     if not len(paths.rows):
         return paths
-    low, high = _extremes(paths)
-    known = np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1)
-    outside = ~known | (high < _LOW).any(axis=1) | (low > _HIGH).any(axis=1)
-    crosses = ~outside & ((low < _LOW).any(axis=1) | (high > _HIGH).any(axis=1))
+    outside, crosses = _beyond(paths)
+    if not outside.any() and not crosses.any():
+        return paths
     part = np.cumsum(paths.is_outer) - 1
     n_parts = int(part[-1]) + 1
     gone = np.zeros(n_parts, bool)
@@ -61,10 +60,20 @@ def clipped(paths: Paths) -> Paths:
     return _together([whole, _cut(taken(paths, np.flatnonzero(kept & cut[part])))])
 
 
-def _extremes(paths: Paths) -> tuple[FloatArray, FloatArray]:
-    """Lowest and highest coordinates of each path."""
-    starts = paths.starts[:-1]
-    return np.minimum.reduceat(paths.xy, starts, axis=0), np.maximum.reduceat(paths.xy, starts, axis=0)
+def _beyond(paths: Paths) -> tuple[Flags, Flags]:
+    """True for each path that lies outside the frame (or at no known place), and for each that crosses it."""
+    outside, crosses = np.zeros((2, len(paths.rows)), bool)
+    half = (_HIGH - _LOW) / 2
+    far = np.flatnonzero(~(np.abs(paths.xy.reshape(-1) - (_LOW + half)) <= half)) // 2
+    if far.size:
+        touched = np.unique(np.searchsorted(paths.starts, far, side="right") - 1)
+        some = taken(paths, touched)
+        starts = some.starts[:-1]
+        low, high = np.minimum.reduceat(some.xy, starts, axis=0), np.maximum.reduceat(some.xy, starts, axis=0)
+        known = np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1)
+        outside[touched] = ~known | (high < _LOW).any(axis=1) | (low > _HIGH).any(axis=1)
+        crosses[touched] = ~outside[touched]
+    return outside, crosses
 
 
 def _cut(paths: Paths) -> Paths:
@@ -154,14 +163,11 @@ def rounded(paths: Paths, step: int = 1) -> Paths:
     if not ring.any():
         return joined([tidy])
     rings = tidy if ring.all() else taken(tidy, np.flatnonzero(ring))
-    rings, area = _with_areas(rings)
-    asked = np.isin(rings.rows, rings.rows[~_is_simple(rings, area)])
-    if asked.any():
-        fixed = _repaired(joined([taken(rings, np.flatnonzero(asked))]), step)
-        if fixed is not None:
-            fixed, fixed_area = _with_areas(fixed)
-            rings, area = _together([taken(rings, np.flatnonzero(~asked)), fixed]), np.r_[area[~asked], fixed_area]
-    rings = _turned(rings, (area > 0) != rings.is_outer)
+    area, doubtful = _looked_at(rings)
+    shown = np.ones(len(rings.rows), bool)
+    if doubtful.any():
+        shown, rings, area = _sound(rings, area, doubtful, step)
+    rings = _turned(rings, (area > 0) != rings.is_outer, shown)
     return joined([rings] if ring.all() else [taken(tidy, np.flatnonzero(~ring)), rings])
 
 
@@ -176,32 +182,73 @@ def _tidy(paths: Paths, *, straighten: bool) -> Paths:
     return _without(paths, np.diff(paths.starts) < paths.kinds)
 
 
-def _with_areas(rings: Paths) -> tuple[Paths, FloatArray]:
-    """Rings but for those all of whose points lie on one line, and their areas (y down: positive is clockwise).
+def _looked_at(rings: Paths) -> tuple[FloatArray, Flags]:
+    """Area of each ring (y down: positive is clockwise), and True where it may be invalid: then the area is not exact.
+
+    A ring that is alone in its feature and goes once round its middle is certainly valid: seen from there each point
+    stands further round than the one before, with one turn in all, so that every ray from the middle meets it once.
+    """
+    starts, counts = rings.starts[:-1], np.diff(rings.starts)
+    middle = np.add.reduceat(rings.xy, starts, axis=0) / counts[:, None]
+    x, y = rings.xy[:, 0] - np.repeat(middle[:, 0], counts), rings.xy[:, 1] - np.repeat(middle[:, 1], counts)
+    after_x, after_y = _next(x, rings.starts), _next(y, rings.starts)
+    turn = x * after_y - y * after_x
+    onward = (np.minimum.reduceat(turn, starts) > _ROUND) | (np.maximum.reduceat(turn, starts) < -_ROUND)
+    above = y < 0
+    once = np.add.reduceat((above != (after_y < 0)).view(np.int8), starts, dtype=np.int32) == 2
+    alone = np.bincount(rings.rows)[rings.rows] == 1
+    return np.add.reduceat(turn, starts) / 2, ~(onward & once & alone)
+
+
+def _next(values: FloatArray, starts: IntArray) -> FloatArray:
+    """The value of the point after each point, round the rings."""
+    after = np.empty_like(values)
+    after[:-1] = values[1:]
+    after[starts[1:] - 1] = values[starts[:-1]]
+    return after
+
+
+def _exact_areas(rings: Paths) -> tuple[FloatArray, Flags]:
+    """Areas (y down: positive is clockwise), and True for rings all of whose points lie on one line.
 
     By the surveyor's formula about the ring's own first point: sums of small whole numbers are exact. A ring that
-    crosses itself may have area 0 and is kept.
+    crosses itself may have area 0 and not be flat.
     """
     if not len(rings.rows):
-        return rings, np.zeros(0)
+        return np.zeros(0), np.zeros(0, bool)
     starts = rings.starts[:-1]
-    around = np.empty_like(rings.xy)
-    around[:-1], around[rings.starts[1:] - 1] = rings.xy[1:], rings.xy[starts]
-    origin = np.repeat(rings.xy[starts], np.diff(rings.starts), axis=0)
-    a, b = rings.xy - origin, around - origin
-    twice = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    x, y = (rings.xy - np.repeat(rings.xy[starts], np.diff(rings.starts), axis=0)).T
+    twice = x * _next(y, rings.starts) - y * _next(x, rings.starts)
     area = np.add.reduceat(twice, starts) / 2
-    flat = (area == 0) & (np.maximum.reduceat(np.abs(twice), starts) == 0)
-    if not flat.any():
-        return rings, area
-    kept = _kept(rings, flat)
-    return taken(rings, kept), area[kept]
+    return area, (area == 0) & (np.maximum.reduceat(np.abs(twice), starts) == 0)
+
+
+def _sound(rings: Paths, area: FloatArray, doubtful: Flags, step: int) -> tuple[Flags, Paths, FloatArray]:
+    """Rings with those of invalid features repaired behind them, which of them hold, and their areas."""
+    asked = np.flatnonzero(np.isin(rings.rows, rings.rows[doubtful]))
+    some = taken(rings, asked)
+    area[asked], flat = _exact_areas(some)
+    shown = np.ones(len(rings.rows), bool)
+    shown[asked] = False
+    kept = _kept(some, flat)
+    shown[asked[kept]] = True
+    some = joined([taken(some, kept)])
+    fixed, broken = _repaired(some, step) if len(kept) else (None, some.rows)
+    if fixed is None:
+        return shown, rings, area
+    shown[asked] &= ~np.isin(rings.rows[asked], broken)
+    fixed_area, flat = _exact_areas(fixed)
+    kept = _kept(fixed, flat)
+    if not len(kept):
+        return shown, rings, area
+    return np.r_[shown, np.ones(len(kept), bool)], _together([rings, taken(fixed, kept)]), np.r_[area, fixed_area[kept]]
 
 
 def _differs(paths: Paths) -> Flags:
     """True for each point that is not the same as the one before it; of a ring, the first point follows the last."""
     keep = np.ones(len(paths.xy), bool)
-    keep[1:] = (paths.xy[1:] != paths.xy[:-1]).any(axis=1)
+    x, y = paths.xy[:, 0], paths.xy[:, 1]
+    keep[1:] = (x[1:] != x[:-1]) | (y[1:] != y[:-1])
     keep[paths.starts[:-1]] = True
     rings = np.flatnonzero((paths.kinds == RING) & (np.diff(paths.starts) > 1))
     keep[paths.starts[rings]] = (paths.xy[paths.starts[rings]] != paths.xy[paths.starts[rings + 1] - 1]).any(axis=1)
@@ -209,6 +256,10 @@ def _differs(paths: Paths) -> Flags:
     if points.any():
         keep[paths.starts[:-1][points]] = True
     return keep
+
+
+def _points(xy: FloatArray, keep: Flags) -> FloatArray:
+    return xy.take(np.flatnonzero(keep), axis=0)
 
 
 def _neighbours(paths: Paths) -> tuple[FloatArray, FloatArray]:
@@ -237,8 +288,8 @@ def _thinned(paths: Paths, keep: Flags) -> Paths:
     starts = before[paths.starts]
     some = np.diff(starts) > 0
     if some.all():
-        return Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
-    thin = Paths(paths.xy[keep], starts, paths.rows, paths.kinds, paths.is_outer)
+        return Paths(_points(paths.xy, keep), starts, paths.rows, paths.kinds, paths.is_outer)
+    thin = Paths(_points(paths.xy, keep), starts, paths.rows, paths.kinds, paths.is_outer)
     return _without(thin, ~some)
 
 
@@ -252,46 +303,22 @@ def _kept(paths: Paths, gone: Flags) -> IntArray:
     return np.flatnonzero(~gone & ~gone[paths.is_outer][part])
 
 
-def _is_simple(rings: Paths, area: FloatArray) -> Flags:
-    """True for rings that are certainly valid: alone in their feature, and going once round their middle.
-
-    Seen from there each point must stand further round than the one before, with one turn in all: then every ray from
-    the middle meets the ring once.
-    """
-    counts = np.diff(rings.starts)
-    starts = rings.starts[:-1]
-    middle = np.add.reduceat(rings.xy, starts, axis=0) / counts[:, None]
-    x, y = (rings.xy - np.repeat(middle, counts, axis=0)).T
-    after_x, after_y = np.empty_like(x), np.empty_like(y)
-    last = rings.starts[1:] - 1
-    after_x[:-1], after_x[last], after_y[:-1], after_y[last] = x[1:], x[starts], y[1:], y[starts]
-    turn = (x * after_y - y * after_x) * np.repeat(np.sign(area), counts)
-    onward = np.minimum.reduceat(turn, starts) > _ROUND
-    crossings = (y < 0) != (after_y < 0)
-    once = np.add.reduceat(crossings.astype(np.int64), starts) == 2
-    alone = np.bincount(rings.rows)[rings.rows] == 1
-    return onward & once & alone
-
-
-def _repaired(rings: Paths, step: int) -> Paths | None:
-    """Features made valid on the grid; None where they all are."""
+def _repaired(rings: Paths, step: int) -> tuple[Paths | None, IntArray]:
+    """Rings of the invalid features made valid on the grid, None where there are none; and the rows of those."""
     shapes, rows = polygons(rings)
     used = np.unique(rows)
     whole = np.asarray(shapely.multipolygons(shapes, indices=np.searchsorted(used, rows)), dtype=object)
     broken = ~shapely.is_valid(whole)
     if not broken.any():
-        return None
+        return None, used[broken]
     fixed = shapely.set_precision(shapely.make_valid(whole[broken]), float(step))
-    intact = np.isin(rings.rows, used[~broken])
-    pieces = [from_shapes(np.asarray(fixed, dtype=object), used[broken], 2)]
-    if intact.any():
-        pieces.append(taken(rings, np.flatnonzero(intact)))
-    return joined(pieces)
+    return from_shapes(np.asarray(fixed, dtype=object), used[broken], 2), used[broken]
 
 
-def _turned(rings: Paths, wrong: Flags) -> Paths:
-    """Rings in the order of their rows, some of them in the opposite direction."""
-    order = np.argsort(rings.rows, kind="stable")
+def _turned(rings: Paths, wrong: Flags, shown: Flags) -> Paths:
+    """The rings that are shown in the order of their rows, some of them in the opposite direction."""
+    order = np.flatnonzero(shown)
+    order = order[np.argsort(rings.rows[order], kind="stable")]
     counts = np.diff(rings.starts)[order]
     starts = np.zeros(len(order) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
@@ -300,4 +327,4 @@ def _turned(rings: Paths, wrong: Flags) -> Paths:
     first = np.where(wrong[order], first + counts - 1, first)
     along = np.arange(int(starts[-1])) - np.repeat(starts[:-1], counts)
     at = np.repeat(first, counts) + np.repeat(step, counts) * along
-    return Paths(rings.xy[at], starts, rings.rows[order], rings.kinds[order], rings.is_outer[order])
+    return Paths(rings.xy.take(at, axis=0), starts, rings.rows[order], rings.kinds[order], rings.is_outer[order])

@@ -283,13 +283,13 @@ def _chosen(place: Placement, found: Candidates, detail: Detail) -> NDArray[np.i
 
 def _in_frame(place: Placement, boxes: NDArray[np.float64]) -> NDArray[np.intp]:
     """Rows whose boxes, as the tile's grid sees their corners, meet the tile or its buffer."""
-    corners = np.stack([place(boxes[:, [i, j]]) for i in (0, 2) for j in (1, 3)])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    reach = encode.EXTENT + grid.BUFFER
+    a, b, c, d = (place(np.column_stack([boxes[:, i], boxes[:, j]])) for i in (0, 2) for j in (1, 3))
+    low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+    shown = (low <= encode.EXTENT + grid.BUFFER) & (high >= -grid.BUFFER)
+    known = np.isfinite(low) & np.isfinite(high)
     # what bends between the corners of a large box is not known here: large boxes are kept
-    wide = np.ptp(boxes[:, [0, 2]], axis=1) + np.ptp(boxes[:, [1, 3]], axis=1) > 1000.0
-    meets = ((low <= reach) & (high >= -grid.BUFFER)).all(axis=1)
-    return np.flatnonzero(meets | wide | ~np.isfinite(corners).all(axis=(0, 2)))
+    wide = (boxes[:, 2] - boxes[:, 0]) + (boxes[:, 3] - boxes[:, 1]) > 1000.0
+    return np.flatnonzero((shown[:, 0] & shown[:, 1]) | wide | ~(known[:, 0] & known[:, 1]))
 
 
 def _made(reader: RawReader, asked: _Asked, layer: RawLayer, found: Candidates | None) -> bytes:

@@ -1,7 +1,7 @@
 """Columns of many rows as SQLite joins them: one run of bytes for all geometries or texts, no object for each.
 
-`group_concat` joins blobs byte by byte. Where the joined bytes cannot be parted again (a separator inside a text, an old
-SQLite that stops at a NUL) the functions here say so, and the caller reads row by row.
+`group_concat` joins blobs byte by byte. Where the joined bytes cannot be parted again (a separator inside a text,
+an old SQLite that stops at a NUL) the functions here say so, and the caller reads row by row.
 """
 
 from dataclasses import dataclass
