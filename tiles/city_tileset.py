@@ -53,10 +53,9 @@ def _layer(city: TileCity, tileset: Tileset, uri: str) -> dict[str, Any]:
     tree = tileset.tree
     volume = {"box": _placed(tree.bounds, city.frame.root_transform)}
     reference = {"boundingVolume": volume, "geometricError": tree.error_m, "content": {"uri": uri}}
-    error = max(float(tree.tiles.extents.max()), 2 * tree.error_m)
     return {
         "boundingVolume": volume,
-        "geometricError": error,
+        "geometricError": tree.whole_error_m,
         "extras": {"layer": tileset.layer_id},
         "children": [reference],
     }

@@ -15,9 +15,10 @@ from tiles.quadtree import MAX_LEVEL, FloatArray, IntArray
 
 Levels = NDArray[np.int8]
 
-MAX_FEATURES = 800
-MAX_BYTES = 320_000
-"""Of stored mesh blobs, some 8,000 vertices; the float32 glb is about three times as large."""
+MAX_FEATURES = 1200
+MAX_BYTES = 480_000
+"""Of stored mesh blobs, some 12,000 vertices; the float32 glb is about three times as large. A cell that is a little
+too full for one tile makes five: so tiles end up between a fifth of this and all of it."""
 UNSET = 127
 """Level of a feature that has none yet."""
 

@@ -37,7 +37,7 @@ MAX_TILES = 1000
 """In one JSON document of the explicit form."""
 INLINE_TILES = 8
 """Branches up to this size are written where they are, even in a document of external tilesets."""
-ENCODING = 3
+ENCODING = 4
 """Part of every tag: raise it when the bytes of a tile change while the data do not."""
 
 GLB, JSON, SUBTREE = "model/gltf-binary", "application/json", "application/octet-stream"
@@ -116,8 +116,7 @@ class Tileset:
         tree = self.tree
         root = self._explicit(0, "", top=True) if form == "explicit" else self._implicit()
         root["transform"] = self.city.frame.root_transform
-        span = float(np.linalg.norm(tree.bounds[3:] - tree.bounds[:3]))
-        return orjson.dumps(document(self.city, self._tag(form), max(span, 2 * tree.error_m), root))
+        return orjson.dumps(document(self.city, self._tag(form), tree.whole_error_m, root))
 
     def _implicit(self) -> dict[str, Any]:
         """Both implicit forms have the same root: the address of the document says which content is meant."""

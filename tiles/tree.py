@@ -108,6 +108,11 @@ class Tree:
         """Number of levels."""
         return int(quadtree.level_cell(self.nodes.keys[-1:])[0][0]) + 1
 
+    @property
+    def whole_error_m(self) -> float:
+        """Geometric error while nothing is shown: the size of the biggest feature, or twice the root's error."""
+        return max(float(self.tiles.extents.max()), 2 * self.error_m)
+
     def find(self, tile_key: int) -> int | None:
         """Place of a tile in `tiles`; None where it has no content."""
         at = int(np.searchsorted(self.tiles.keys, tile_key))

@@ -25,6 +25,8 @@ export class Layer3d {
   tileset: Cesium3DTileset | undefined;
   /** Why the layer is not there, once that is known. */
   problem: string | undefined;
+  private wanted = false;
+  private asked = false;
   private opacity = 1;
   private selected: string | undefined;
   private kept: Kept | undefined;
@@ -36,17 +38,23 @@ export class Layer3d {
   ) {}
 
   get on(): boolean {
-    return this.tileset?.show ?? false;
+    return this.wanted && this.problem === undefined;
   }
 
   /** True once the tiles of the current view are there (or the layer is hidden or has failed). */
   get settled(): boolean {
+    if (!this.wanted) return true;
     return this.problem !== undefined || (this.tileset !== undefined && (!this.tileset.show || this.tileset.tilesLoaded));
   }
 
+  /** Asks for the tiles where the layer is to be shown; else when it first is. */
   async load(show: boolean): Promise<void> {
+    this.wanted = show;
+    if (!show || this.asked) return;
+    this.asked = true;
     try {
-      const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { show, maximumScreenSpaceError: 8 });
+      const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { maximumScreenSpaceError: 8 });
+      tileset.show = this.wanted;
       if (this.config.points) tileset.pointCloudShading = new PointCloudShading({ attenuation: true, maximumAttenuation: 6 });
       tileset.tileFailed.addEventListener(({ message }: { message: string }) => this.fail(message));
       this.tileset = this.viewer.scene.primitives.add(tileset) as Cesium3DTileset;
@@ -57,6 +65,7 @@ export class Layer3d {
   }
 
   show(on: boolean): void {
+    void this.load(on);
     if (this.tileset) this.tileset.show = on;
     this.viewer.scene.requestRender();
   }
