@@ -84,7 +84,7 @@ def _with_lengths(numbers: Numbers, at: IntArray, middle: IntArray, ends: IntArr
     """Fill in the lengths of tags, geometry and feature, which depend on the bytes of what they hold."""
     n_bytes = varint.sizes(numbers)
     before = np.zeros(len(numbers) + 1, np.int64)
-    np.cumsum(n_bytes, out=before[1:], dtype=np.int64)
+    before[1:] = varint.running(n_bytes)
     tag_bytes = before[middle] - before[at + _HEAD]
     geometry_bytes = before[ends] - before[middle + _MIDDLE]
     for place, length in ((at + 5, tag_bytes), (middle + 3, geometry_bytes)):

@@ -26,25 +26,26 @@ def sizes(numbers: Numbers) -> Bytes:
     return found
 
 
-def encoded(numbers: Numbers, n_bytes: Bytes) -> Bytes:
-    """The varints one after the other; `n_bytes` as `sizes` gives them."""
-    ends = np.cumsum(n_bytes, dtype=np.int64)
+def encoded(numbers: Numbers, n_bytes: Bytes, ends: IntArray | None = None) -> Bytes:
+    """The varints one after the other; `n_bytes` as `sizes` gives them, `ends` their running sum where it is known."""
+    ends = running(n_bytes) if ends is None else ends
     out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
     at = ends - n_bytes
-    out[at] = numbers.astype(np.uint8) & 0x7F
-    more = np.flatnonzero(n_bytes > 1)
-    rest, at, left = numbers[more], at[more], n_bytes[more]
+    is_long = n_bytes > 1
+    out[at] = (numbers.astype(np.uint8) & 0x7F) | (is_long.view(np.uint8) << 7)
+    more, rest = np.flatnonzero(is_long), numbers
     seven = numbers.dtype.type(7)
-    while len(rest):
-        out[at] |= 0x80
-        at = at + 1
-        rest = rest >> seven
-        out[at] = rest.astype(np.uint8) & 0x7F
-        left = left - 1
-        longer = left > 1
-        if not longer.all():
-            rest, at, left = rest[longer], at[longer], left[longer]
+    while len(more):  # positions, not flags: choosing by flags is many times slower
+        at, rest, n_bytes = at.take(more) + 1, rest.take(more) >> seven, n_bytes.take(more) - 1
+        is_long = n_bytes > 1
+        out[at] = (rest.astype(np.uint8) & 0x7F) | (is_long.view(np.uint8) << 7)
+        more = np.flatnonzero(is_long)
     return out
+
+
+def running(n_bytes: Bytes) -> IntArray:
+    """Running sum."""
+    return np.cumsum(n_bytes.astype(np.int64))  # three times faster than a sum that widens as it goes
 
 
 def one(value: int) -> bytes:

@@ -199,50 +199,39 @@ class RawReader:
     def _in_columns(self, asked: Plan, fids: IntArray) -> RawRows | None:
         """Rows with each column joined by SQLite, in a third of the time; None where a column cannot be parted again.
 
-        Texts and blobs come one after the other, other values as a JSON list. Only numbers come one by one: SQLite
-        writes them with 15 digits. All statements walk the rows in the order of `fids`.
+        Texts and blobs come one after the other, other values as JSON lists. All of them walk the rows in the order of
+        `fids`.
         """
-        kinds = [_kind(asked, name) for name in asked.attributes]
-        real = [name for name, kind in zip(asked.attributes, kinds, strict=True) if kind == "number"]
-        grouped = "".join(
-            f", {_group(asked, name, kind)}"
-            for name, kind in zip(asked.attributes, kinds, strict=True)
-            if kind != "number"
-        )
+        columns_sql = [(name, _kind(asked, name), f"t.{quote(asked.layer.columns[name])}") for name in asked.attributes]
+        grouped = "".join(f", {_GROUPED.get(kind, _LISTED).format(column)}" for _, kind, column in columns_sql)
         chosen = f"count(*), {_BLOBS}, json_group_array(length(t.geom)), {_TEXTS.format(_ID)}{grouped}"
         sql, parameters = _lookup(asked, fids, chosen)
         n, data, sizes, names, *values = self._db.execute(sql, parameters).fetchone()
         blobs, ids = packed.blobs(data, orjson.loads(sizes)), packed.texts(names, n)
         if not n or blobs is None or ids is None:
             return None
-        reals = dict(zip(real, self._reals(asked, fids, real), strict=True))
         rest = iter(values)
-        arrays = []
-        for name, kind in zip(asked.attributes, kinds, strict=True):
-            array = reals[name] if kind == "number" else _parted(next(rest), n, kind, name)
-            if array is None:
-                return None
-            arrays.append(array)
+        arrays = [_parted(rest, n, kind, name) for name, kind, _ in columns_sql]
+        if any(array is None for array in arrays):
+            return None
         if n < len(fids):
             sql, parameters = _lookup(asked, fids, "json_group_array(t.fid)")
             fids = np.array(orjson.loads(self._db.execute(sql, parameters).fetchone()[0]), np.int64)
         return RawRows(fids, ids, blobs, _table(asked, arrays))
 
-    def _reals(self, asked: Plan, fids: IntArray, names: list[str]) -> list[pa.Array]:
-        if not names:
-            return []
-        sql, parameters = _lookup(asked, fids, ", ".join(f"t.{quote(asked.layer.columns[name])}" for name in names))
-        found = zip(*self._db.execute(sql, parameters).fetchall(), strict=True)
-        return [columns.from_sqlite(column, "number", name) for name, column in zip(names, found, strict=True)]
+
+_GROUPED = {"string": _TEXTS, "number": packed.REAL}
+_LISTED = "json_group_array({})"
 
 
-def _group(asked: Plan, name: str, kind: str) -> str:
-    column = f"t.{quote(asked.layer.columns[name])}"
-    return _TEXTS.format(column) if kind == "string" else f"json_group_array({column})"
-
-
-def _parted(joined: Any, n: int, kind: str, name: str) -> pa.Array | None:
-    return packed.texts(joined, n) if kind == "string" else columns.from_sqlite(orjson.loads(joined), kind, name)
+def _parted(joined: Iterator[Any], n: int, kind: str, name: str) -> pa.Array | None:
+    """The next column of what SQLite has joined."""
+    if kind == "string":
+        return packed.texts(next(joined), n)
+    if kind == "number":
+        whole, fraction, n_doubtful = next(joined), next(joined), next(joined)
+        return None if n_doubtful else packed.reals(whole, fraction)
+    return columns.from_sqlite(orjson.loads(next(joined)), kind, name)
 
 
 def _joined(pieces: list[RawRows]) -> RawRows:
