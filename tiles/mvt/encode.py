@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tiles.mvt import varint
 from tiles.mvt.values import Tags, tags
-from twin.store.wkb_paths import POINT, RING, Paths
+from twin.store.wkb_paths import LINE, POINT, RING, Paths
 
 IntArray = NDArray[np.int64]
 Numbers = NDArray[np.uint64] | NDArray[np.uint32]
@@ -30,12 +30,18 @@ def layer(name: str, paths: Paths, fids: IntArray, columns: pa.Table, constants:
     if not len(paths.rows):
         return b""
     tagged = tags(columns, constants)
-    features = [_features(_of_kind(paths, kind), int(kind), fids, tagged) for kind in np.unique(paths.kinds).tolist()]
+    kinds = [kind for kind in (POINT, LINE, RING) if (paths.kinds == kind).any()]
+    features = [_features(_of_kind(paths, kind), kind, fids, tagged) for kind in kinds]
     body = b"".join([
         b"\x78\x02", _text(1, name), *features, *(_text(3, key) for key in tagged.keys), tagged.values,
         b"\x28" + varint.one(EXTENT),
     ])  # fmt: skip
     return b"\x1a" + varint.one(len(body)) + body
+
+
+def first_of_rows(paths: Paths) -> IntArray:
+    """The first path of each row that has any."""
+    return np.flatnonzero(np.diff(paths.rows, prepend=-1))
 
 
 def _text(number: int, text: str) -> bytes:
@@ -105,7 +111,8 @@ def _runs(starts: IntArray, counts: IntArray) -> IntArray:
 def _points(paths: Paths, _: int) -> tuple[Numbers, IntArray, IntArray]:
     """Commands of points, how many numbers each feature has, and its row; one MoveTo for all points of a feature."""
     xy = paths.xy.astype(np.int32)
-    rows, first, counts = np.unique(paths.rows, return_index=True, return_counts=True)
+    first = first_of_rows(paths)
+    rows, counts = paths.rows[first], np.diff(first, append=len(xy))
     starts = np.cumsum(1 + 2 * counts) - (1 + 2 * counts)
     numbers = np.empty(len(rows) + 2 * len(xy), np.uint32)
     numbers[starts] = counts << 3 | 1
@@ -120,7 +127,8 @@ def _lines(paths: Paths, kind: int) -> tuple[Numbers, IntArray, IntArray]:
     n_numbers = 2 * counts + 2 + closes
     ends = np.cumsum(n_numbers)
     at = ends - n_numbers
-    rows, first_path = np.unique(paths.rows, return_index=True)
+    first_path = first_of_rows(paths)
+    rows = paths.rows[first_path]
     steps = varint.zigzag(_steps(xy, paths.starts[first_path]))
     numbers = np.empty(int(ends[-1]), np.uint32)
     numbers[at] = 1 << 3 | 1

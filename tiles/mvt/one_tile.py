@@ -341,7 +341,7 @@ def _specks(rows: NDArray[np.int64], boxes: NDArray[np.float64], place: Placemen
 
 
 def _encoded(layer_id: str, rows: RawRows, paths: Paths) -> bytes:
-    used = np.unique(paths.rows)
+    used = paths.rows[encode.first_of_rows(paths)]
     columns = pa.Table.from_arrays([rows.ids, *rows.attributes.columns], names=["id", *rows.attributes.column_names])
     fids = rows.fids
     if len(used) < 0.9 * len(rows.ids):  # else the values of the few that are lost may stay: to take costs more

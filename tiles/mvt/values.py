@@ -53,11 +53,14 @@ def tags(columns: pa.Table, constants: dict[str, str]) -> Tags:
     if not chosen:
         return Tags([], b"", np.zeros(0, np.uint64), np.zeros(n, np.int64))
     pairs = np.empty((n, len(chosen), 2), np.int64)
-    pairs[:, :, 0] = np.arange(len(chosen))
-    pairs[:, :, 1] = np.stack(chosen, axis=1)
-    known = pairs[:, :, 1] >= 0
-    numbers = pairs.reshape(-1) if known.all() else pairs[known].reshape(-1)
-    return Tags(keys, b"".join(encoded), numbers.view(np.uint64), 2 * known.sum(axis=1))
+    for at, places in enumerate(chosen):
+        pairs[:, at, 0], pairs[:, at, 1] = at, places
+    numbers, n_known = pairs.reshape(-1), np.full(n, len(chosen))
+    gaps = np.flatnonzero(numbers < 0)
+    if gaps.size:  # a value's place is negative where it is missing: its key goes with it
+        n_known = n_known - np.bincount(gaps // (2 * len(chosen)), minlength=n)
+        numbers = np.delete(numbers, np.concatenate([gaps - 1, gaps]))
+    return Tags(keys, b"".join(encoded), numbers.view(np.uint64), 2 * n_known)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

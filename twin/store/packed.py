@@ -58,24 +58,25 @@ def blobs(data: bytes | None, sizes: list[int | None]) -> Blobs | None:
 def texts(data: bytes | None, n: int) -> pa.Array | None:
     """N texts joined by BETWEEN, missing ones as MISSING; None where they cannot be told apart or are no UTF-8."""
     joined = data or b""
+    n_missing = joined.count(MISSING)
     if joined.count(BETWEEN) != n - 1 or not _is_utf8(joined):
         return None
-    found = np.frombuffer(joined, np.uint8)
-    ends = np.append(np.flatnonzero(found == BETWEEN), len(found))
-    offsets = np.zeros(n + 1, np.int32)
-    offsets[1:] = ends - np.arange(n)
-    values = found[found != BETWEEN]
-    n_missing = joined.count(MISSING)
-    if not n_missing:
-        return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(values))
-    is_missing = np.diff(offsets) == 1
-    is_missing[is_missing] = values[offsets[:-1][is_missing]] == MISSING
-    if int(is_missing.sum()) != n_missing:
-        return None
-    if n_missing == n:
+    if n_missing == n and len(joined) == 2 * n - 1:
         return pa.nulls(n, pa.string())
-    present = pa.py_buffer(np.packbits(~is_missing, bitorder="little"))
-    return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(values), present, n_missing)
+    offsets = np.zeros(n + 1, np.int32)
+    offsets[1:-1] = np.flatnonzero(np.frombuffer(joined, np.uint8) == BETWEEN) - np.arange(n - 1)
+    offsets[-1] = len(joined) - (n - 1)
+    values = joined.translate(None, bytes([BETWEEN]))
+    buffers = pa.py_buffer(offsets), pa.py_buffer(values)
+    if not n_missing:
+        return pa.StringArray.from_buffers(n, *buffers)
+    alone = np.flatnonzero(np.diff(offsets) == 1)
+    missing = alone[np.frombuffer(values, np.uint8)[offsets[alone]] == MISSING]
+    if len(missing) != n_missing:
+        return None
+    present = np.ones(n, bool)
+    present[missing] = False
+    return pa.StringArray.from_buffers(n, *buffers, pa.py_buffer(np.packbits(present, bitorder="little")), n_missing)
 
 
 REAL = (
