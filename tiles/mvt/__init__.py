@@ -5,7 +5,7 @@
 | `one_tile` | one tile: which features, the tag of its content, its bytes |
 | `choice` | what a zoom shows: which features, which attributes, how fine |
 | `placement` | city coordinates to units of a tile |
-| `grid` | clipping, rounding, validity |
+| `grid`, `halfplane` | clipping, rounding, validity |
 | `encode`, `values`, `varint` | the bytes |
 | `description` | TileJSON 3.0 |
 """

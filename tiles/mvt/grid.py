@@ -1,13 +1,15 @@
 """Paths in tile units -> clipped, rounded, valid paths on the tile's integer grid. Pure.
 
-Only what crosses the frame (tile and buffer) is clipped, by GEOS. Rounding can make a ring cross itself: rings whose
-points go once round their middle cannot, all others are asked of GEOS and repaired where they are invalid.
+Only what crosses the frame (tile and buffer) is clipped: all rings that cross its sides plainly at once, the rest by
+GEOS. Rounding can make a ring cross itself: rings whose points go once round their middle cannot, all others are asked
+of GEOS and repaired where they are invalid.
 """
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from tiles.mvt import halfplane
 from tiles.mvt.encode import EXTENT, taken
 from twin.store.wkb_paths import LINE, POINT, RING, Paths
 
@@ -86,10 +88,21 @@ def _cut(paths: Paths) -> Paths:
         # not by intersection: that would part a line where it crosses itself
         made.append(from_shapes(shapely.clip_by_rect(shapes, _LOW, _LOW, _HIGH, _HIGH), some.rows, 1))
     if rings.size:
-        some = taken(paths, rings)
-        shapes, rows = polygons(some)
-        made.append(from_shapes(_in_frame(shapes), rows, 2))
+        made += _cut_rings(taken(paths, rings))
     return joined(made)
+
+
+def _cut_rings(rings: Paths) -> list[Paths]:
+    """Polygons clipped: those without holes by their crossings with the frame's sides, where that settles them."""
+    part = np.cumsum(rings.is_outer) - 1
+    single = np.flatnonzero(np.bincount(part)[part] == 1)
+    plain, undecided = halfplane.cut(taken(rings, single), _LOW, _HIGH)
+    settled = np.zeros(len(rings.rows), bool)
+    settled[single] = ~undecided
+    if settled.all():
+        return [plain]
+    shapes, rows = polygons(taken(rings, np.flatnonzero(~settled)))
+    return [plain, from_shapes(_in_frame(shapes), rows, 2)]
 
 
 def _in_frame(shapes: Geometries) -> Geometries:
@@ -322,7 +335,7 @@ def _turned(rings: Paths, wrong: Flags, shown: Flags) -> Paths:
     counts = np.diff(rings.starts)[order]
     starts = np.zeros(len(order) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    first = rings.starts[:-1][order]
+    first: IntArray = rings.starts[:-1][order]
     step = np.where(wrong[order], -1, 1)
     first = np.where(wrong[order], first + counts - 1, first)
     along = np.arange(int(starts[-1])) - np.repeat(starts[:-1], counts)

@@ -1,7 +1,7 @@
 """Columns of many rows as SQLite joins them: one run of bytes for all geometries or texts, no object for each.
 
-`group_concat` joins blobs byte by byte. Where the joined bytes cannot be parted again (a separator inside a text,
-an old SQLite that stops at a NUL) the functions here say so, and the caller reads row by row.
+`group_concat` joins blobs byte by byte. Where the joined bytes cannot be parted again (a separator inside a
+text, an old SQLite that stops at a NUL) the functions here say so, and the caller reads row by row.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,10 @@ IntArray = NDArray[np.int64]
 
 BETWEEN, MISSING = 0x1F, 0x1E
 """Control characters that stand between two texts, and for one that is missing."""
+TEXT = f"count({{0}}), CAST(group_concat(ifnull({{0}}, '{chr(MISSING)}'), '{chr(BETWEEN)}') AS BLOB)"
+"""SQL for a column of texts, for `texts`; the number of those that are there tells whether a text holds a mark."""
+BLOB = "CAST(group_concat({0}, '') AS BLOB), json_group_array(length({0}))"
+"""SQL for a column of blobs, for `blobs`."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,20 @@ def of_list(blobs: list[bytes | None]) -> Blobs:
     return Blobs(b"".join(filled), np.fromiter(map(len, filled), np.int64, len(filled)))
 
 
-def blobs(data: bytes | None, sizes: list[int | None]) -> Blobs | None:
-    """Joined blobs with their sizes; None where the sizes do not fit."""
+def blobs(data: bytes | None, lengths: str) -> Blobs | None:
+    """What BLOB gives; None where the sizes do not fit."""
+    sizes = orjson.loads(lengths)
     known = np.array([size or 0 for size in sizes] if None in sizes else sizes, np.int64)
     return Blobs(data or b"", known) if int(known.sum()) == len(data or b"") else None
 
 
-def texts(data: bytes | None, n: int) -> pa.Array | None:
-    """N texts joined by BETWEEN, missing ones as MISSING; None where they cannot be told apart or are no UTF-8."""
+def texts(n_present: int, data: bytes | None, n: int) -> pa.Array | None:
+    """N texts that TEXT has joined; None where one holds a mark or is no UTF-8, or an old SQLite lost some of them."""
     joined = data or b""
-    n_missing = joined.count(MISSING)
-    if joined.count(BETWEEN) != n - 1 or not _is_utf8(joined):
+    n_missing = n - n_present
+    if joined.count(BETWEEN) != n - 1 or joined.count(MISSING) != n_missing or not _is_utf8(joined):
         return None
-    if n_missing == n and len(joined) == 2 * n - 1:
+    if not n_present:
         return pa.nulls(n, pa.string())
     offsets = np.zeros(n + 1, np.int32)
     offsets[1:-1] = np.flatnonzero(np.frombuffer(joined, np.uint8) == BETWEEN) - np.arange(n - 1)
@@ -70,12 +75,9 @@ def texts(data: bytes | None, n: int) -> pa.Array | None:
     buffers = pa.py_buffer(offsets), pa.py_buffer(values)
     if not n_missing:
         return pa.StringArray.from_buffers(n, *buffers)
-    alone = np.flatnonzero(np.diff(offsets) == 1)
-    missing = alone[np.frombuffer(values, np.uint8)[offsets[alone]] == MISSING]
-    if len(missing) != n_missing:
-        return None
+    marks = np.flatnonzero(np.frombuffer(values, np.uint8) == MISSING)
     present = np.ones(n, bool)
-    present[missing] = False
+    present[np.searchsorted(offsets, marks, side="right") - 1] = False
     return pa.StringArray.from_buffers(n, *buffers, pa.py_buffer(np.packbits(present, bitorder="little")), n_missing)
 
 

@@ -33,8 +33,6 @@ MAX_NODES = 20_000
 """Of a level of the R-tree that are looked into, about a million features; of more, a fixed choice."""
 ROWS_AT_ONCE = 20_000
 _ID = "coalesce(t.id, 'fid-' || t.fid)"
-_BLOBS = "CAST(group_concat(t.geom, '') AS BLOB)"
-_TEXTS = f"CAST(group_concat(ifnull({{}}, '{chr(packed.MISSING)}'), '{chr(packed.BETWEEN)}') AS BLOB)"
 
 _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 IntArray = NDArray[np.int64]
@@ -204,10 +202,10 @@ class RawReader:
         """
         columns_sql = [(name, _kind(asked, name), f"t.{quote(asked.layer.columns[name])}") for name in asked.attributes]
         grouped = "".join(f", {_GROUPED.get(kind, _LISTED).format(column)}" for _, kind, column in columns_sql)
-        chosen = f"count(*), {_BLOBS}, json_group_array(length(t.geom)), {_TEXTS.format(_ID)}{grouped}"
+        chosen = f"count(*), {packed.BLOB.format('t.geom')}, {packed.TEXT.format(_ID)}{grouped}"
         sql, parameters = _lookup(asked, fids, chosen)
-        n, data, sizes, names, *values = self._db.execute(sql, parameters).fetchone()
-        blobs, ids = packed.blobs(data, orjson.loads(sizes)), packed.texts(names, n)
+        n, data, sizes, n_ids, names, *values = self._db.execute(sql, parameters).fetchone()
+        blobs, ids = packed.blobs(data, sizes), packed.texts(n_ids, names, n)
         if not n or blobs is None or ids is None:
             return None
         rest = iter(values)
@@ -220,14 +218,14 @@ class RawReader:
         return RawRows(fids, ids, blobs, _table(asked, arrays))
 
 
-_GROUPED = {"string": _TEXTS, "number": packed.REAL}
+_GROUPED = {"string": packed.TEXT, "number": packed.REAL}
 _LISTED = "json_group_array({})"
 
 
 def _parted(joined: Iterator[Any], n: int, kind: str, name: str) -> pa.Array | None:
     """The next column of what SQLite has joined."""
     if kind == "string":
-        return packed.texts(next(joined), n)
+        return packed.texts(next(joined), next(joined), n)
     if kind == "number":
         whole, fraction, n_doubtful = next(joined), next(joined), next(joined)
         return None if n_doubtful else packed.reals(whole, fraction)
