@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
-BETWEEN, MISSING = 0x1F, 0x1E
-"""Control characters that stand between two texts, and for one that is missing."""
-TEXT = f"count({{0}}), CAST(group_concat(ifnull({{0}}, '{chr(MISSING)}'), '{chr(BETWEEN)}') AS BLOB)"
-"""SQL for a column of texts, for `texts`; the number of those that are there tells whether a text holds a mark."""
+BETWEEN = 0x1F
+"""The control character that stands between two texts."""
+TEXT = f"count({{0}}), CAST(group_concat({{0}}, '{chr(BETWEEN)}') AS BLOB)"
+"""SQL for a column of texts, for `texts`: how many are there, and those, without the missing ones."""
+IS_MISSING = "json_group_array({0} IS NULL)"
+"""SQL for which of them are missing: asked for where some are and some are not."""
 BLOB = "CAST(group_concat({0}, '') AS BLOB), json_group_array(length({0}))"
 """SQL for a column of blobs, for `blobs`."""
 
@@ -60,25 +62,27 @@ def blobs(data: bytes | None, lengths: str) -> Blobs | None:
     return Blobs(data or b"", known) if int(known.sum()) == len(data or b"") else None
 
 
-def texts(n_present: int, data: bytes | None, n: int) -> pa.Array | None:
-    """N texts that TEXT has joined; None where one holds a mark or is no UTF-8, or an old SQLite lost some of them."""
+def texts(n: int, data: bytes | None) -> pa.Array | None:
+    """N texts that TEXT has joined; None where one holds the separator or is no UTF-8, or an old SQLite lost some."""
+    if not n:
+        return pa.nulls(0, pa.string())
     joined = data or b""
-    n_missing = n - n_present
-    if joined.count(BETWEEN) != n - 1 or joined.count(MISSING) != n_missing or not _is_utf8(joined):
+    if joined.count(BETWEEN) != n - 1 or not _is_utf8(joined):
         return None
-    if not n_present:
-        return pa.nulls(n, pa.string())
     offsets = np.zeros(n + 1, np.int32)
     offsets[1:-1] = np.flatnonzero(np.frombuffer(joined, np.uint8) == BETWEEN) - np.arange(n - 1)
     offsets[-1] = len(joined) - (n - 1)
     values = joined.translate(None, bytes([BETWEEN]))
-    buffers = pa.py_buffer(offsets), pa.py_buffer(values)
-    if not n_missing:
-        return pa.StringArray.from_buffers(n, *buffers)
-    marks = np.flatnonzero(np.frombuffer(values, np.uint8) == MISSING)
-    present = np.ones(n, bool)
-    present[np.searchsorted(offsets, marks, side="right") - 1] = False
-    return pa.StringArray.from_buffers(n, *buffers, pa.py_buffer(np.packbits(present, bitorder="little")), n_missing)
+    return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(values))
+
+
+def with_gaps(present: pa.Array, n: int, is_missing: str | None = None) -> pa.Array:
+    """N texts of which only some are there: all of them, none, or as IS_MISSING tells."""
+    if len(present) in {0, n}:
+        return present if len(present) == n else pa.nulls(n, pa.string())
+    is_there = np.array(orjson.loads(is_missing or "[]"), np.int8) == 0
+    place = np.cumsum(is_there) - 1
+    return present.take(pa.array(place, mask=~is_there))
 
 
 REAL = (

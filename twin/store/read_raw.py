@@ -205,13 +205,21 @@ class RawReader:
         chosen = f"count(*), {packed.BLOB.format('t.geom')}, {packed.TEXT.format(_ID)}{grouped}"
         sql, parameters = _lookup(asked, fids, chosen)
         n, data, sizes, n_ids, names, *values = self._db.execute(sql, parameters).fetchone()
-        blobs, ids = packed.blobs(data, sizes), packed.texts(n_ids, names, n)
-        if not n or blobs is None or ids is None:
+        blobs, ids = packed.blobs(data, sizes), packed.texts(n_ids, names)
+        if not n or n_ids < n or blobs is None or ids is None:
             return None
         rest = iter(values)
-        arrays = [_parted(rest, n, kind, name) for name, kind, _ in columns_sql]
+        arrays = [_parted(rest, kind, name) for name, kind, _ in columns_sql]
         if any(array is None for array in arrays):
             return None
+        sparse = [at for at, array in enumerate(arrays) if 0 < len(array) < n]
+        gaps: dict[int, str] = {}
+        if sparse:
+            sql, parameters = _lookup(
+                asked, fids, ", ".join(packed.IS_MISSING.format(columns_sql[at][2]) for at in sparse)
+            )
+            gaps = dict(zip(sparse, self._db.execute(sql, parameters).fetchone(), strict=True))
+        arrays = [packed.with_gaps(array, n, gaps.get(at)) for at, array in enumerate(arrays)]
         if n < len(fids):
             sql, parameters = _lookup(asked, fids, "json_group_array(t.fid)")
             fids = np.array(orjson.loads(self._db.execute(sql, parameters).fetchone()[0]), np.int64)
@@ -222,10 +230,10 @@ _GROUPED = {"string": packed.TEXT, "number": packed.REAL}
 _LISTED = "json_group_array({})"
 
 
-def _parted(joined: Iterator[Any], n: int, kind: str, name: str) -> pa.Array | None:
-    """The next column of what SQLite has joined."""
+def _parted(joined: Iterator[Any], kind: str, name: str) -> pa.Array | None:
+    """The next column of what SQLite has joined; of texts only those that are there."""
     if kind == "string":
-        return packed.texts(next(joined), next(joined), n)
+        return packed.texts(next(joined), next(joined))
     if kind == "number":
         whole, fraction, n_doubtful = next(joined), next(joined), next(joined)
         return None if n_doubtful else packed.reals(whole, fraction)
