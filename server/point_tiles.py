@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,6 +38,8 @@ OTHERS = {"v", "datetime"}
 """Query parameters that CesiumJS adds, or copies from the tileset of the city, and that mean nothing to points."""
 MAX_CLASSES = 256
 _TILE = re.compile(r"([0-9a-zA-Z]{1,40})/(\d{1,2}-\d{1,10}-\d{1,10}-\d{1,10})\.(glb|json)")
+
+EARTH_M = 6_371_000.0
 
 
 def has(city: Snapshot, layer_id: str) -> bool:
@@ -167,10 +170,19 @@ def _child(cloud: Cloud, base: str, form: str) -> dict[str, Any]:
                ((west, east), (south, north), (low, high)))))  # fmt: skip
     placed = cloud.place.place(np.stack([x, y, z], axis=1))
     lon, lat, h = placed.lon_deg, placed.lat_deg, placed.ellipsoidal_m
-    region = [*(math.radians(float(v)) for v in (lon.min(), lat.min(), lon.max(), lat.max()))]
+    pad_m = 1 + _sag_m(lon, lat)
+    up = math.degrees(pad_m / EARTH_M)
+    aside = up / max(math.cos(math.radians(float(np.abs(lat).max()))), 1e-3)
+    region = (lon.min() - aside, lat.min() - up, lon.max() + aside, lat.max() + up)
     return {
-        "boundingVolume": {"region": [*region, float(h.min()) - 1, float(h.max()) + 1]},
+        "boundingVolume": {"region": [*map(math.radians, region), float(h.min()) - pad_m, float(h.max()) + pad_m]},
         "geometricError": 2 * float(cloud.tree.errors[0]),
         "content": {"uri": base + address(cloud.asset, form)},
         "extras": cloud.about(),
     }
+
+
+def _sag_m(lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> float:
+    """How far the Earth bends away from a flat box over these places: the tiles' boxes are flat, a region is not."""
+    across = math.radians(max(float(np.ptp(lon_deg)), float(np.ptp(lat_deg)))) * EARTH_M * math.sqrt(2)
+    return across**2 / (8 * EARTH_M)
