@@ -288,7 +288,7 @@ class Plan:
 
     def _vectors(self) -> Iterator[Stage]:
         together: dict[int, occupied.Codes] = {}
-        drawn = [info for info in self.snapshot.vectors.values() if info.type.geometry != "none" and info.count]
+        drawn = [info for info in self.snapshot.vectors.values() if info.type.geometry != "none" and info.bounds]
         drawn = [info for info in drawn if self.choice.has(info.id)]
         for info in drawn:
             yield from self._guarded("mvt", info.id, self._vector(info, together))

@@ -51,8 +51,8 @@ def spatial(city: Snapshot, layer_id: str) -> str:
 
 
 def drawable(city: Snapshot) -> list[str]:
-    """Feature layers with geometry."""
-    return [key for key, info in city.vectors.items() if info.type.geometry != "none"]
+    """Feature layers with something to draw."""
+    return [key for key, info in city.vectors.items() if info.type.geometry != "none" and info.bounds]
 
 
 def collections(city: Snapshot, given: dict[str, str]) -> list[str]:

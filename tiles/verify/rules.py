@@ -165,7 +165,7 @@ MVT = {
     "TILEJSON_VERSION": Rule(_W, "tilejson is 3.x.x."),
     "TILEJSON_LAYERS": Rule(_E, "vector_layers has each layer once, with an id and fields."),
     "TILEJSON_UNDECLARED": Rule(_W, "Layers and keys of tiles are in vector_layers."),
-    "TILEJSON_NO_TILES": Rule(_E, "Some tile of a TileJSON answers."),
+    "TILEJSON_NO_TILES": Rule(_W, "Some tile of a TileJSON answers."),
     "RASTER_TILE": Rule(_E, "Raster tiles decode and are square."),
 }
 
