@@ -335,9 +335,9 @@ def _turned(rings: Paths, wrong: Flags, shown: Flags) -> Paths:
     counts = np.diff(rings.starts)[order]
     starts = np.zeros(len(order) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    first: IntArray = rings.starts[:-1][order]
-    step = np.where(wrong[order], -1, 1)
+    first = rings.starts[:-1][order]
+    step: IntArray = np.where(wrong[order], -1, 1).astype(np.int64)
     first = np.where(wrong[order], first + counts - 1, first)
     along = np.arange(int(starts[-1])) - np.repeat(starts[:-1], counts)
-    at = np.repeat(first, counts) + np.repeat(step, counts) * along
+    at: IntArray = np.repeat(first, counts) + np.repeat(step, counts) * along
     return Paths(rings.xy.take(at, axis=0), starts, rings.rows[order], rings.kinds[order], rings.is_outer[order])

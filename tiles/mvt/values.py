@@ -27,7 +27,7 @@ class Tags:
 
     keys: list[str]
     values: bytes
-    numbers: NDArray[np.uint64]
+    numbers: NDArray[np.uint32]
     counts: IntArray
 
 
@@ -37,7 +37,7 @@ def tags(columns: pa.Table, constants: dict[str, str]) -> Tags:
     keys, encoded, chosen, n_values = list(constants), [], [], 0
     for text in constants.values():
         encoded.append(text_value(text))
-        chosen.append(np.full(n, n_values))
+        chosen.append(np.full(n, n_values, np.int32))
         n_values += 1
     for name, column in zip(columns.column_names, columns.columns, strict=True):
         array = _plain(column)
@@ -45,14 +45,14 @@ def tags(columns: pa.Table, constants: dict[str, str]) -> Tags:
             continue
         coded = array.dictionary_encode()
         index = coded.indices
-        places = (index.fill_null(-1) if index.null_count else index).to_numpy(zero_copy_only=False).astype(np.int64)
+        places = (index.fill_null(-1) if index.null_count else index).to_numpy(zero_copy_only=False)
         chosen.append(np.where(places < 0, -1, places + n_values) if index.null_count else places + n_values)
         encoded.append(_values(coded.dictionary))
         n_values += len(coded.dictionary)
         keys.append(name)
     if not chosen:
-        return Tags([], b"", np.zeros(0, np.uint64), np.zeros(n, np.int64))
-    pairs = np.empty((n, len(chosen), 2), np.int64)
+        return Tags([], b"", np.zeros(0, np.uint32), np.zeros(n, np.int64))
+    pairs = np.empty((n, len(chosen), 2), np.int32)
     for at, places in enumerate(chosen):
         pairs[:, at, 0], pairs[:, at, 1] = at, places
     numbers, n_known = pairs.reshape(-1), np.full(n, len(chosen))
@@ -60,7 +60,7 @@ def tags(columns: pa.Table, constants: dict[str, str]) -> Tags:
     if gaps.size:  # a value's place is negative where it is missing: its key goes with it
         n_known = n_known - np.bincount(gaps // (2 * len(chosen)), minlength=n)
         numbers = np.delete(numbers, np.concatenate([gaps - 1, gaps]))
-    return Tags(keys, b"".join(encoded), numbers.view(np.uint64), 2 * n_known)
+    return Tags(keys, b"".join(encoded), numbers.view(np.uint32), 2 * n_known)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

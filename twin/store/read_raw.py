@@ -209,15 +209,15 @@ class RawReader:
         if not n or n_ids < n or blobs is None or ids is None:
             return None
         rest = iter(values)
-        arrays = [_parted(rest, kind, name) for name, kind, _ in columns_sql]
-        if any(array is None for array in arrays):
+        found = [_parted(rest, kind, name) for name, kind, _ in columns_sql]
+        arrays = [array for array in found if array is not None]
+        if len(arrays) < len(found):
             return None
         sparse = [at for at, array in enumerate(arrays) if 0 < len(array) < n]
         gaps: dict[int, str] = {}
         if sparse:
-            sql, parameters = _lookup(
-                asked, fids, ", ".join(packed.IS_MISSING.format(columns_sql[at][2]) for at in sparse)
-            )
+            asking = ", ".join(packed.IS_MISSING.format(columns_sql[at][2]) for at in sparse)
+            sql, parameters = _lookup(asked, fids, asking)
             gaps = dict(zip(sparse, self._db.execute(sql, parameters).fetchone(), strict=True))
         arrays = [packed.with_gaps(array, n, gaps.get(at)) for at, array in enumerate(arrays)]
         if n < len(fids):
