@@ -224,14 +224,14 @@ def told(name, seconds, sizes, cpu=None, *, n_features=None):
     return p50
 
 
-def asked(client, address, places):
+def asked(client, address, places, encoding="identity"):
     seconds, sizes = [], []
     for z, x, y in places:
         begin = time.perf_counter()
-        answer = client.get(address.format(z=z, x=x, y=y), headers={"Accept-Encoding": "identity"})
+        answer = client.get(address.format(z=z, x=x, y=y), headers={"Accept-Encoding": encoding})
         seconds.append(time.perf_counter() - begin)
         assert answer.status_code == 200, answer.text[:300]
-        sizes.append(len(answer.content))
+        sizes.append(answer.num_bytes_downloaded)
     return seconds, sizes
 
 
@@ -302,16 +302,24 @@ def test_tiles_beside_postgis_and_tipg(city, tmp_path):
         ):
             own = f"{address}collections/parcel/tiles/WebMercatorQuad/{{z}}/{{y}}/{{x}}"
             path = other + "/collections/public.parcel/tiles/WebMercatorQuad/{z}/{x}/{y}"
-            pairs = []
-            for place in [within(places[0])] * 2 + places:
-                shutil.rmtree(folder / "cache", ignore_errors=True)
-                pairs.append((asked(client, own, [place]), asked(client, path, [place])))
-            del pairs[:2]  # after the imports
-            http = told("our server, cold", *_columns(pair[0] for pair in pairs), n_features=count)
+            for wanted in ("gzip, deflate, br, zstd", "identity"):  # as browsers ask, and plainly
+                pairs = in_turn(client, folder, (own, path), places, wanted)
+                print(f"  Accept-Encoding: {wanted}")  # noqa: T201
+                http = told("our server, cold", *_columns(pair[0] for pair in pairs), n_features=count)
+                tipg_ms = told("tipg", *_columns(pair[1] for pair in pairs), n_features=count)
+            asked(client, own, places)
             told("our server, warm", *asked(client, own, places))
-            tipg_ms = told("tipg", *_columns(pair[1] for pair in pairs), n_features=count)
             same_as_ours(client, own, path, places[0])
     print(f"  ST_AsMVT / ours {theirs / ours:.1f}, of a core {core:.1f}; tipg / our server {tipg_ms / http:.1f}")  # noqa: T201
+
+
+def in_turn(client, folder, addresses, places, encoding):
+    """What `asked` gives for both addresses, tile by tile, nothing kept by us."""
+    pairs = []
+    for place in [within(places[0])] * 2 + places:
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        pairs.append([asked(client, each, [place], encoding) for each in addresses])
+    return pairs[2:]  # after the imports
 
 
 def same_as_ours(client, own, path, place):

@@ -41,8 +41,8 @@ MAX_TESTED = 200_000
 """Rows, largest first, that a filter is tried on for a tile that cannot show all of them."""
 _KEPT_TAGS = 50_000
 np.empty(16 << 20, np.uint8)
-"""Once asked for and given back: from then on glibc keeps blocks of up to 16 MB for the next tile instead of returning
-them to the system and having every page made anew (3 of 21 ms of a tile); it then holds 32 MB at most."""
+"""Asked for and given back once: from then on glibc keeps blocks of up to 16 MB for the next tile instead of having
+1,400 pages made anew for each (3 of 20 ms; malloc's thresholds grow with what is freed: mallopt(3), M_MMAP_THRESHOLD)."""
 
 Address = tuple[int, int, int]
 """z, x (column), y (row from the north)."""
