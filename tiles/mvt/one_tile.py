@@ -42,7 +42,7 @@ MAX_TESTED = 200_000
 _KEPT_TAGS = 50_000
 np.empty(16 << 20, np.uint8)
 """Asked for and given back once: from then on glibc keeps blocks of up to 16 MB for the next tile instead of having
-1,400 pages made anew for each (3 of 20 ms; malloc's thresholds grow with what is freed: mallopt(3), M_MMAP_THRESHOLD)."""
+1,400 pages made anew for each (3 of 20 ms). Its thresholds grow with what is freed: mallopt(3), M_MMAP_THRESHOLD."""
 
 Address = tuple[int, int, int]
 """z, x (column), y (row from the north)."""
