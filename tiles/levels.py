@@ -4,6 +4,10 @@
 one keeps its biggest features, up to half the budget, and hands the rest to its quarters. What a cell keeps depends on
 nothing but the features that come down to it, so a change is followed through the cells that it touches and no others,
 and ends in the same levels as a start from nothing.
+
+A cell keeps whole classes of size, not single features: else one feature that grows would push another down, that one
+a third, and an edit would change a tile on each level. Classes are a quarter of an octave wide; within one, features
+are drawn by lot (half of them, a quarter, an eighth …), so that also of a million equal ones some show from afar.
 """
 
 from dataclasses import dataclass
@@ -14,11 +18,15 @@ from numpy.typing import NDArray
 from tiles.quadtree import MAX_LEVEL, FloatArray, IntArray
 
 Levels = NDArray[np.int8]
+Ranks = NDArray[np.int32]
 
-MAX_FEATURES = 1200
-MAX_BYTES = 480_000
-"""Of stored mesh blobs, some 12,000 vertices; the float32 glb is about three times as large. A cell that is a little
-too full for one tile makes five: so tiles end up between a fifth of this and all of it."""
+MAX_FEATURES = 800
+MAX_BYTES = 320_000
+"""Of stored mesh blobs, some 8,000 vertices; the float32 glb is about three times as large. A cell that is a little too
+full for one tile makes five: so tiles end up between a fifth of this and all of it."""
+LEAST_M = 0.01
+"""Smaller features are of one class."""
+_LOTS = 32
 UNSET = 127
 """Level of a feature that has none yet."""
 
@@ -31,19 +39,30 @@ class Budget:
     n_bytes: int = MAX_BYTES
 
 
-def assign(codes: IntArray, extents: FloatArray, sizes: IntArray, budget: Budget) -> Levels:
+def ranks(codes: IntArray, extents: FloatArray) -> Ranks:
+    """(n,) class of each feature, higher for those that show first: by size in quarters of an octave, then by lot.
+
+    The lot follows from the place, so that an edit that does not move or resize a feature leaves it where it is.
+    """
+    size_class = np.floor(4 * np.log2(np.maximum(extents, LEAST_M))).astype(np.int64)
+    lot = (codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    drawn = _LOTS - 1 - np.floor(np.log2(np.maximum(lot, 1))).astype(np.int64)  # 0 for half of all, 1 for a quarter …
+    return np.asarray(size_class * _LOTS + drawn, np.int32)
+
+
+def assign(codes: IntArray, order: Ranks, sizes: IntArray, budget: Budget) -> Levels:
     """(n,) level of each feature.
 
     Parameters
     ----------
     codes : (n,) Morton codes, ascending
-    extents : (n,) longest side of each feature's box, metres; of equal ones the first goes up
+    order : (n,) `ranks` of the features
     sizes : (n,) bytes of each mesh
     """
     levels = np.full(len(codes), UNSET, np.int8)
     active = np.arange(len(codes))
     for level in range(MAX_LEVEL + 1):
-        stays = _kept(codes[active] >> 2 * (MAX_LEVEL - level), extents[active], sizes[active], level, budget)
+        stays = _kept(codes[active] >> 2 * (MAX_LEVEL - level), order[active], sizes[active], level, budget)
         levels[active[stays]] = level
         active = active[~stays]
         if not len(active):
@@ -53,7 +72,7 @@ def assign(codes: IntArray, extents: FloatArray, sizes: IntArray, budget: Budget
 
 def reassign(  # noqa: PLR0917 columns of one table
     codes: IntArray,
-    extents: FloatArray,
+    order: Ranks,
     sizes: IntArray,
     before: Levels,
     gone_codes: IntArray,
@@ -64,7 +83,7 @@ def reassign(  # noqa: PLR0917 columns of one table
 
     Parameters
     ----------
-    codes, extents, sizes : the features as they are now, as for `assign`
+    codes, order, sizes : the features as they are now, as for `assign`
     before : (n,) their levels before the change, UNSET for new ones
     gone_codes, gone_levels : of the features that were removed
     """
@@ -77,7 +96,7 @@ def reassign(  # noqa: PLR0917 columns of one table
         rows = _ranges(np.searchsorted(codes, dirty << shift), np.searchsorted(codes, (dirty + 1) << shift))
         rows = rows[levels[rows] >= level]
         old = levels[rows]
-        stays = _kept(codes[rows] >> shift, extents[rows], sizes[rows], level, budget)
+        stays = _kept(codes[rows] >> shift, order[rows], sizes[rows], level, budget)
         levels[rows[stays]] = level
         levels[rows[~stays & (old == level)]] = UNSET
         comes = rows[~stays & ((old == level) | (old == UNSET))]
@@ -90,7 +109,7 @@ def reassign(  # noqa: PLR0917 columns of one table
     return levels
 
 
-def _kept(cells: IntArray, extents: FloatArray, sizes: IntArray, level: int, budget: Budget) -> NDArray[np.bool_]:
+def _kept(cells: IntArray, order: Ranks, sizes: IntArray, level: int, budget: Budget) -> NDArray[np.bool_]:
     """(m,) which features of the given cells (ascending) stay in them."""
     if not len(cells):
         return np.zeros(0, np.bool_)
@@ -100,34 +119,27 @@ def _kept(cells: IntArray, extents: FloatArray, sizes: IntArray, level: int, bud
     fits = (counts == 1) | ((counts <= budget.features) & (n_bytes <= budget.n_bytes)) | (level == MAX_LEVEL)
     stays = np.repeat(fits, counts)
     full = np.flatnonzero(~fits)
-    if len(full):
-        stays[_biggest(first[full], counts[full], extents, sizes, budget)] = True
+    for start, count in zip(first[full].tolist(), counts[full].tolist(), strict=True):
+        own = slice(start, start + count)
+        stays[own] = order[own] >= _lowest(order[own], sizes[own], budget)
     return stays
 
 
-def _biggest(
-    first: IntArray, counts: IntArray, extents: FloatArray, sizes: IntArray, budget: Budget
-) -> NDArray[np.int64]:
-    """Rows of the biggest features of each cell (`counts` rows from `first` on), up to half the budget."""
+def _lowest(order: Ranks, sizes: IntArray, budget: Budget) -> int:
+    """The lowest class that a full cell keeps: all from it up are no more than half the budget."""
     most = max(budget.features // 2, 1)
-    chosen, cell_of = [], []
-    for number, (start, count) in enumerate(zip(first.tolist(), counts.tolist(), strict=True)):
-        own = extents[start : start + count]
-        if count > most:  # sorting all of a million to find some hundreds would take most of the time
-            rows = np.flatnonzero(own >= np.partition(own, count - most)[count - most])
-        else:
-            rows = np.arange(count)
-        chosen.append(rows + start)
-        cell_of.append(np.full(len(rows), number))
-    rows, cells = np.concatenate(chosen), np.concatenate(cell_of)
-    order = np.lexsort((-extents[rows], cells))
-    rows, cells = rows[order], cells[order]
-    begin = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
-    n_ranked = np.diff(np.r_[begin, len(cells)])
-    running = np.cumsum(sizes[rows])
-    before = np.repeat(running[begin] - sizes[rows[begin]], n_ranked)
-    rank = np.arange(len(rows)) - np.repeat(begin, n_ranked)
-    return rows[(rank < most) & ((running - before <= budget.n_bytes // 2) | (rank == 0))]
+    lowest = int(order.min())
+    if len(order) > most:
+        # sorting all of a million to find some hundreds would take most of the time
+        last = int(np.partition(order, len(order) - most)[len(order) - most])
+        lowest = last if np.count_nonzero(order >= last) <= most else last + 1
+    top = np.flatnonzero(order >= lowest)
+    classes, place = np.unique(-order[top], return_inverse=True)
+    running = np.cumsum(np.bincount(place, sizes[top], len(classes)))
+    n_fit = int(np.count_nonzero(running <= budget.n_bytes // 2))
+    if n_fit == 0 and len(classes) and np.count_nonzero(place == 0) == 1:
+        n_fit = 1  # one huge feature stays where its size belongs
+    return int(-classes[n_fit - 1]) if n_fit else int(order.max()) + 1
 
 
 def _ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -28,6 +28,7 @@ class Members:
     codes : (n,) Morton code of the centre of each one's box
     bounds : (6, n) lowest x, y, z, highest x, y, z in the ENU frame
     extents : (n,) longest side of each one's box, metres
+    ranks : (n,) which go up first, see `tiles.levels.ranks`
     sizes : (n,) bytes of each mesh
     marks : (n,) a number for each feature's content
     levels : (n,) level of each feature
@@ -37,6 +38,7 @@ class Members:
     codes: IntArray
     bounds: FloatArray
     extents: FloatArray
+    ranks: levels.Ranks
     sizes: IntArray
     marks: Hashes
     levels: Levels
@@ -157,7 +159,7 @@ def changed(tree: Tree, gone: IntArray, came: MeshTable) -> Tree | None:
         return _built(_joined(kept, new), tree.budget)
     members = _merged(kept, _placed(new, tree.square))
     assigned = levels.reassign(
-        members.codes, members.extents, members.sizes, members.levels, old.codes[rows], old.levels[rows], tree.budget
+        members.codes, members.ranks, members.sizes, members.levels, old.codes[rows], old.levels[rows], tree.budget
     )
     moved = np.flatnonzero(assigned != members.levels)
     settled = moved[members.levels[moved] != levels.UNSET]
@@ -175,7 +177,7 @@ def changed(tree: Tree, gone: IntArray, came: MeshTable) -> Tree | None:
 def _built(unplaced: Members, budget: Budget) -> Tree:
     square = _square(unplaced)
     members = _placed(unplaced, square)
-    members = replace(members, levels=levels.assign(members.codes, members.extents, members.sizes, budget))
+    members = replace(members, levels=levels.assign(members.codes, members.ranks, members.sizes, budget))
     return _with_nodes(square, members, _tiled(members), budget)
 
 
@@ -189,7 +191,8 @@ def _unplaced(table: MeshTable) -> Members:
     none, unset = np.zeros(len(fids), np.int64), np.full(len(fids), levels.UNSET, np.int8)
     marks = _mixed(fids.astype(np.uint64) ^ _mixed(np.asarray(table.stamps, np.int64).astype(np.uint64)))
     extents = np.asarray((bounds[3:] - bounds[:3]).max(axis=0))
-    return Members(fids, none, bounds, extents, np.asarray(table.sizes, np.int64), marks, unset)
+    ranks = np.zeros(len(fids), np.int32)
+    return Members(fids, none, bounds, extents, ranks, np.asarray(table.sizes, np.int64), marks, unset)
 
 
 def _mixed(values: Hashes) -> Hashes:
@@ -207,9 +210,10 @@ def _square(*parts: Members) -> Square:
 
 
 def _placed(members: Members, square: Square) -> Members:
-    """The same members with their codes, in order."""
+    """The same members with their codes and ranks, in order."""
     x, y = ((members.bounds[axis] + members.bounds[axis + 3]) / 2 for axis in (0, 1))
-    found = replace(members, codes=quadtree.codes(square, x, y))
+    codes = quadtree.codes(square, x, y)
+    found = replace(members, codes=codes, ranks=levels.ranks(codes, members.extents))
     return found.at(np.lexsort((found.fids, found.codes)))
 
 
@@ -302,7 +306,7 @@ def _nodes(tiles: Tiles) -> Nodes:
 
 
 def _error(tiles: Tiles) -> float:
-    """Geometric error of the root, a power of two in metres.
+    """Geometric error of the root in metres, rounded up to an eighth of a power of two.
 
     The error of a tile is the size of the biggest thing that is missing while its quarters are not there. Errors halve
     from level to level, so the root's is the least for which that holds at each level.
@@ -311,4 +315,5 @@ def _error(tiles: Tiles) -> float:
     np.maximum.at(biggest, quadtree.level_cell(tiles.keys)[0], tiles.extents)
     missing = np.maximum.accumulate(biggest[::-1])[::-1][1:]  # at a level: the biggest of all deeper ones
     least = float((missing * 2.0 ** np.arange(MAX_LEVEL)).max())
-    return float(2.0 ** np.ceil(np.log2(max(least, 1.0))))
+    step = 2.0 ** (np.ceil(np.log2(max(least, 1.0))) - 3)
+    return float(np.ceil(max(least, 1.0) / step) * step)

@@ -53,7 +53,7 @@ export class Layer3d {
     if (!show || this.asked) return;
     this.asked = true;
     try {
-      const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { maximumScreenSpaceError: 8 });
+      const tileset = await Cesium3DTileset.fromUrl(resolve(this.config.tileset), { maximumScreenSpaceError: 16 });
       tileset.show = this.wanted;
       if (this.config.points) tileset.pointCloudShading = new PointCloudShading({ attenuation: true, maximumAttenuation: 6 });
       tileset.tileFailed.addEventListener(({ message }: { message: string }) => this.fail(message));
