@@ -1,6 +1,7 @@
 """What the first reader would wait for, done beforehand: imports of pygeoapi and rio-tiler, first pages and tiles."""
 
 import contextlib
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +31,9 @@ def warm(serving: Serving) -> None:
             step(serving.snapshot())
         except Exception:
             LOG.warning("warming up: %s failed", step.__name__.strip("_"), exc_info=True)
+    # modules and documents stay for good: the collector need not look at them whenever a tile has made many rows
+    gc.collect()
+    gc.freeze()
 
 
 def _pages(city: Snapshot) -> None:

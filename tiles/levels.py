@@ -1,12 +1,12 @@
 """Which level of the quadtree shows which feature. Pure: arrays in, arrays out.
 
-`ADD` refinement: a feature is in exactly one tile. A cell that holds no more than the budget keeps everything; a fuller
-one keeps its biggest features, up to half the budget, and hands the rest to its quarters. What a cell keeps depends on
+`ADD` refinement: a feature is in exactly one tile. A cell that holds no more than the budget keeps everything; a
+fuller one keeps its biggest features, up to its share, and hands the rest to its quarters. What a cell keeps depends on
 nothing but the features that come down to it, so a change is followed through the cells that it touches and no others,
 and ends in the same levels as a start from nothing.
 
 A cell keeps whole classes of size, not single features: else one feature that grows would push another down, that one
-a third, and an edit would change a tile on each level. Classes are a quarter of an octave wide; within one, features
+a third, and an edit would change a tile on each level. Classes are an eighth of an octave wide; within one, features
 are drawn by lot (half of them, a quarter, an eighth …), so that also of a million equal ones some show from afar.
 """
 
@@ -26,7 +26,10 @@ MAX_BYTES = 320_000
 full for one tile makes five: so tiles end up between a fifth of this and all of it."""
 LEAST_M = 0.01
 """Smaller features are of one class."""
+_CLASSES = 8
+"""Classes of size in an octave."""
 _LOTS = 32
+_FAR_MORE = 4
 UNSET = 127
 """Level of a feature that has none yet."""
 
@@ -40,11 +43,11 @@ class Budget:
 
 
 def ranks(codes: IntArray, extents: FloatArray) -> Ranks:
-    """(n,) class of each feature, higher for those that show first: by size in quarters of an octave, then by lot.
+    """(n,) class of each feature, higher for those that show first: by size in eighths of an octave, then by lot.
 
     The lot follows from the place, so that an edit that does not move or resize a feature leaves it where it is.
     """
-    size_class = np.floor(4 * np.log2(np.maximum(extents, LEAST_M))).astype(np.int64)
+    size_class = np.floor(_CLASSES * np.log2(np.maximum(extents, LEAST_M))).astype(np.int64)
     lot = (codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
     drawn = _LOTS - 1 - np.floor(np.log2(np.maximum(lot, 1))).astype(np.int64)  # 0 for half of all, 1 for a quarter …
     return np.asarray(size_class * _LOTS + drawn, np.int32)
@@ -126,8 +129,12 @@ def _kept(cells: IntArray, order: Ranks, sizes: IntArray, level: int, budget: Bu
 
 
 def _lowest(order: Ranks, sizes: IntArray, budget: Budget) -> int:
-    """The lowest class that a full cell keeps: all from it up are no more than half the budget."""
-    most = max(budget.features // 2, 1)
+    """The lowest class that a full cell keeps: all from it up are no more than its share.
+
+    That is the whole budget where far more comes down, and half of it where the rest is for the last quarters.
+    """
+    share = 1 if len(order) > _FAR_MORE * budget.features else 2
+    most = max(budget.features // share, 1)
     lowest = int(order.min())
     if len(order) > most:
         # sorting all of a million to find some hundreds would take most of the time
@@ -136,7 +143,7 @@ def _lowest(order: Ranks, sizes: IntArray, budget: Budget) -> int:
     top = np.flatnonzero(order >= lowest)
     classes, place = np.unique(-order[top], return_inverse=True)
     running = np.cumsum(np.bincount(place, sizes[top], len(classes)))
-    n_fit = int(np.count_nonzero(running <= budget.n_bytes // 2))
+    n_fit = int(np.count_nonzero(running <= budget.n_bytes // share))
     if n_fit == 0 and len(classes) and np.count_nonzero(place == 0) == 1:
         n_fit = 1  # one huge feature stays where its size belongs
     return int(-classes[n_fit - 1]) if n_fit else int(order.max()) + 1

@@ -37,7 +37,7 @@ MAX_TILES = 1000
 """In one JSON document of the explicit form."""
 INLINE_TILES = 8
 """Branches up to this size are written where they are, even in a document of external tilesets."""
-ENCODING = 5
+ENCODING = 6
 """Part of every tag: raise it when the bytes of a tile change while the data do not."""
 
 GLB, JSON, SUBTREE = "model/gltf-binary", "application/json", "application/octet-stream"

@@ -27,7 +27,7 @@ class Members:
     fids : (n,) row numbers in the store
     codes : (n,) Morton code of the centre of each one's box
     bounds : (6, n) lowest x, y, z, highest x, y, z in the ENU frame
-    extents : (n,) longest side of each one's box, metres
+    extents : (n,) size of each one, metres: root of the largest face of its box. A long thin pipe is small from afar
     ranks : (n,) which go up first, see `tiles.levels.ranks`
     sizes : (n,) bytes of each mesh
     marks : (n,) a number for each feature's content
@@ -60,7 +60,7 @@ class Tiles:
     keys : (t,) see `tiles.quadtree.key`
     counts : (t,) features in each
     bounds : (t, 6) lowest x, y, z, highest x, y, z of the content
-    extents : (t,) longest side of the biggest feature's box, metres
+    extents : (t,) size of the biggest feature, metres
     prints : (t,) fingerprint of each one's features; changes with each of them
     """
 
@@ -190,9 +190,11 @@ def _unplaced(table: MeshTable) -> Members:
     fids = np.asarray(table.fids, np.int64)
     none, unset = np.zeros(len(fids), np.int64), np.full(len(fids), levels.UNSET, np.int8)
     marks = _mixed(fids.astype(np.uint64) ^ _mixed(np.asarray(table.stamps, np.int64).astype(np.uint64)))
-    extents = np.asarray((bounds[3:] - bounds[:3]).max(axis=0))
+    _, middle, longest = np.sort(bounds[3:] - bounds[:3], axis=0)
     ranks = np.zeros(len(fids), np.int32)
-    return Members(fids, none, bounds, extents, ranks, np.asarray(table.sizes, np.int64), marks, unset)
+    return Members(
+        fids, none, bounds, np.sqrt(middle * longest), ranks, np.asarray(table.sizes, np.int64), marks, unset
+    )
 
 
 def _mixed(values: Hashes) -> Hashes:
