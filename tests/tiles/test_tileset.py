@@ -197,6 +197,22 @@ def test_the_implicit_forms_have_the_tiles_of_the_tree_with_the_same_content(tow
     assert sorted(ids) == sorted(f"B-{i}" for i in range(6000))
 
 
+def test_the_schema_is_beside_the_tiles_of_a_large_layer_and_in_those_of_a_small_one(town):
+    large = Tileset(town, "building", EVERYTHING)
+    assert len(large.tree.tiles.keys) > module.SHARED_SCHEMA_TILES
+    glb = Glb(read(large, "compact", "content/0/0/0.glb"))
+    extension = glb.json["extensions"]["EXT_structural_metadata"]
+    assert extension["schemaUri"] == "../../../schema.json"  # from content/0/0/ to the tileset.json's own folder
+    shared = json.loads(read(large, "compact", "schema.json"))
+    inside = Glb(read(large, "compat", "content/0/0/0.glb")).json["extensions"]["EXT_structural_metadata"]["schema"]
+    assert shared == inside
+    small = Tileset(city(30), "building", EVERYTHING)
+    alone = Glb(read(small, "compact", "content/0/0/0.glb")).json["extensions"]["EXT_structural_metadata"]
+    assert alone["schema"] == shared
+    with pytest.raises(NotFound):
+        large.resource("explicit", "schema.json")
+
+
 def test_close_up_every_feature_is_asked_for(town):
     """A viewer refines while error * height / (distance * 2 tan(fov / 2)) > 16: at 10 m from everything, all of it."""
     for node, _, _ in walk(Tileset(town, "building", EVERYTHING)):

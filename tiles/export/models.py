@@ -21,7 +21,7 @@ from tiles import content, quadtree, subtree
 from tiles.city import TileCity
 from tiles.export.stage import Document, Item, Made, Stage, Task
 from tiles.quadtree import IntArray
-from tiles.tileset import GLB, Form, Resource, Tileset
+from tiles.tileset import GLB, SCHEMA, Form, Resource, Tileset
 from twin.scope import Scope
 from twin.store.interface import Features
 
@@ -94,14 +94,15 @@ def _item(tileset: Tileset, form: Form, key: int, place: int, number: int) -> It
         path = f"content/{int(level[0])}/{int(x[0])}/{int(y[0])}.glb"
     tag = tileset.resource(form, path).tag
     encoding: Encoding = "compact" if form == "compact" else "compat"
-    about = (number, encoding, form == "explicit")
+    about = (number, encoding, form == "explicit", tileset.schema_uri(encoding))
     return Item(book(tileset.layer_id, form), f"{folder(tileset.layer_id, form)}/{path}", tag, about)
 
 
 def _documents(tileset: Tileset, form: Form) -> Iterator[Document]:
     """Subtrees or branches, then the tileset.json."""
     paths = _branches(tileset) if form == "explicit" else _subtrees(tileset)
-    for path in (*paths, "tileset.json"):
+    shared = [SCHEMA] if form == "compact" and tileset.schema_uri("compact") else []
+    for path in (*shared, *paths, "tileset.json"):
         found = tileset.resource(form, path)
         address = f"{folder(tileset.layer_id, form)}/{path}"
         yield Document(book(tileset.layer_id, form), address, partial(_made, tileset, form, path, address), found.tag)
@@ -197,7 +198,7 @@ def _encoded(own: content.Content, items: list[Item]) -> Iterator[Made]:
     for item in items:
         encoding = item.about[1]
         if encoding not in made:
-            made[encoding] = content.encode(own, encoding)
+            made[encoding] = content.encode(own, encoding, schema_uri=item.about[3])
         yield Made(item.address, item.tag or "", made[encoding], GLB, immutable=item.about[2])
 
 
