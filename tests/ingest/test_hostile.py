@@ -192,7 +192,7 @@ SHAPE_LIES = [
 
 
 @pytest.mark.parametrize(("part", "at", "layout", "value"), SHAPE_LIES)
-def test_a_shapefile_that_lies(server, tmp_path, frame, part, at, layout, value):  # noqa: PLR0917
+def test_a_shapefile_that_lies(server, tmp_path, frame, part, at, layout, value):
     frame.to_file(tmp_path / "a.shp", engine="pyogrio")
     path = tmp_path / f"a.{part}"
     path.write_bytes(put(path.read_bytes(), at, layout, value))

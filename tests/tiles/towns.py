@@ -106,7 +106,6 @@ class MemoryStore:
 
     def mesh_changes(self, layer_id, since, scope):
         scope.require(layer_id)
-        return None
 
     def features_by_fid(self, layer_id, fids, scope):
         scope.require(layer_id)
