@@ -159,7 +159,7 @@ class Tileset:
             raise NotFound(
                 f"Layer {self.layer_id!r} has no such tile (level {level}, cell {cell}).", "Read tileset.json again."
             )
-        stamp = f"{int(self.tree.tiles.prints[at]):016x}"
+        stamp = self.stamp(self.tree.tiles.prints[at])
         packing: Literal["compat", "compact"] = "compact" if form == "compact" else "compat"
         what = (tile_key, stamp, int(self.tree.tiles.counts[at]), self.schema_uri(packing))
         tag = _digest(ENCODING, packing, self._look, *what)
@@ -184,6 +184,14 @@ class Tileset:
         """Where the tiles' schema is, relative to a content; None where each holds its own."""
         shared = packing == "compact" and len(self.tree.tiles.keys) > SHARED_SCHEMA_TILES
         return f"../../../{SCHEMA}" if shared else None
+
+    def stamp(self, fingerprint: np.uint64) -> str:
+        """What stands in the address of an explicit content for these features in this look."""
+        return f"{int(fingerprint) ^ self._salt:016x}"
+
+    @cached_property
+    def _salt(self) -> int:
+        return int(_digest(ENCODING, self._look)[:16], 16)
 
     @cached_property
     def _look(self) -> str:
@@ -212,10 +220,10 @@ class Tileset:
         parent = nodes.find(int(quadtree.parents(nodes.keys[row : row + 1])[0])) if row else None
         parent_size = size if parent is None else int(nodes.n_below[parent])
         if not top and parent_size > MAX_TILES >= size > INLINE_TILES:
-            node["content"] = {"uri": f"{prefix}{int(nodes.prints[row]):016x}/{name}.json"}
+            node["content"] = {"uri": f"{prefix}{self.stamp(nodes.prints[row])}/{name}.json"}
             return node
         if at is not None:
-            node["content"] = {"uri": f"{prefix}{int(self.tree.tiles.prints[at]):016x}/{name}.glb"}
+            node["content"] = {"uri": f"{prefix}{self.stamp(self.tree.tiles.prints[at])}/{name}.glb"}
             node["content"]["boundingVolume"] = {"box": subtree.box(self.tree.tiles.bounds[at]).tolist()}
         if quarters:
             node["children"] = [self._explicit(quarter, prefix) for quarter in quarters]
@@ -243,7 +251,7 @@ class Tileset:
         row = self.tree.nodes.find(tile_key)
         if row is None:
             raise NotFound(f"Layer {self.layer_id!r} has no such branch.", "Read tileset.json again.")
-        stamp = f"{int(self.tree.nodes.prints[row]):016x}"
+        stamp = self.stamp(self.tree.nodes.prints[row])
         tag = _digest(ENCODING, self._look, tile_key, stamp, self.tree.error_m)
         return Resource(tag, JSON, partial(self._branch, row))
 

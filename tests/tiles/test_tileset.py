@@ -274,6 +274,10 @@ def test_tags_follow_what_tiles_show_of_the_layer(town):
     town.store.type = layer_type(color="#123456")
     after = Tileset(town, "building", EVERYTHING)
     assert before._content("compat", 0, None).tag != after._content("compat", 0, None).tag
+    # an address that may be kept for ever must not show the old colours
+    old, new = (document_of(each)["root"]["content"]["uri"] for each in (before, after))
+    assert old != new
+    assert not after.resource("explicit", old).immutable
 
 
 def test_a_layer_outside_the_scope_does_not_exist(town):

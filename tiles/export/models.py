@@ -89,7 +89,7 @@ def _item(tileset: Tileset, form: Form, key: int, place: int, number: int) -> It
     level, cell = quadtree.level_cell(np.array([key]))
     x, y = quadtree.column_row(cell)
     if form == "explicit":
-        path = f"{int(tileset.tree.tiles.prints[place]):016x}/{int(level[0])}-{int(x[0])}-{int(y[0])}.glb"
+        path = f"{tileset.stamp(tileset.tree.tiles.prints[place])}/{int(level[0])}-{int(x[0])}-{int(y[0])}.glb"
     else:
         path = f"content/{int(level[0])}/{int(x[0])}/{int(y[0])}.glb"
     tag = tileset.resource(form, path).tag
