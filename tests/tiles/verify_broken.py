@@ -509,7 +509,7 @@ set_mvt("MVT_TAGS", layer([feature(ring(SQUARE), tags=(0, 0, 0))]))
 set_mvt("MVT_TAGS", layer([feature(ring(SQUARE), tags=(0, 7))]))
 set_mvt("MVT_TAGS", layer([feature(ring(SQUARE), tags=(0, 0, 0, 0))]))
 set_mvt("MVT_UNUSED", layer([good], keys=("use", "area_m2")))
-set_mvt("MVT_UNUSED", layer([good], values=[block(1, b"a"), block(1, b"b")]))
+set_mvt("MVT_UNUSED_VALUE", layer([good], values=[block(1, b"a"), block(1, b"b")]))
 set_mvt("MVT_UNUSED", layer([good, feature(ring(SQUARE), tags=(1, 0), fid=2)], keys=("use", "use")))
 set_mvt(
     "MVT_VALUE_REPEATED",

@@ -97,10 +97,10 @@ def _check_layer(findings: Findings, where: str, layer: _Layer) -> None:
 def _check_lists(findings: Findings, where: str, layer: _Layer, used_keys: bytearray, used_values: bytearray) -> None:
     keys, values = used_keys.count(0), used_values.count(0)
     twice = len(layer.keys) - len(set(layer.keys))
-    if keys or values or twice:
-        findings.add(
-            "MVT_UNUSED", where, f"{keys} keys and {values} values are not used, {twice} keys are there twice."
-        )
+    if keys or twice:
+        findings.add("MVT_UNUSED", where, f"{keys} keys are not used, {twice} keys are there twice.")
+    if values:
+        findings.add("MVT_UNUSED_VALUE", where, f"{values} of {len(layer.values)} values are not used.")
     twice = len(layer.values) - len(set(layer.values))
     if twice:
         findings.add("MVT_VALUE_REPEATED", where, f"{twice} of {len(layer.values)} values are there twice.")
