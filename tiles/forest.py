@@ -43,6 +43,8 @@ class Selection:
 EVERYTHING_NOW = Selection()
 
 _Key = tuple[str, Scope, bytes]
+_FINAL = 2**62
+"""In place of a version: no later one changes this tree."""
 
 
 class Forest:
@@ -75,10 +77,10 @@ class Forest:
         if selection.filter is not None:
             return info.version, self._filtered(store, info, scope, selection)
         if selection.at is not None:
-            if kept is not None and selection.at < datetime.fromisoformat(info.updated).astimezone(UTC):
-                return info.version, kept[1]  # what was true before the last write stays so
             table = store.mesh_table(info.id, scope, selection.at)
-            return info.version, tree.build(table) if len(table.fids) else None
+            # what was true before the last write stays so; a moment that is still to come does not
+            is_final = selection.at < datetime.fromisoformat(info.updated).astimezone(UTC)
+            return _FINAL if is_final else info.version, tree.build(table) if len(table.fids) else None
         if kept is not None and kept[1] is not None:
             changes = store.mesh_changes(info.id, kept[0], scope)
             if changes is not None:

@@ -1,7 +1,6 @@
 """Attributes and colours of features, as every tile format wants them."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +10,6 @@ from layers.catalogue import LayerType
 from twin.store.interface import Features
 
 DEFAULT_RGB = (136, 136, 136)
-
-
-def feature_columns(layer_id: str, features: Features) -> pa.Table:
-    """`id`, `layer`, then the attributes: one row a feature, in the features' order."""
-    head: dict[str, Any] = {
-        "id": pa.array(features.ids, pa.string()),
-        "layer": pa.array([layer_id] * len(features), pa.string()),
-    }
-    names = [*head, *features.attributes.column_names]
-    return pa.Table.from_arrays([*head.values(), *features.attributes.columns], names=names)
 
 
 def feature_colours(layer_type: LayerType, features: Features) -> NDArray[np.uint8]:
