@@ -21,7 +21,9 @@ from twin.scope import Scope
 from twin.store.interface import LayerInfo, Query, Store
 
 MAX_MEMBERS = 6_000_000
-"""Features in all kept trees of a store, some 120 bytes each; the tree that was used last is kept in any case."""
+"""Features in all kept trees of a store, some 120 bytes each; the tree that was grown last is kept in any case."""
+MAX_TREES = 512
+"""Also of selections that hold nothing."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,15 @@ class Forest:
         return whole.subset(np.isin(whole.members.fids, np.concatenate(batches)))
 
     def _fell(self) -> None:
-        """Give up the trees that were grown longest ago."""
+        """Give up the trees grown longest ago, selections before whole layers: strangers make up selections."""
+        newest = next(reversed(self._kept))
         n = sum(len(each.members) for _, each in self._kept.values() if each is not None)
-        while n > MAX_MEMBERS and len(self._kept) > 1:
-            _, (_, oldest) = self._kept.popitem(last=False)
-            n -= 0 if oldest is None else len(oldest.members)
+        for key in sorted(self._kept, key=lambda key: not key[2]):  # stable: the oldest of each kind first
+            if n <= MAX_MEMBERS and len(self._kept) <= MAX_TREES:
+                return
+            if key != newest:
+                _, fallen = self._kept.pop(key)
+                n -= 0 if fallen is None else len(fallen.members)
 
 
 _forests: WeakKeyDictionary[Store, Forest] = WeakKeyDictionary()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tests.tiles.towns import MemoryStore, boxes, layer_type
+from tiles import forest as module
 from tiles.forest import Forest, Selection
 from twin.scope import EVERYTHING
 
@@ -36,3 +37,15 @@ def test_a_moment_to_come_is_read_anew_until_it_is_past():
     # two writes since the last look, the second after the moment: what is kept missed the first one
     assert kept.n(3, 15, "2031-01-01T00:00:00Z", moment) == 15
     assert kept.n(4, 20, "2032-01-01T00:00:00Z", moment) == 15  # past: later writes change nothing
+
+
+def test_selections_made_up_by_strangers_do_not_pile_up_nor_push_a_layer_out(monkeypatch):
+    monkeypatch.setattr(module, "MAX_TREES", 5)
+    kept = Versions()
+    kept.n(1, 10, "2026-01-01T00:00:00Z", Selection())
+    for year in range(1990, 2010):
+        kept.n(1, 10, "2026-01-01T00:00:00Z", Selection(at=datetime(year, 1, 1, tzinfo=UTC)))
+    held = list(kept.forest._kept)
+    assert len(held) == 5
+    assert held[0][2] == b""  # the whole layer
+    assert held[-1][2] == Selection(at=datetime(2009, 1, 1, tzinfo=UTC)).key
