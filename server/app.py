@@ -4,12 +4,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 from starlette_compress import CompressMiddleware, add_compress_type
 
 from server import (
     answer,
+    conformance,
     documents,
     features,
     files,
@@ -17,6 +18,7 @@ from server import (
     imagetiles,
     maptiles,
     matrix_sets,
+    openapi,
     packing,
     problems,
     processes,
@@ -29,6 +31,7 @@ from server import (
     viewer_config,
     warming,
 )
+from server.face import Face
 from server.serving import Serving, snapshot
 from server.settings import Settings
 from twin.city import City
@@ -48,13 +51,9 @@ def health(request: Request) -> Response:
     return Response(answer.json_bytes(body), media_type=answer.JSON, headers={"Cache-Control": "no-store"})
 
 
-def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
-    """The server for one city.
-
-    The city may be changed by another process meanwhile: layers, versions and extents follow the store.
-    """
-    settings = settings or Settings()
-    routes: list[BaseRoute] = [
+def faces() -> tuple[Face, ...]:
+    """Every surface of the server; where two have a route for one address, the first one answers."""
+    first = [
         Route("/health", health, methods=["GET"]),
         *features.routes(),
         *files.routes(),
@@ -69,13 +68,28 @@ def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
         *processes.routes(),
         *viewer_config.routes(),
         *viewer.routes(),
-        *documents.routes(),
     ]
+    return (
+        Face(first, openapi.OPERATIONS, conformance.CLASSES),
+        Face(documents.routes()),
+    )
+
+
+def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
+    """The server for one city.
+
+    The city may be changed by another process meanwhile: layers, versions and extents follow the store.
+    """
+    settings = settings or Settings()
+    known = faces()
     for media_type in COMPRESSED:
         add_compress_type(media_type)
     compress = Middleware(CompressMiddleware, minimum_size=packing.MIN_BYTES)
     app = Starlette(
-        routes=routes, middleware=[compress], exception_handlers=dict(problems.HANDLERS), lifespan=warming.lifespan
+        routes=[route for face in known for route in face.routes],
+        middleware=[compress],
+        exception_handlers=dict(problems.HANDLERS),
+        lifespan=warming.lifespan,
     )
-    app.state.serving = Serving(city, settings)
+    app.state.serving = Serving(city, settings, known)
     return guard.Guard(app, settings)

@@ -7,8 +7,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server import answer, parameters
+from server.negotiation import wants_html
 from server.ogc import BASE, Documents
-from server.serving import base, language, snapshot, wants_html
+from server.serving import base, language, snapshot
 
 CONTENT_SECURITY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; script-src 'none'"
 

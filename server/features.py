@@ -19,9 +19,10 @@ from starlette.routing import Route
 from layers import crs
 from layers.errors import NotFound
 from server import answer, geojson, parameters
+from server.negotiation import wants_html
 from server.ogc import BASE, Documents
 from server.parameters import Page
-from server.serving import Snapshot, base, language, snapshot, wants_html
+from server.serving import Snapshot, base, language, snapshot
 from twin.store.interface import Features, LayerInfo, Query
 
 CHUNK = 2500

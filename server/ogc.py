@@ -16,7 +16,8 @@ import orjson
 from layers import crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.errors import LayerNotFound
-from server import adopted, answer, conformance, imagetiles, openapi, point_tiles
+from server import adopted, answer, imagetiles, openapi, point_tiles
+from server.face import SPEC
 from server.providers import OWN_FIELDS
 from server.serving import FILES, AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
@@ -70,7 +71,7 @@ class Documents:
 
     def _page(self, kind: str, layer_id: str | None, language: str, html: bool) -> tuple[bytes, str]:
         if kind == "conformance":
-            document = {"conformsTo": sorted(conformance.CLASSES)}
+            document = {"conformsTo": sorted(SPEC + each for face in self.snapshot.faces for each in face.conformance)}
             return (
                 self.render("conformance.html", document, language)
                 if html
@@ -140,7 +141,10 @@ class Documents:
     def _corrected(self, kind: str, document: dict[str, Any], language: str) -> dict[str, Any]:
         if kind == "landing":
             has_terrain = "dem" in self.snapshot.files
-            return document | {"links": landing_links(document["links"], has_terrain=has_terrain)}
+            links = landing_links(document["links"], has_terrain=has_terrain)
+            return document | {
+                "links": links + [e for face in self.snapshot.faces for e in face.landing_links(self.snapshot)]
+            }
         if kind == "collections":
             links = [link for link in document["links"] if link.get("type") not in NOT_SERVED]
             return document | {"links": links, "collections": [self._collection(c) for c in document["collections"]]}
@@ -157,6 +161,7 @@ class Documents:
             for link in document["links"]
             if link.get("type") not in NOT_SERVED
         ]
+        document["links"] += [e for face in self.snapshot.faces for e in face.layer_links(self.snapshot, layer_id)]
         if layer_id in self.snapshot.vectors:
             document["itemCount"] = self.snapshot.vectors[layer_id].count
         return document

@@ -4,9 +4,11 @@ QGIS fetches and parses it anew for every layer of a project, and reads one thin
 `components.parameters.limit.schema`. What can be filtered by stands in each layer's queryables.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from layers import crs
+from server.face import Operation
 from server.serving import Snapshot
 from tiles import matrix_set
 
@@ -21,7 +23,7 @@ GEOJSON, JSON, TILES3D = "application/geo+json", "application/json", "applicatio
 MVT, QUANTIZED_MESH = "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh"
 MAPLIBRE = "application/vnd.mapbox.style+json"
 
-PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+_PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/", "Landing page", JSON, PAGE_PARAMETERS),
     ("/conformance", "Conformance classes", JSON, PAGE_PARAMETERS),
     ("/api", "This document", "application/vnd.oai.openapi+json;version=3.0", ()),
@@ -73,12 +75,19 @@ PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 """Path, summary, media type, named parameters."""
 
+OPERATIONS = (
+    *(Operation(path, summary, (kind,), names) for path, summary, kind, names in _PATHS),
+    Operation("/processes/{processId}/execution", "Run an analysis", (JSON,), method="post",
+              body={JSON: {"type": "object", "properties": {"inputs": {"type": "object"}}}}),
+)  # fmt: skip
+
 
 def document(snapshot: Snapshot, address: str) -> dict[str, Any]:
     """The whole document for a server at `address`."""
     title = snapshot.city.config
-    paths = {path: {"get": _operation(path, text, kind, names)} for path, text, kind, names in PATHS}
-    paths["/processes/{processId}/execution"] = {"post": _execution()}
+    paths: dict[str, dict[str, Any]] = {}
+    for each in (operation for face in snapshot.faces for operation in face.operations):
+        paths.setdefault(each.path, {})[each.method] = _operation(each)
     return {
         "openapi": "3.0.3",
         "info": {"title": title.title_in("en"), "description": title.title_in("zh"), "version": str(snapshot.version)},
@@ -94,10 +103,6 @@ def document(snapshot: Snapshot, address: str) -> dict[str, Any]:
             },
         },
     }
-
-
-def _refs(names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any], where: str = "query") -> dict[str, Any]:
@@ -160,23 +165,30 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
     return {name: _parameter(name, name, schema, where="path") for name, schema in schemas.items()}
 
 
-def _operation(path: str, text: str, media_type: str, names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "summary": text,
-        "operationId": "get" + "".join(part.capitalize() for part in path.replace("{", "").replace("}", "").split("/")),
-        "parameters": _refs((*_placeholders(path), *names)),
-        "responses": {
-            "200": {"description": text, "content": {media_type: {}}},
-            "default": {"$ref": "#/components/responses/problem"},
-        },
+def _operation(asked: Operation) -> dict[str, Any]:
+    content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
+    responses: dict[str, Any] = {
+        str(asked.status): {"description": asked.summary, "content": {k: _schema(v) for k, v in content.items()}}
     }
+    responses |= {str(status): {"description": text} for status, text in asked.answers.items()}
+    made: dict[str, Any] = {
+        "summary": asked.summary,
+        "operationId": asked.method + "".join(part.strip("{}").capitalize() for part in asked.path.split("/")),
+        "parameters": [
+            {"$ref": f"#/components/parameters/{each}"} if isinstance(each, str) else each
+            for each in (*_placeholders(asked.path), *asked.parameters)
+        ],
+        "responses": responses | {"default": {"$ref": "#/components/responses/problem"}},
+    }
+    if asked.tag:
+        made["tags"] = [asked.tag]
+    if asked.body is not None:
+        made["requestBody"] = {"content": {kind: _schema(schema) for kind, schema in asked.body.items()}}
+    return made
 
 
-def _execution() -> dict[str, Any]:
-    body = {"type": "object", "properties": {"inputs": {"type": "object"}}}
-    operation = _operation("/processes/{processId}/execution", "Run an analysis", JSON, ())
-    operation["operationId"] = "execute"
-    return operation | {"requestBody": {"content": {JSON: {"schema": body}}}}
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": schema} if schema else {}
 
 
 def _placeholders(path: str) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from layers import catalogue, crs
 from layers.catalogue import LayerType, Title
 from layers.crs import Bounds
 from layers.errors import InvalidInput, LayerNotFound, NotFound
+from server import negotiation
 from server.address import base_url
+from server.face import Face
 from server.settings import Settings
 from twin.city import City
 from twin.store.interface import Asset, LayerInfo
@@ -49,6 +51,7 @@ class Snapshot:
     version: int
     vectors: dict[str, LayerInfo]
     files: dict[str, AssetLayer]
+    faces: tuple[Face, ...] = ()
     made: dict[Any, Any] = field(default_factory=dict)
     making: threading.RLock = field(default_factory=threading.RLock)
 
@@ -121,10 +124,10 @@ def not_flat(bounds: Bounds) -> Bounds:
 class Serving:
     """Holds the newest snapshot. Thread-safe."""
 
-    def __init__(self, city: City, settings: Settings) -> None:
+    def __init__(self, city: City, settings: Settings, faces: tuple[Face, ...] = ()) -> None:
         # whatever is asked through this city, analyses included, sees what the reader may see
         self.city = city if city.scope == settings.scope else city.with_scope(settings.scope)
-        self.settings = settings
+        self.settings, self.faces = settings, faces
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
 
@@ -146,7 +149,7 @@ class Serving:
         for asset in self.city.store.assets(scope):
             by_layer.setdefault(asset.layer, []).append(asset)
         files = {key: AssetLayer(_asset_type(key, found), tuple(found)) for key, found in by_layer.items()}
-        return Snapshot(self.city, self.settings, version, vectors, files)
+        return Snapshot(self.city, self.settings, version, vectors, files, self.faces)
 
 
 def _asset_type(layer_id: str, assets: list[Asset]) -> LayerType:
@@ -174,33 +177,5 @@ def language(request: Request) -> str:
         if short not in LANGUAGES:
             raise InvalidInput(f"lang={asked[:20]!r} is not offered.", "Use zh or en.")
         return short
-    best = _weights(request.headers.get("accept-language", ""))
+    best = negotiation.weights(request.headers.get("accept-language", ""))
     return max(LANGUAGES, key=lambda code: best.get(code, 0.0))
-
-
-def wants_html(request: Request, formats: tuple[str, ...] = ("json", "html")) -> bool:
-    """True for `f=html`, or where `Accept` prefers HTML to JSON. `*/*` alone means JSON (OWSLib, curl)."""
-    asked = request.query_params.get("f")
-    if asked is not None:
-        if asked not in formats:
-            raise InvalidInput(f"f={asked[:20]!r} is not offered here.", f"Use {' or '.join(formats)}.")
-        return asked == "html"
-    if "html" not in formats:
-        return False
-    weights = _weights(request.headers.get("accept", "*/*"))
-    json_types = ("application/geo+json", "application/json", "application/*", "*/*")
-    return weights.get("text/html", 0.0) > max(weights.get(each, 0.0) for each in json_types)
-
-
-def _weights(header: str) -> dict[str, float]:
-    """Accept or Accept-Language header as weights; a language counts by its first two letters."""
-    weights: dict[str, float] = {}
-    for part in header[:2000].split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
-        key = name.lower() if "/" in name else name[:2].lower()
-        try:
-            weights[key] = max(weights.get(key, 0.0), float(quality))
-        except ValueError:
-            continue
-    return weights

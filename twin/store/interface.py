@@ -63,6 +63,10 @@ class Query:
     filter : CQL2 expression as a JSON object (OGC 21-065r2)
     ids : public ids
     at : state of that moment; None is now
+    z : lowest and highest height; features whose heights, or those of their models, meet it. Features without any
+        height are left in
+    sort : attributes (or `id`) to order by, each with True for descending; nulls last; ties in fid order
+    after : the sort values and the row number of the feature after which to go on, in the order of `sort`
     after_fid, limit, offset : paging in fid order
     properties : attributes to read; None for all
     with_geometry : False leaves all geometries None
@@ -72,6 +76,9 @@ class Query:
     filter: dict[str, Any] | None = None
     ids: tuple[str, ...] | None = None
     at: datetime | None = None
+    z: tuple[float, float] | None = None
+    sort: tuple[tuple[str, bool], ...] = ()
+    after: tuple[Any, ...] | None = None
     after_fid: int = 0
     limit: int | None = None
     offset: int = 0
