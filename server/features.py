@@ -7,8 +7,9 @@ deep in a million features costs the same as the first.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import quote, urlencode
+from importlib import import_module
+from typing import Any, cast
+from urllib.parse import quote
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -18,25 +19,36 @@ from starlette.routing import Route
 
 from layers import crs
 from layers.errors import NotFound
-from server import answer, geojson, parameters
-from server.negotiation import wants_html
-from server.ogc import BASE, Documents
+from server import answer, geojson, items_html, parameters
+from server.negotiation import chosen, wants_html
+from server.paging import page_links
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot
-from twin.store.interface import Features, LayerInfo, Query
+from twin.store.interface import LayerInfo, Query
 
 CHUNK = 2500
-HTML_LIMIT = 100
+
+
+def _formats() -> tuple[dict[str, str], Any]:
+    """Formats of a page by name, and the module that makes all but json and html."""
+    try:
+        found = import_module("server.formats")
+    except ModuleNotFoundError:
+        return {"json": answer.GEOJSON, "html": "text/html"}, None
+    return found.FORMATS, found
 
 
 def items(request: Request) -> Response:
     """A page of features."""
     city = snapshot(request)
     info = city.vector(request.path_params["layer"])
-    html = wants_html(request)
+    offered, formats = _formats()
+    form = chosen(request, offered)
     asked = parameters.page(request.query_params, info.type, city)
-    if html:
-        return _items_html(request, city, info, asked)
+    if form == "html":
+        return items_html.items_page(request, city, info, asked)
+    if form != "json":
+        return cast(Response, formats.respond(form, request, city, info, asked))
     tag = answer.etag(info.version, request.url.query, base(request), language(request))
     headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(asked.crs)}>"})
     if answer.is_fresh(request, tag):
@@ -95,29 +107,6 @@ class _Pages:
         return any(len(batch) for batch in self.city.city.store.query(self.info.id, query, self.city.settings.scope))
 
 
-def page_links(request: Request, info: LayerInfo, next_cursor: int | None) -> list[dict[str, str]]:
-    """self, alternate, collection and, where there is more, next."""
-    url = f"{base(request)}/collections/{info.id}"
-    title = getattr(info.type.title, language(request))
-    given = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
-    onward = [(name, value) for name, value in given if name not in {"cursor", "offset"}]
-    suffix = "?" + urlencode(given) if given else ""
-    links = [
-        {"rel": "self", "type": answer.GEOJSON, "title": title, "href": f"{url}/items{suffix}"},
-        {
-            "rel": "alternate",
-            "type": "text/html",
-            "title": title,
-            "href": f"{url}/items?{urlencode([*given, ('f', 'html')])}",
-        },
-        {"rel": "collection", "type": answer.JSON, "title": title, "href": url},
-    ]
-    if next_cursor is not None:
-        following = urlencode([*onward, ("cursor", str(next_cursor))])
-        links.append({"rel": "next", "type": answer.GEOJSON, "title": title, "href": f"{url}/items?{following}"})
-    return links
-
-
 def item(request: Request) -> Response:
     """One feature by its public id."""
     city = snapshot(request)
@@ -137,7 +126,7 @@ def item(request: Request) -> Response:
     url = f"{base(request)}/collections/{info.id}"
     links = _item_links(request, info, url, feature_id)
     if html:
-        return _item_html(request, city, info, orjson.loads(encoded) | {"links": links})
+        return items_html.item_page(request, city, info, orjson.loads(encoded) | {"links": links})
     return Response(
         encoded[:-1] + b',"links":' + orjson.dumps(links) + b"}", headers=headers, media_type=answer.GEOJSON
     )
@@ -151,57 +140,6 @@ def _item_links(request: Request, info: LayerInfo, url: str, feature_id: str) ->
         {"rel": "alternate", "type": "text/html", "title": feature_id, "href": f"{own}?f=html"},
         {"rel": "collection", "type": answer.JSON, "title": title, "href": url},
     ]
-
-
-def _items_html(request: Request, city: Snapshot, info: LayerInfo, asked: Page) -> Response:
-    limit = min(asked.limit, HTML_LIMIT)
-    shown = replace(asked.query, after_fid=asked.after_fid, offset=asked.offset, limit=limit, with_geometry=False)
-    rows: list[dict[str, Any]] = []
-    last_fid = 0
-    for batch in city.city.store.query(info.id, shown, city.settings.scope):
-        rows += _plain(batch)
-        last_fid = int(batch.fids[-1])
-    matched = city.city.store.count(info.id, asked.query, city.settings.scope)
-    data = {
-        "title": getattr(info.type.title, language(request)),
-        "layer": info.id,
-        "features": rows,
-        "numberMatched": matched,
-        "links": page_links(request, info, last_fid if len(rows) == limit else None),
-        "columns": _columns(info, language(request)),
-    }
-    return _html(request, city, "collections/items/index.html", data)
-
-
-def _plain(batch: Features) -> list[dict[str, Any]]:
-    return [
-        {"id": feature_id, "properties": row}
-        for feature_id, row in zip(batch.ids, geojson.properties(batch), strict=True)
-    ]
-
-
-def _columns(info: LayerInfo, code: str) -> list[tuple[str, str]]:
-    return [(each.name, getattr(each.title, code)) for each in info.type.attributes]
-
-
-def _item_html(request: Request, city: Snapshot, info: LayerInfo, feature: dict[str, Any]) -> Response:
-    code = language(request)
-    titles = {each.name: getattr(each.title, code) for each in info.type.attributes}
-    data = feature | {
-        "title": feature["id"],
-        "layer": info.id,
-        "titles": titles,
-        "layer_title": getattr(info.type.title, code),
-    }
-    return _html(request, city, "collections/items/item.html", data)
-
-
-def _html(request: Request, city: Snapshot, template: str, data: dict[str, Any]) -> Response:
-    documents = city.make("documents", lambda: Documents(city))
-    body, kind = documents.render(template, data, language(request))
-    return Response(
-        body.replace(BASE.encode(), base(request).encode()), headers={"Vary": answer.VARY, "Content-Type": kind}
-    )
 
 
 def routes() -> list[Route]:
