@@ -14,6 +14,7 @@ from server import (
     documents,
     features,
     files,
+    formats,
     guard,
     imagetiles,
     maptiles,
@@ -71,6 +72,7 @@ def faces() -> tuple[Face, ...]:
     ]
     return (
         Face(first, openapi.OPERATIONS, conformance.CLASSES),
+        formats.face(),
         Face(documents.routes()),
     )
 

@@ -1,0 +1,55 @@
+"""Formats of `/collections/{id}/items` beside GeoJSON and HTML; all honour the same selection."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from layers.errors import InvalidInput
+from server import answer
+from server.face import Face, Link
+from server.formats import csv_text, download
+from server.formats.form import Form
+from server.ogc import BASE
+from server.parameters import Page
+from server.serving import Snapshot
+from twin.store.interface import LayerInfo
+
+FORMS: dict[str, Form] = {each.name: each for each in (Form("csv", "text/csv", "csv", "CSV", csv_text.write),)}
+"""Formats by name, in the order in which they are offered."""
+
+FORMATS: dict[str, str] = {
+    "json": answer.GEOJSON,
+    "html": "text/html",
+    **{each.name: each.media_type for each in FORMS.values()},
+}
+"""Name -> media type of everything that `/items` can be had in; the first is given where nothing else is asked for."""
+
+
+def offered(city: Snapshot, info: LayerInfo) -> dict[str, str]:
+    """Formats that a layer can be had in."""
+    return {name: kind for name, kind in FORMATS.items() if name not in FORMS or FORMS[name].fits(city, info)}
+
+
+def respond(name: str, request: Request, city: Snapshot, info: LayerInfo, asked: Page) -> Response:
+    """A selection in one of the formats of `FORMS`."""
+    form = FORMS[name]
+    if not form.fits(city, info):
+        names = " or ".join(offered(city, info))
+        raise InvalidInput(f"f={name} is not offered for {info.id}: it has no {form.needs}.", f"Use {names}.")
+    return download.respond(form, request, city, info, asked)
+
+
+def _layer_links(city: Snapshot, layer_id: str) -> list[Link]:
+    """The items of a layer in each format."""
+    if layer_id not in city.vectors:
+        return []
+    info = city.vectors[layer_id]
+    return [
+        {"rel": "items", "type": form.media_type, "title": form.title,
+         "href": f"{BASE}/collections/{layer_id}/items?f={form.name}"}
+        for form in FORMS.values() if form.fits(city, info)
+    ]  # fmt: skip
+
+
+def face() -> Face:
+    """Links to every format; the routes are those of the features."""
+    return Face((), layer_links=_layer_links)

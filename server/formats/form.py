@@ -1,0 +1,35 @@
+"""What a format is: its names, and how a selection is written in it."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from server.formats.selection import Selection
+from server.serving import Snapshot
+from twin.store.interface import LayerInfo
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Form:
+    """A format of `/items`.
+
+    Attributes
+    ----------
+    name : value of `f`
+    write : the file in pieces; the first one may raise what is wrong with the selection
+    is_page : True for what is read page by page like GeoJSON; files hold the whole selection unless `limit` says less
+    fits : which layers it is offered for
+    needs : what a layer must have to be offered in it, for the message where it has not
+    """
+
+    name: str
+    media_type: str
+    suffix: str
+    title: str
+    write: Callable[[Selection], Generator[bytes]]
+    is_page: bool = False
+    fits: Callable[[Snapshot, LayerInfo], bool] = _always
+    needs: str = ""

@@ -1,0 +1,97 @@
+"""What a format writes: the selected features batch by batch, all of one moment, with what is known of them before."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from layers.catalogue import Attribute
+from layers.errors import InvalidInput
+from server.parameters import Page
+from server.serving import Snapshot
+from twin.store import read_raw
+from twin.store.interface import Features, LayerInfo, Query
+
+BATCH = 10_000
+"""Features read at once; a batch of buildings is about 10 MB in all its stages."""
+FIRST_BATCH = 1_000
+"""The first ones go out before much has been read."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What geometries of the selection are.
+
+    Attributes
+    ----------
+    kind : simple-features name in upper case; `GEOMETRY` for a mixture, empty where there are none
+    has_z : True if any geometry of the layer has heights
+    """
+
+    kind: str
+    has_z: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Features of one layer.
+
+    Attributes
+    ----------
+    asked : the query, the CRS of the answer, where to start
+    limit : features at most; None for all of them
+    """
+
+    city: Snapshot
+    info: LayerInfo
+    asked: Page
+    limit: int | None = None
+
+    @cached_property
+    def matched(self) -> int:
+        """Number of features that the query matches, paging ignored."""
+        return self.city.city.store.count(self.info.id, self.asked.query, self.city.settings.scope)
+
+    @cached_property
+    def is_whole_layer(self) -> bool:
+        """True if nothing is left out, so that what is known of the layer holds for the selection."""
+        plain = replace(self.asked.query, properties=None, with_geometry=True)
+        return plain == Query(sort=plain.sort) and self.limit is None and not self.starts_later
+
+    @cached_property
+    def starts_later(self) -> bool:
+        """True if features at the start are left out."""
+        return bool(self.asked.offset or self.asked.after_fid or self.asked.query.after is not None)
+
+    @cached_property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """Those that are asked for, in the layer's order."""
+        wanted = self.asked.query.properties
+        return tuple(each for each in self.info.type.attributes if wanted is None or each.name in wanted)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """Of the geometries, from what the layer holds."""
+        if not self.asked.query.with_geometry:
+            return Shape("", has_z=False)
+        with read_raw.reading(self.city.city.store) as reader:
+            record = reader.layer(self.info.id, self.city.settings.scope).record
+        if not record.has_geometry:
+            return Shape("", has_z=False)
+        return Shape(record.column_type, any(has_z for _, has_z, _ in record.kinds))
+
+    def batches(self, size: int = BATCH) -> Iterator[Features]:
+        """The features, all of the moment in which the first is read; a small batch first."""
+        query = replace(self.asked.query, limit=self.limit, offset=self.asked.offset)
+        if self.asked.after_fid:
+            query = replace(query, after_fid=self.asked.after_fid)
+        store, scope = self.city.city.store, self.city.settings.scope
+        yield from store.query(self.info.id, query, scope, size)
+
+
+def whole_number(text: str | None) -> int | None:
+    """`limit` as given, without the maximum of a page; None where it is absent."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < 1:
+        raise InvalidInput(f"limit={text[:30]!r} is not a whole number from 1 up.")
+    return int(text)
