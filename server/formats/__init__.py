@@ -6,14 +6,18 @@ from starlette.responses import Response
 from layers.errors import InvalidInput
 from server import answer
 from server.face import Face, Link
-from server.formats import csv_text, download
+from server.formats import csv_text, download, flatgeobuf
 from server.formats.form import Form
 from server.ogc import BASE
 from server.parameters import Page
 from server.serving import Snapshot
 from twin.store.interface import LayerInfo
 
-FORMS: dict[str, Form] = {each.name: each for each in (Form("csv", "text/csv", "csv", "CSV", csv_text.write),)}
+_ALL = (
+    Form("fgb", "application/flatgeobuf", "fgb", "FlatGeobuf", flatgeobuf.write),
+    Form("csv", "text/csv", "csv", "CSV", csv_text.write),
+)
+FORMS: dict[str, Form] = {each.name: each for each in _ALL}
 """Formats by name, in the order in which they are offered."""
 
 FORMATS: dict[str, str] = {

@@ -85,14 +85,8 @@ def _with_geometry(rows: pa.Table, batch: Features | None, selection: Selection)
     if kind == "POINT":
         for axis, values in (("x", shapely.get_x(placed)), ("y", shapely.get_y(placed)), ("z", shapely.get_z(placed))):
             if axis != "z" or selection.shape.has_z:
-                rows = rows.append_column(_free(axis, rows), pa.array(values, from_pandas=True))
-    return rows.append_column(_free("wkt", rows), pa.array(_wkt(placed, selection.asked.crs), pa.string()))
-
-
-def _free(name: str, rows: pa.Table) -> str:
-    while name in rows.column_names:
-        name += "_"
-    return name
+                rows = rows.append_column(table.free(axis, rows), pa.array(values, from_pandas=True))
+    return rows.append_column(table.free("wkt", rows), pa.array(_wkt(placed, selection.asked.crs), pa.string()))
 
 
 def _placed(batch: Features, selection: Selection) -> NDArray[np.object_]:

@@ -106,3 +106,16 @@ def geometry_name(shape: Shape) -> str:
         "GEOMETRYCOLLECTION": "GeometryCollection",
     }.get(shape.kind)  # fmt: skip
     return "Unknown" if name is None else f"{name} Z" if shape.has_z else name
+
+
+def free(name: str, rows: pa.Table) -> str:
+    """A column name that the table does not have, whatever the case of its letters."""
+    taken = {each.casefold() for each in rows.column_names}
+    while name.casefold() in taken:
+        name += "_"
+    return name
+
+
+def file_crs(target: str) -> str:
+    """The CRS as a file names it: with coordinates that are east first in any case, CRS84 is EPSG:4326."""
+    return "EPSG:4326" if target == crs.CRS84 else target
