@@ -33,6 +33,7 @@ __all__ = [
     "Wanted",
     "assets",
     "bounds_lonlat",
+    "colours",
     "limits",
     "picture",
     "select",
@@ -104,9 +105,14 @@ def picture(
     return Picture(city, tuple(sheets.touching(chosen, frame)), look, frame, image_format)
 
 
+def colours(tile: Picture) -> NDArray[np.uint8]:
+    """(size, size, 4) the pixels of a tile, not encoded and not kept."""
+    return _field(tile) if tile.look.kind in {"ramp", "hillshade", "slope"} else _mosaic(tile)
+
+
 def _made(tile: Picture) -> bytes:
-    colours = _field(tile) if tile.look.kind in {"ramp", "hillshade", "slope"} else _mosaic(tile)
-    return encode(colours[..., :3], colours[..., 3], tile.format, lossy=tile.look.is_photo)
+    made = colours(tile)
+    return encode(made[..., :3], made[..., 3], tile.format, lossy=tile.look.is_photo)
 
 
 def _mosaic(tile: Picture) -> NDArray[np.uint8]:
