@@ -8,26 +8,23 @@ queryables) is corrected here on the finished document; conformance and OpenAPI 
 
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from layers import crs
-from layers.catalogue import LayerType, Title, category_titles
+from layers.catalogue import LayerType, Title
 from layers.errors import LayerNotFound
-from server import adopted, answer, imagetiles, openapi, point_tiles
-from server.face import SPEC
+from server import adopted, answer, coverage_schema, imagetiles, openapi, point_tiles
+from server.face import SPEC, merged
 from server.providers import OWN_FIELDS
 from server.serving import FILES, AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
 
 BASE = "http://base.citytwin.invalid"
-TEMPLATES = Path(__file__).parent / "templates"
+SCHEMA_JSON = "application/schema+json"
 NOT_SERVED = {"application/ld+json", "text/csv; charset=utf-8"}
 """Formats that pygeoapi links to and these routes do not give."""
-OWN_PAGES = {"landing": "landing_page.html", "collections": "collections/index.html"}
-"""Pages that show more than pygeoapi knows: counts, categories, what is 3D."""
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 GEOMETRY_SCHEMAS = {
@@ -38,10 +35,10 @@ CHINA_1985 = "EPSG:5737"
 
 
 class _Asked:
-    """A request as `pygeoapi.api.APIRequest` wants to see it: format and language already decided."""
+    """A request as `pygeoapi.api.APIRequest` wants to see it: language already decided, always JSON."""
 
-    def __init__(self, language: str, *, html: bool) -> None:
-        self.query_params = {"f": "html" if html else "json", "lang": language}
+    def __init__(self, language: str) -> None:
+        self.query_params = {"f": "json", "lang": language}
         self.headers: dict[str, str] = {}
         self.scope = {"path": "/"}
 
@@ -60,40 +57,32 @@ class Documents:
         self.snapshot = snapshot
         self.api = API(_config(snapshot), {})
 
-    def page(self, kind: str, layer_id: str | None, language: str, *, html: bool) -> tuple[bytes, str]:
+    def page(self, kind: str, layer_id: str | None, language: str) -> tuple[bytes, str]:
         """Body (with the placeholder base) and media type of one document; LayerNotFound for an unknown layer."""
+        if layer_id is not None and kind == "schema" and coverage_schema.has(self.snapshot, layer_id):
+            return answer.json_bytes(coverage_schema.document(self.snapshot, layer_id, language, BASE)), SCHEMA_JSON
         if layer_id is not None:
             found = self.snapshot.vector if kind in {"schema", "queryables"} else self.snapshot.type_of
             found(layer_id)
-        return self.snapshot.make(
-            ("page", kind, layer_id, language, html), lambda: self._page(kind, layer_id, language, html)
-        )
+        return self.snapshot.make(("page", kind, layer_id, language), lambda: self._page(kind, layer_id, language))
 
-    def _page(self, kind: str, layer_id: str | None, language: str, html: bool) -> tuple[bytes, str]:
+    def _page(self, kind: str, layer_id: str | None, language: str) -> tuple[bytes, str]:
         if kind == "conformance":
-            document = {"conformsTo": sorted(SPEC + each for face in self.snapshot.faces for each in face.conformance)}
-            return (
-                self.render("conformance.html", document, language)
-                if html
-                else (answer.json_bytes(document), answer.JSON)
-            )
+            classes = {SPEC + each for face in self.snapshot.faces for each in face.conformance}
+            return answer.json_bytes({"conformsTo": sorted(classes)}), answer.JSON
         if kind == "openapi":
             return answer.json_bytes(openapi.document(self.snapshot, BASE)), answer.OPENAPI_JSON
-        if html and kind in OWN_PAGES:
-            return self.render(OWN_PAGES[kind], self._overview(kind, language), language)
-        headers, status, content = self._ask(kind, layer_id, language, html)
+        headers, status, content = self._ask(kind, layer_id, language)
         if status != 200:
             raise LayerNotFound(f"{layer_id}/{kind}", list(self.snapshot.vectors))
-        if html:
-            return content.replace(f"{BASE}?", f"{BASE}/?").encode(), "text/html; charset=utf-8"
         document = self._corrected(kind, orjson.loads(content), language)
         return answer.json_bytes(document), headers["Content-Type"]
 
-    def _ask(self, kind: str, layer_id: str | None, language: str, html: bool) -> tuple[dict[str, str], int, str]:
+    def _ask(self, kind: str, layer_id: str | None, language: str) -> tuple[dict[str, str], int, str]:
         from pygeoapi import api as functions
         from pygeoapi.api import APIRequest, itemtypes
 
-        request = APIRequest(_Asked(language, html=html), self.api.locales)
+        request = APIRequest(_Asked(language), self.api.locales)
         if kind == "landing":
             return functions.landing_page(self.api, request)
         if kind == "schema":
@@ -101,42 +90,6 @@ class Documents:
         if kind == "queryables":
             return itemtypes.get_collection_queryables(self.api, request, layer_id)
         return functions.describe_collections(self.api, request, layer_id)
-
-    def _overview(self, kind: str, language: str) -> dict[str, Any]:
-        """What the landing page and the list of layers show: the JSON document, and the layers by category."""
-        content, _ = self.page(kind, None, language, html=False)
-        city = self.snapshot
-        rows = [(info.type, info.count, info.mesh_count) for info in city.vectors.values()]
-        rows += [(layer.type, len(layer.assets), 0) for layer in city.files.values()]
-        groups = [
-            {
-                "title": getattr(title, language),
-                "layers": [
-                    {"id": each.id, "title": getattr(each.title, language), "geometry": each.geometry,
-                     "count": count, "is_3d": meshes > 0, "is_file": each.id in city.files}
-                    for each, count, meshes in rows
-                    if each.category == category or (each.category not in category_titles() and category == "public")
-                ],
-            }
-            for category, title in category_titles().items()
-        ]  # fmt: skip
-        features = sum(info.count for info in city.vectors.values())
-        return orjson.loads(content) | {
-            "groups": [group for group in groups if group["layers"]],
-            "features": features,
-            "layers": len(rows),
-            "crs": city.city.config.crs,
-            "has_terrain": "dem" in city.files,
-        }
-
-    def render(self, template: str, data: dict[str, Any], language: str) -> tuple[bytes, str]:
-        """One of the HTML templates with our own data."""
-        from babel import Locale
-        from pygeoapi.util import render_j2_template
-
-        templates = self.api.config["server"]["templates"]
-        html = render_j2_template(self.api.tpl_config, templates, template, data, Locale(language))
-        return html.encode(), "text/html; charset=utf-8"
 
     def _corrected(self, kind: str, document: dict[str, Any], language: str) -> dict[str, Any]:
         if kind == "landing":
@@ -147,7 +100,9 @@ class Documents:
             }
         if kind == "collections":
             links = [link for link in document["links"] if link.get("type") not in NOT_SERVED]
-            return document | {"links": links, "collections": [self._collection(c) for c in document["collections"]]}
+            found = [self._collection(c) for c in document["collections"]]
+            found += [each for face in self.snapshot.faces for each in face.collections(self.snapshot, language)]
+            return document | {"links": links, "collections": found}
         if kind == "collection":
             return self._collection(document)
         if kind in {"schema", "queryables"}:
@@ -164,6 +119,8 @@ class Documents:
         document["links"] += [e for face in self.snapshot.faces for e in face.layer_links(self.snapshot, layer_id)]
         if layer_id in self.snapshot.vectors:
             document["itemCount"] = self.snapshot.vectors[layer_id].count
+        for face in self.snapshot.faces:
+            document = merged(document, face.layer_members(self.snapshot, layer_id))
         return document
 
     def _fields(self, document: dict[str, Any], language: str, *, with_own: bool) -> dict[str, Any]:
@@ -236,7 +193,6 @@ def _config(snapshot: Snapshot) -> dict[str, Any]:
             "mimetype": "application/json; charset=UTF-8",
             "limits": {"default_items": settings.default_limit, "max_items": settings.max_limit},
             "map": {"url": "", "attribution": ""},
-            "templates": {"path": str(TEMPLATES)},
         },
         "logging": {"level": "ERROR"},
         "metadata": {

@@ -39,8 +39,10 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".wasm": "application/wasm",
     ".md": "text/markdown; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
 }
 COMPRESSIBLE = {".html", ".js", ".css", ".json", ".svg", ".wasm", ".md"}
+LIBRARIES = ("cesium-", "maplibre-gl-", "swagger-ui-dist-")
 FOREVER = "public, max-age=31536000, immutable"
 # blob: and data: are addresses inside the page (CesiumJS decodes textures through them); WebAssembly is Draco and KTX2.
 POLICY = (
@@ -108,8 +110,8 @@ def _answer(request: Request, dist: Path) -> Response:
     if file is None:
         return _problem(HTTPStatus.NOT_FOUND, f"The viewer has no file {name!r}. It starts at /viewer/.")
     headers = {"Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
-    # Bundles carry a hash of their content in the name, the CesiumJS folder its version.
-    is_fixed = name.startswith(("assets/", "cesium-"))
+    # Bundles carry a hash of their content in the name, the folders of libraries their version.
+    is_fixed = name.startswith(("assets/", *LIBRARIES))
     headers["Cache-Control"] = FOREVER if is_fixed else "no-cache"
     if file.suffix == ".html":
         headers["Content-Security-Policy"] = POLICY

@@ -39,10 +39,8 @@ def warm(serving: Serving) -> None:
 def _pages(city: Snapshot) -> None:
     documents = city.make("documents", lambda: Documents(city))
     for code in LANGUAGES:
-        for html in (True, False):
-            for kind in ("landing", "collections"):
-                documents.page(kind, None, code, html=html)
-        documents.page("openapi", None, code, html=False)
+        for kind in ("landing", "collections", "openapi"):
+            documents.page(kind, None, code)
 
 
 def _tilesets(city: Snapshot) -> None:

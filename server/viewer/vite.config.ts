@@ -21,6 +21,27 @@ const NEEDED: [from: string, to: string][] = [
   ["LICENSE.md", "LICENSE.md"],
 ];
 
+// The pages of the API use two libraries as they come: a map, and the reader of the OpenAPI document.
+const LIBRARIES: [name: string, from: string, files: string[]][] = [
+  ["maplibre-gl", "dist", ["maplibre-gl-csp.js", "maplibre-gl-csp-worker.js", "maplibre-gl.css", "LICENSE.txt"]],
+  ["swagger-ui-dist", ".", ["swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "swagger-ui.css", "LICENSE", "NOTICE"]],
+];
+
+function libraryFiles(): Plugin {
+  return {
+    name: "library-files",
+    apply: "build",
+    writeBundle(options) {
+      for (const [name, from, files] of LIBRARIES) {
+        const home = join(here, "node_modules", name);
+        const { version } = JSON.parse(readFileSync(join(home, "package.json"), "utf-8")) as { version: string };
+        const out = join(options.dir ?? join(here, "dist"), `${name}-${version}`);
+        for (const file of files) cpSync(join(home, from, file), join(out, file));
+      }
+    },
+  };
+}
+
 function cesiumFiles(): Plugin {
   return {
     name: "cesium-files",
@@ -37,5 +58,5 @@ export default defineConfig({
   base: "./", // every address is relative to the page, so that the viewer works below any path prefix
   define: { CESIUM_BASE_URL: JSON.stringify(`./${folder}/`) },
   build: { target: "es2022", chunkSizeWarningLimit: 6000, modulePreload: { polyfill: false } },
-  plugins: [cesiumFiles()],
+  plugins: [cesiumFiles(), libraryFiles()],
 });
