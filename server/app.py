@@ -21,6 +21,7 @@ from server import (
     matrix_sets,
     openapi,
     packing,
+    pages,
     problems,
     processes,
     qgis,
@@ -73,6 +74,7 @@ def faces() -> tuple[Face, ...]:
     return (
         Face(first, openapi.OPERATIONS, conformance.CLASSES),
         formats.face(),
+        pages.face(),
         Face(documents.routes()),
     )
 
