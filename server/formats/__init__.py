@@ -6,7 +6,7 @@ from starlette.responses import Response
 from layers.errors import InvalidInput
 from server import answer
 from server.face import Face, Link
-from server.formats import csv_text, download, flatgeobuf
+from server.formats import csv_text, download, flatgeobuf, geopackage, geoparquet
 from server.formats.form import Form
 from server.ogc import BASE
 from server.parameters import Page
@@ -15,6 +15,8 @@ from twin.store.interface import LayerInfo
 
 _ALL = (
     Form("fgb", "application/flatgeobuf", "fgb", "FlatGeobuf", flatgeobuf.write),
+    Form("parquet", "application/vnd.apache.parquet", "parquet", "GeoParquet", geoparquet.write),
+    Form("gpkg", "application/geopackage+sqlite3", "gpkg", "GeoPackage", geopackage.write, rel="enclosure"),
     Form("csv", "text/csv", "csv", "CSV", csv_text.write),
 )
 FORMS: dict[str, Form] = {each.name: each for each in _ALL}
@@ -48,7 +50,7 @@ def _layer_links(city: Snapshot, layer_id: str) -> list[Link]:
         return []
     info = city.vectors[layer_id]
     return [
-        {"rel": "items", "type": form.media_type, "title": form.title,
+        {"rel": form.rel, "type": form.media_type, "title": form.title,
          "href": f"{BASE}/collections/{layer_id}/items?f={form.name}"}
         for form in FORMS.values() if form.fits(city, info)
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What a format writes: the selected features batch by batch, all of one moment, with what is known of them before."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -92,7 +93,25 @@ class Selection:
         if self.asked.after_fid:
             query = replace(query, after_fid=self.asked.after_fid)
         store, scope = self.city.city.store, self.city.settings.scope
-        yield from store.query(self.info.id, query, scope, size)
+        yield from ahead(store.query(self.info.id, query, scope, size))
+
+
+def ahead(batches: Iterator[Features]) -> Iterator[Features]:
+    """The same batches, each read while the one before is written: PROJ, GEOS and GDAL leave Python to others."""
+    with ThreadPoolExecutor(1, "reading ahead") as reader:
+        try:
+            coming = reader.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = reader.submit(next, batches, None)
+                yield batch
+        finally:
+            reader.submit(_close, batches).result()
+
+
+def _close(batches: Iterator[Features]) -> None:
+    """End the read transaction of a reader that went away."""
+    if isinstance(batches, Generator):
+        batches.close()
 
 
 def whole_number(text: str | None) -> int | None:
