@@ -1,10 +1,9 @@
 """CQL2-JSON as parameterised SQL over one layer's table, with SQL's three-valued logic.
 
-Spec: OGC 21-065r2 (CQL2): basic, LIKE/BETWEEN/IN, CASEI and ACCENTI, arithmetic, property-property comparisons, all
-spatial and temporal operators. Not read: arrays and functions of one's own. Geometries are in the city's CRS.
+Spec: OGC 21-065r2 (CQL2), all classes; text, arrays, space, time and functions have modules of their own. Geometries
+are in the city's CRS. `extra.NAME` asks for a member of what a layer keeps beyond its schema.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import shapely
 
 from layers.errors import InvalidInput
-from twin.store import cql2_parse, filter_temporal
+from twin.store import cql2_parse, filter_array, filter_functions, filter_spatial, filter_temporal, filter_text
 from twin.store.columns import quote
 from twin.store.layer_record import GEOMETRY, LayerRecord
-from twin.store.sql_functions import SPATIAL, accenti, casei
 from twin.store.sql_term import (
     Term,
     balanced,
@@ -23,10 +21,14 @@ from twin.store.sql_term import (
     date_literal,
     joined,
     literal,
+    member,
     timestamp_literal,
+    typed,
 )
 
-_OWN = {"id": "string", "version": "integer", "valid_from": "datetime", "valid_to": "datetime"}
+OWN = {"id": "string", "version": "integer", "valid_from": "datetime", "valid_to": "datetime"}
+"""What every layer can be asked for besides its attributes."""
+_OWN_SQL = {"id": "coalesce(t.id, 'fid-' || t.fid)", "version": "coalesce(t.version, 1)"}
 _COMPARISONS = {"=": "=", "<>": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
 _ARITHMETIC = {
     "+": "({} + {})",
@@ -37,16 +39,23 @@ _ARITHMETIC = {
     "%": "citytwin_remainder({}, {})",
     "^": "citytwin_power({}, {})",
 }
-_FOLDS: dict[str, Callable[[str | None], str | None]] = {"casei": casei, "accenti": accenti}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """SQL with its parameters, and regions that features must intersect besides (they go through the R-tree)."""
+    """SQL with its parameters, and what can be looked up besides, in the R-tree and in the index of ids.
+
+    Attributes
+    ----------
+    sql, parameters : condition on table alias `t`, empty for none
+    regions : features must intersect each
+    ids : features must have one of these ids; None is any
+    """
 
     sql: str
     parameters: tuple[Any, ...]
     regions: tuple[shapely.Geometry, ...]
+    ids: tuple[str, ...] | None = None
 
 
 def translate(expression: dict[str, Any], layer: LayerRecord) -> Condition:
@@ -54,16 +63,32 @@ def translate(expression: dict[str, Any], layer: LayerRecord) -> Condition:
     checked = cql2_parse.from_json(expression)
     reader = _Reader(layer)
     terms, regions = [], []
+    ids: tuple[str, ...] | None = None
     for conjunct in _conjuncts(checked):
         region, is_all = reader.region(conjunct)
+        named = _named(conjunct)
         if region is not None:
             regions.append(region)
-        if not is_all:
+        if named is not None:
+            ids = named if ids is None else tuple(each for each in ids if each in set(named))
+        elif not is_all:
             terms.append(reader.boolean(conjunct))
-    if not terms:
-        return Condition("", (), tuple(regions))
-    whole = balanced("AND", terms)
-    return Condition(whole.sql, whole.parameters, tuple(regions))
+    whole = balanced("AND", terms) if terms else Term("", "boolean")
+    return Condition(whole.sql, whole.parameters, tuple(regions), ids)
+
+
+def _named(node: Any) -> tuple[str, ...] | None:
+    """The ids that `id = '…'` or `id IN ('…', …)` names; they go through their index."""
+    if not isinstance(node, dict) or not isinstance(node.get("args"), list) or len(node["args"]) != 2:
+        return None
+    subject, value = node["args"]
+    operator = str(node.get("op")).lower()
+    if operator == "=" and isinstance(subject, str):
+        subject, value = value, subject
+    listed = [value] if operator == "=" else value if operator == "in" else None
+    if subject != {"property": "id"} or not isinstance(listed, list) or not listed:
+        return None
+    return tuple(dict.fromkeys(listed)) if all(isinstance(each, str) for each in listed) else None
 
 
 def _conjuncts(node: Any) -> list[Any]:
@@ -89,17 +114,14 @@ class _Reader:
     def region(self, node: Any) -> tuple[shapely.Geometry | None, bool]:
         """The literal that a spatial conjunct makes the geometry intersect, and whether that says all of it."""
         operator = str(node.get("op", "")).lower() if isinstance(node, dict) else ""
-        if operator not in SPATIAL or operator == "s_disjoint":
+        if operator not in filter_spatial.SPATIAL:
             return None, False
         a, b = (self.term(each) for each in _arguments(node, 2))
-        shape = a.literal if a.literal is not None else b.literal
-        if {a.kind, b.kind} != {"geometry"} or (a.literal is None) == (b.literal is None) or shapely.is_empty(shape):
-            return None, False
-        return shape, operator == "s_intersects"
+        return filter_spatial.region(operator, a, b)
 
     def boolean(self, node: Any) -> Term:
         """A node that must be true or false."""
-        term = self.term(node)
+        term = typed(self.term(node), "boolean")
         if term.kind not in {"boolean", "null"}:
             raise InvalidInput(f"A {term.kind} stands in the filter where true or false is needed.")
         return term
@@ -123,13 +145,15 @@ class _Reader:
 
     def _property(self, name: Any) -> Term:
         layer = self._layer
-        if name in _OWN:
-            return _column(name, _OWN[name])
+        if isinstance(name, str) and name in OWN:
+            return _own(name)
         if isinstance(name, str) and (attribute := layer.type.attribute(name)) is not None:
             return _column(layer.columns[name], attribute.type)
+        if isinstance(name, str) and name.startswith("extra."):
+            return member(name.removeprefix("extra."))
         if name in {GEOMETRY, "geometry"} and layer.has_geometry:
             return Term(f"t.{GEOMETRY}", "geometry")
-        known = [*layer.columns, *_OWN, *(["geometry"] if layer.has_geometry else [])]
+        known = [*layer.columns, *OWN, *(["geometry"] if layer.has_geometry else [])]
         near = get_close_matches(str(name), known, n=3)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {', '.join(known)}."
         raise InvalidInput(f"Layer {layer.type.id!r} has no property {str(name)[:80]!r}.", hint)
@@ -146,24 +170,32 @@ class _Reader:
             return joined(f"({{}} {_COMPARISONS[operator]} {{}})", "boolean", a, b)
         if operator in _ARITHMETIC:
             return self._arithmetic(operator, node)
-        if operator in SPATIAL:
-            return self._spatial(operator, node)
+        if operator in filter_spatial.SPATIAL:
+            a, b = (self.term(each) for each in _arguments(node, 2))
+            return filter_spatial.translate(operator, a, b, self._layer)
         if operator in filter_temporal.TEMPORAL:
             return filter_temporal.translate(operator, _arguments(node, 2), self.term)
-        if operator in _FOLDS:
-            return self._folded(operator, node)
+        if operator in filter_array.ARRAY:
+            return filter_array.translate(operator, _arguments(node, 2), self.term)
+        if operator in filter_text.FOLDS:
+            return filter_text.folded(operator, self.term(_arguments(node, 1)[0]))
         own = {
             "not": self._not, "isnull": self._is_null, "between": self._between, "in": self._in, "like": self._like,
         }  # fmt: skip
-        if operator not in own:
-            raise InvalidInput(f"The filter uses {written[:40]!r}, which is not read here.", "See /conformance.")
-        return own[operator](node)
+        if operator in own:
+            return own[operator](node)
+        return filter_functions.translate(written, [self.term(each) for each in _arguments(node)])
 
     def _not(self, node: dict[str, Any]) -> Term:
         return self.boolean(_arguments(node, 1)[0]).then("(NOT {})", "boolean")
 
     def _is_null(self, node: dict[str, Any]) -> Term:
-        return self.term(_arguments(node, 1)[0]).then("({} IS NULL)", "boolean")
+        inner = _arguments(node, 1)[0]
+        if isinstance(inner, list):
+            return literal(False)
+        if isinstance(inner, dict) and "interval" in inner:
+            return joined("({} IS NULL OR {} IS NULL)", "boolean", *filter_temporal.ends(inner, self.term))
+        return self.term(inner).then("({} IS NULL)", "boolean")
 
     def _between(self, node: dict[str, Any]) -> Term:
         value, low, high = (self.term(each) for each in _arguments(node, 3))
@@ -183,53 +215,34 @@ class _Reader:
         return joined(f"({{}} IN ({marks}))", "boolean", pairs[0][0], *(pair[1] for pair in pairs))
 
     def _like(self, node: dict[str, Any]) -> Term:
-        value, pattern = (self.term(each) for each in _arguments(node, 2))
-        if value.kind not in {"string", "null"} or not isinstance(pattern.literal, str):
-            raise InvalidInput("LIKE compares text with a pattern in quotes.", "An example: name LIKE '%桥%'.")
-        return joined("({} GLOB {})", "boolean", value, literal(glob(pattern.literal)))
+        value, pattern = _arguments(node, 2)
+        return filter_text.like(self.term(value), self._pattern(pattern))
 
-    def _folded(self, operator: str, node: dict[str, Any]) -> Term:
-        inner = self.term(_arguments(node, 1)[0])
-        if isinstance(inner.literal, str) and inner.kind == "string":
-            return literal(_FOLDS[operator](inner.literal))
-        if inner.kind not in {"string", "null"}:
-            raise InvalidInput(f"{operator.upper()} takes text, not a {inner.kind}.")
-        return inner.then(f"citytwin_{operator}({{}})", "string")
+    def _pattern(self, node: Any) -> Term:
+        """A pattern, perhaps within CASEI and ACCENTI."""
+        operator = str(node.get("op")).lower() if isinstance(node, dict) else ""
+        if operator not in filter_text.FOLDS:
+            return self.term(node)
+        inner = self._pattern(_arguments(node, 1)[0])
+        if inner.kind != "string" or not isinstance(inner.literal, str):
+            return filter_text.folded(operator, inner)
+        return literal(filter_text.folded_pattern(operator, inner.literal))
 
     def _arithmetic(self, operator: str, node: dict[str, Any]) -> Term:
-        terms = [self.term(each) for each in _arguments(node, 2)]
+        terms = [typed(self.term(each), "number") for each in _arguments(node, 2)]
         for term in terms:
             if term.kind not in {"integer", "number", "null"}:
                 raise InvalidInput(f"The filter calculates ({operator}) with a {term.kind}.")
         return joined(_ARITHMETIC[operator], "number", *terms)
 
-    def _spatial(self, operator: str, node: dict[str, Any]) -> Term:
-        a, b = (self.term(each) for each in _arguments(node, 2))
-        for term in (a, b):
-            if term.kind not in {"geometry", "null"}:
-                raise InvalidInput(f"{operator.upper()} takes geometries, not a {term.kind}.")
-        return joined(f"citytwin_spatial('{operator}', {{}}, {{}})", "boolean", a, b)
+
+def _own(name: str) -> Term:
+    if name in _OWN_SQL:
+        return Term(_OWN_SQL[name], OWN[name])
+    return _column(name, OWN[name])
 
 
 def _column(name: str, kind: str) -> Term:
     sql = f"t.{quote(name)}"
     # without the Z, a moment with fewer digits sorts before the later ones of the same second
     return Term(f"rtrim({sql}, 'Z')" if kind == "datetime" else sql, kind)
-
-
-def glob(pattern: str) -> str:
-    r"""A CQL2 LIKE pattern (`%`, `_`, `\` escapes) as an SQLite GLOB pattern, which minds case as CQL2 does."""
-    out, at = "", 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "\\" and at + 1 < len(pattern):
-            at += 1
-            character, is_wild = pattern[at], False
-        else:
-            is_wild = character in "%_"
-        if is_wild:
-            out += "*" if character == "%" else "?"
-        else:
-            out += f"[{character}]" if character in "*?[" else character
-        at += 1
-    return out

@@ -1,12 +1,13 @@
-"""Temporal operators of CQL2 (OGC 21-065r2, 7.9): comparisons of the ends of two intervals.
+"""Temporal operators of CQL2 (OGC 21-065r2, 7.9): comparisons of the ends of two intervals, ends included.
 
-An instant is an interval whose ends are equal; a date is its first instant, UTC; `..` is an open end.
+An instant is an interval whose ends are equal; `..` is an open end, and so is a `valid_to` that has not come yet. Dates
+are compared as dates; where a date meets a moment, it is its whole day (UTC).
 """
 
 from typing import Any, Protocol
 
 from layers.errors import InvalidInput
-from twin.store.sql_term import Term, as_moment, joined, literal
+from twin.store.sql_term import Term, as_moment, date_literal, joined, timestamp_literal
 
 # s and e of the first operand, S and E of the second
 _OPERATORS = {
@@ -28,7 +29,8 @@ _OPERATORS = {
 }
 
 TEMPORAL = frozenset(_OPERATORS)
-_OPEN = (Term("''", "datetime"), Term("'~'", "datetime"))
+_OPEN = (Term("''", "open"), Term("'~'", "open"))
+Ends = tuple[Term, Term]
 
 
 class Translate(Protocol):
@@ -41,9 +43,9 @@ class Translate(Protocol):
 
 def translate(operator: str, arguments: list[Any], term_of: Translate) -> Term:
     """A temporal predicate as SQL."""
-    if len(arguments) != 2:
-        raise InvalidInput(f"{operator.upper()} has {len(arguments)} arguments.", "It takes two.")
-    (s, e), (big_s, big_e) = (_ends(node, term_of) for node in arguments)
+    a, b = (ends(node, term_of) for node in arguments)
+    as_days = not any(end.kind == "datetime" for end in (*a, *b))
+    (s, e), (big_s, big_e) = _moments(a, as_days=as_days), _moments(b, as_days=as_days)
     template, terms = "", []
     for character in _OPERATORS[operator]:
         end = {"s": s, "e": e, "S": big_s, "E": big_e}.get(character)
@@ -54,15 +56,31 @@ def translate(operator: str, arguments: list[Any], term_of: Translate) -> Term:
     return joined(f"({template})", "boolean", *terms)
 
 
-def _ends(node: Any, term_of: Translate) -> tuple[Term, Term]:
+def ends(node: Any, term_of: Translate) -> Ends:
+    """Start and end of an instant or interval, each a date, a moment, or open."""
     if isinstance(node, dict) and "interval" in node:
-        ends = node["interval"]
-        if not isinstance(ends, list) or len(ends) != 2:
-            raise InvalidInput(f"INTERVAL has not two ends: {str(ends)[:60]}.")
-        first, last = (
-            _OPEN[at] if end == ".." else as_moment(literal(end) if isinstance(end, str) else term_of(end))
-            for at, end in enumerate(ends)
-        )
+        given = node["interval"]
+        if not isinstance(given, list) or len(given) != 2:
+            raise InvalidInput(f"INTERVAL of the filter has not two ends: {str(given)[:60]}.")
+        first, last = (_OPEN[at] if end == ".." else _instant(end, term_of) for at, end in enumerate(given))
+        if given[1] == {"property": "valid_to"}:
+            last = last.then("coalesce({}, '~')", last.kind)
         return first, last
-    moment = as_moment(term_of(node))
-    return moment, moment
+    instant = _instant(node, term_of)
+    return instant, instant
+
+
+def _instant(node: Any, term_of: Translate) -> Term:
+    if isinstance(node, str):
+        return timestamp_literal(node) if len(node) > len("2026-01-31") else date_literal(node)
+    term = term_of(node)
+    if term.kind not in {"date", "datetime", "null"}:
+        raise InvalidInput(f"The filter has a {term.kind} where a date or a moment is needed.", "Use DATE('…').")
+    return term
+
+
+def _moments(given: Ends, *, as_days: bool) -> Ends:
+    if as_days:
+        return given
+    first, last = (as_moment(end, at_end=at == 1) if end.kind == "date" else end for at, end in enumerate(given))
+    return first, last

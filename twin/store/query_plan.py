@@ -63,8 +63,15 @@ def plan(layer: LayerRecord, query: Query) -> Plan:
         regions=regions,
         at=None if query.at is None else registry.timestamp(query.at),
         after_fid=query.after_fid,
-        ids=query.ids,
+        ids=_both(query.ids, condition.ids),
     )
+
+
+def _both(a: tuple[str, ...] | None, b: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Ids that are in both lists, where None is every id."""
+    if a is None or b is None:
+        return b if a is None else a
+    return tuple(dict.fromkeys(each for each in a if each in set(b)))
 
 
 def _known(layer: LayerRecord) -> str:

@@ -6,7 +6,9 @@ They are registered on each reading connection; no loadable extension is needed.
 import math
 import sqlite3
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import shapely
 
@@ -30,13 +32,18 @@ SPATIAL = frozenset(_PREDICATES)
 
 def register(connection: sqlite3.Connection) -> None:
     """Make the functions known to a connection."""
-    for name, n_arguments, function in (
+    from twin.store import filter_array, filter_functions
+
+    functions: tuple[tuple[str, int, Callable[..., Any]], ...] = (
+        *filter_functions.SQL,
+        ("citytwin_array", 3, filter_array.evaluate),
         ("citytwin_spatial", 3, spatial),
         ("citytwin_casei", 1, casei),
         ("citytwin_accenti", 1, accenti),
         ("citytwin_power", 2, power),
         ("citytwin_remainder", 2, remainder),
-    ):
+    )
+    for name, n_arguments, function in functions:
         connection.create_function(name, n_arguments, function, deterministic=True)
 
 
@@ -57,6 +64,11 @@ def _is_column(blob: bytes) -> bool:
     return blob[:2] == b"GP"
 
 
+def geometry_of(blob: bytes) -> shapely.Geometry:
+    """A column's GeoPackage blob, or WKB that a function made."""
+    return geometry_blob.decode_one(blob) if _is_column(blob) else shapely.from_wkb(blob)
+
+
 def _geometry(blob: bytes) -> shapely.Geometry:
     return geometry_blob.decode_one(blob) if _is_column(blob) else _literal(blob)
 
@@ -69,15 +81,20 @@ def _literal(wkb: bytes) -> shapely.Geometry:
 
 
 def casei(text: str | None) -> str | None:
-    """Case folded (Unicode full case folding)."""
-    return None if text is None else str(text).casefold()
+    """Case folded (Unicode full case folding), in normal form C."""
+    return None if text is None else unicodedata.normalize("NFC", str(text).casefold())
+
+
+_VOICED = {"\u3099", "\u309a"}
+"""Of category Mn, but they make another letter: は, ば."""
 
 
 def accenti(text: str | None) -> str | None:
-    """Without combining marks (NFKD, category Mn dropped)."""
+    """Without accents: marks of category Mn, but for the voicing marks of kana, dropped from form KD; in form C."""
     if text is None:
         return None
-    return "".join(c for c in unicodedata.normalize("NFKD", str(text)) if unicodedata.category(c) != "Mn")
+    bare = (c for c in unicodedata.normalize("NFKD", str(text)) if c in _VOICED or unicodedata.category(c) != "Mn")
+    return unicodedata.normalize("NFC", "".join(bare))
 
 
 def power(base: float | None, exponent: float | None) -> float | None:

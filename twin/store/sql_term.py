@@ -15,7 +15,8 @@ from layers.errors import InvalidInput
 class Term:
     """SQL text, its parameters in order, and the kind of its value.
 
-    `kind` is an attribute type, `geometry`, or `null`. `literal` is the value where it is one.
+    `kind` is an attribute type, `geometry`, `array` (JSON text), `member` (of `extra`, its type known row by row) or
+    `null`. `literal` is the value where it is one, and the JSON path of a member.
     """
 
     sql: str
@@ -72,23 +73,56 @@ def timestamp_literal(text: Any) -> Term:
     """`{"timestamp": "2026-01-31T12:00:00Z"}`; one without zone is UTC. Comparable with a column cut of its Z."""
     try:
         value = datetime.fromisoformat(str(text))
-    except ValueError as error:
+        value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{str(text)[:40]!r} is no moment.", "Write 2026-01-31T12:00:00Z.") from error
-    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    digits = f"{value.microsecond:06d}"
-    written = value.strftime("%Y-%m-%dT%H:%M:%S.") + (digits[:3] if digits.endswith("000") else digits)
+    written = value.isoformat(timespec="microseconds").removesuffix("+00:00").removesuffix("000")
     return Term("?", "datetime", (written,), written)
 
 
-def as_moment(term: Term) -> Term:
-    """A date as its first instant (UTC), a moment as it is; a string literal as whichever it spells."""
+LAST_CLOCK = "T23:59:59.999999~"
+"""Sorts behind every moment of its day."""
+_EXTRA = "CASE WHEN json_valid(t.extra) THEN t.extra END"
+_MEMBER_TYPES = {
+    "string": "'text'", "number": "'integer', 'real'", "integer": "'integer'", "boolean": "'true', 'false'",
+    "array": "'array'",
+}  # fmt: skip
+
+
+def member(name: str) -> Term:
+    """A member of `extra`, where attributes are kept that the layer's schema does not know."""
+    if '"' in name or "\\" in name:
+        raise InvalidInput(f"extra.{name[:60]} cannot be asked for.", "Names with quotes or backslashes are not read.")
+    path = f'$."{name}"'
+    return Term(f"json_extract({_EXTRA}, ?)", "member", (path,), path)
+
+
+def typed(term: Term, kind: str) -> Term:
+    """A member of `extra` as a value of some type: NULL where it is of another one. Any other term as it is."""
+    if term.kind != "member":
+        return term
+    if kind == "date":
+        text = f"CASE WHEN json_type({_EXTRA}, ?) = 'text' THEN json_extract({_EXTRA}, ?) END"
+        day = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+        return Term(f"CASE WHEN {text} GLOB '{day}' THEN {text} END", "date", (term.literal,) * 4)
+    if kind not in _MEMBER_TYPES:
+        raise InvalidInput(f"A member of extra is compared with a {kind}.", "Text, numbers, booleans and dates can be.")
+    sql = f"CASE WHEN json_type({_EXTRA}, ?) IN ({_MEMBER_TYPES[kind]}) THEN json_extract({_EXTRA}, ?) END"
+    return Term(sql, kind, (term.literal,) * 2)
+
+
+def as_moment(term: Term, *, at_end: bool = False) -> Term:
+    """A date as its first instant (UTC) or as its last one, a moment as it is; a string literal as what it spells."""
     if term.kind == "string" and term.literal is not None:
         text = str(term.literal)
-        return timestamp_literal(text) if len(text) > len("2026-01-31") else as_moment(date_literal(text))
+        return (
+            timestamp_literal(text) if len(text) > len("2026-01-31") else as_moment(date_literal(text), at_end=at_end)
+        )
     if term.kind == "date":
+        clock = LAST_CLOCK if at_end else "T00:00:00.000"
         if term.literal is not None:
-            return timestamp_literal(term.literal)
-        return term.then("({} || 'T00:00:00.000')", "datetime")
+            return Term("?", "datetime", (term.literal + clock,), term.literal + clock)
+        return term.then(f"({{}} || '{clock}')", "datetime")
     if term.kind in {"datetime", "null"}:
         return term
     raise InvalidInput(f"A {term.kind} is compared with a date.", "Use DATE('…') or TIMESTAMP('…').")
@@ -96,10 +130,15 @@ def as_moment(term: Term) -> Term:
 
 def comparable(a: Term, b: Term) -> tuple[Term, Term]:
     """Two terms brought to a common type. Raises InvalidInput where there is none: SQLite would compare anything."""
+    if {a.kind, b.kind} == {"member"}:
+        raise InvalidInput("The filter compares two members of extra.", "Compare each with a value.")
+    a, b = typed(a, _compared_with(b)), typed(b, _compared_with(a))
     kinds = {"number" if term.kind == "integer" else term.kind for term in (a, b)}
     if len(kinds) == 1 or "null" in kinds:
         if "geometry" in kinds:
             raise InvalidInput("Geometries are not compared with =.", "Use S_EQUALS.")
+        if "array" in kinds:
+            raise InvalidInput("Arrays are not compared with =.", "Use A_EQUALS.")
         return a, b
     if kinds <= {"date", "datetime"} or (
         kinds <= {"date", "datetime", "string"} and any(t.kind == "string" and t.literal is not None for t in (a, b))
@@ -108,3 +147,8 @@ def comparable(a: Term, b: Term) -> tuple[Term, Term]:
     named = " with a ".join(term.kind for term in (a, b))
     hint = "Put text into single quotes, leave numbers without." if "string" in kinds else ""
     raise InvalidInput(f"The filter compares a {named}.", hint)
+
+
+def _compared_with(other: Term) -> str:
+    """The type that a member of `extra` must have to be compared with a term."""
+    return {"integer": "number", "null": "string"}.get(other.kind, other.kind)

@@ -1,0 +1,172 @@
+"""Functions that filters may call beyond the operators of CQL2 (OGC 21-065r2, requirements class "Functions").
+
+Areas and lengths are ellipsoidal (CGCS2000), so that they do not hang on the city's projection; `distance_m` and
+`buffer` measure in the plane of the city's CRS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from layers import crs
+from layers.errors import InvalidInput
+from twin.store.sql_functions import geometry_of
+from twin.store.sql_term import Term, joined, typed
+
+_NUMBERS = frozenset({"number", "integer", "null"})
+_TEXT = frozenset({"string", "null"})
+_SHAPES = frozenset({"geometry", "null"})
+_TIMES = frozenset({"date", "datetime", "null"})
+_CRS = "(SELECT value FROM gpkg_citytwin_meta WHERE key = 'crs')"
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function.
+
+    Attributes
+    ----------
+    name : as it is written, case does not matter
+    about : what it gives, for those who read `/functions`
+    arguments : title of each argument and the kinds it may have
+    returns : kind of its value
+    sql : with one `{}` an argument
+    """
+
+    name: str
+    about: str
+    arguments: tuple[tuple[str, frozenset[str]], ...]
+    returns: str
+    sql: str
+
+
+FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        "area_m2", "Ellipsoidal area of polygons in square metres, 0 for other geometries.",
+        (("geometry", _SHAPES),), "number", f"citytwin_area_m2({_CRS}, {{}})",
+    ),
+    Function(
+        "length_m", "Ellipsoidal length of lines in metres, seen from above, 0 for other geometries.",
+        (("geometry", _SHAPES),), "number", f"citytwin_length_m({_CRS}, {{}})",
+    ),
+    Function(
+        "distance_m", "Shortest distance of two geometries in metres, in the plane of the city's CRS.",
+        (("geometry", _SHAPES), ("geometry", _SHAPES)), "number", "citytwin_distance_m({}, {})",
+    ),
+    Function(
+        "buffer", "What lies within a distance (metres, in the plane of the city's CRS); round to 0.1 % of it.",
+        (("geometry", _SHAPES), ("distance", _NUMBERS)), "geometry", "citytwin_buffer({}, {})",
+    ),
+    Function(
+        "centroid", "Centroid, in the plane of the city's CRS.", (("geometry", _SHAPES),), "geometry",
+        "citytwin_centroid({})",
+    ),
+    Function("char_length", "Number of characters.", (("text", _TEXT),), "integer", "length({})"),
+    Function("abs", "Without its sign.", (("number", _NUMBERS),), "number", "abs({})"),
+    Function("floor", "The next whole number below.", (("number", _NUMBERS),), "number", "citytwin_floor({})"),
+    Function("ceil", "The next whole number above.", (("number", _NUMBERS),), "number", "citytwin_ceil({})"),
+    Function("year", "Year of a date, or of a moment in UTC.", (("time", _TIMES),), "integer",
+             "CAST(substr({}, 1, 4) AS INTEGER)"),
+    Function("month", "Month (1-12) of a date, or of a moment in UTC.", (("time", _TIMES),), "integer",
+             "CAST(substr({}, 6, 2) AS INTEGER)"),
+)  # fmt: skip
+_BY_NAME = {each.name: each for each in FUNCTIONS}
+
+
+def translate(written: str, arguments: list[Term]) -> Term:
+    """A call as SQL. InvalidInput names a function that there is none of, or the argument that does not fit."""
+    function = _BY_NAME.get(written.lower())
+    if function is None:
+        raise InvalidInput(
+            f"The filter uses {written[:40]!r}, which is not read here.", f"Functions: {', '.join(sorted(_BY_NAME))}."
+        )
+    # the standard's own example gives the unit behind the distance
+    if function.name == "buffer" and len(arguments) == 3 and arguments[2].literal == "m":
+        arguments = arguments[:2]
+    n = len(function.arguments)
+    if len(arguments) != n:
+        raise InvalidInput(f"{function.name} in the filter takes {n} arguments.", "See /functions.")
+    terms = []
+    for term, (title, kinds) in zip(arguments, function.arguments, strict=True):
+        fits = typed(term, next(iter(sorted(kinds - {"null"}, reverse=True))))
+        if fits.kind not in kinds:
+            raise InvalidInput(f"{function.name} in the filter takes a {title}, not a {term.kind}.", "See /functions.")
+        terms.append(fits)
+    return joined(function.sql, function.returns, *terms)
+
+
+def area_m2(city_crs: str, blob: bytes | None) -> float | None:
+    """Ellipsoidal area; what CGCS2000 makes of the polygon's edges, which are straight in the city's CRS."""
+    if blob is None:
+        return None
+    made = geometry_of(blob)
+    polygons = [each for each in _parts(made) if each.geom_type == "Polygon" and not each.is_empty]
+    return float(sum(crs.ellipsoidal_area_m2(_in_degrees(each, city_crs)) for each in polygons))
+
+
+def length_m(city_crs: str, blob: bytes | None) -> float | None:
+    """Ellipsoidal length of lines."""
+    if blob is None:
+        return None
+    lines = [each for each in _parts(geometry_of(blob)) if each.geom_type in {"LineString", "LinearRing"}]
+    total = 0.0
+    for line in lines:
+        lon, lat = shapely.get_coordinates(_in_degrees(line, city_crs)).T
+        total += float(crs.CGCS2000_GEOD.line_length(lon, lat)) if len(lon) > 1 else 0.0
+    return total
+
+
+def _in_degrees(made: shapely.Geometry, city_crs: str) -> shapely.Geometry:
+    """Edges cut to 500 m: a chord of the grid and its geodesic then lie within millimetres."""
+    dense = shapely.segmentize(shapely.force_2d(made), 500.0)
+    return crs.transform_geometries(city_crs, crs.CGCS2000, np.array([dense], dtype=object))[0]
+
+
+def _parts(made: shapely.Geometry) -> list[shapely.Geometry]:
+    parts: list[shapely.Geometry] = shapely.get_parts(made).tolist()
+    return [each for part in parts for each in (_parts(part) if hasattr(part, "geoms") else [part])]
+
+
+def distance_m(a: bytes | None, b: bytes | None) -> float | None:
+    """Distance in the plane; NULL where one of them is empty."""
+    if a is None or b is None:
+        return None
+    value = float(shapely.distance(geometry_of(a), geometry_of(b)))
+    return None if np.isnan(value) else value
+
+
+def buffer(blob: bytes | None, distance: float | None) -> bytes | None:
+    """A polygon as WKB."""
+    if blob is None or distance is None or not abs(distance) < 1e7:
+        return None
+    return bytes(shapely.to_wkb(shapely.buffer(geometry_of(blob), float(distance), quad_segs=18)))
+
+
+def centroid(blob: bytes | None) -> bytes | None:
+    """A point as WKB; NULL of an empty geometry."""
+    if blob is None:
+        return None
+    made = shapely.centroid(geometry_of(blob))
+    return None if made.is_empty else bytes(shapely.to_wkb(made))
+
+
+def _rounded(way: Callable[[Any], int]) -> Callable[[float | None], float | None]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else float(way(value)) if np.isfinite(value) else float(value)
+
+    return rounded
+
+
+SQL: tuple[tuple[str, int, Callable[..., Any]], ...] = (
+    ("citytwin_area_m2", 2, area_m2),
+    ("citytwin_length_m", 2, length_m),
+    ("citytwin_distance_m", 2, distance_m),
+    ("citytwin_buffer", 2, buffer),
+    ("citytwin_centroid", 1, centroid),
+    ("citytwin_floor", 1, _rounded(np.floor)),
+    ("citytwin_ceil", 1, _rounded(np.ceil)),
+)
+"""Name, number of arguments and body of what the SQL of this module calls."""
