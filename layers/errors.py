@@ -29,6 +29,10 @@ class Conflict(CityTwinError):
     """Something was changed by someone else in the meantime; read it again."""
 
 
+class Busy(CityTwinError):
+    """Someone else holds what is needed; the same again a little later may do."""
+
+
 class NotFound(CityTwinError):
     """A name or an address that does not exist."""
 

@@ -11,7 +11,9 @@ from starlette_compress import CompressMiddleware, add_compress_type
 from server import (
     answer,
     conformance,
+    coverages,
     documents,
+    editing_api,
     features,
     files,
     formats,
@@ -34,6 +36,7 @@ from server import (
     warming,
 )
 from server.face import Face
+from server.jobs.service import Jobs
 from server.serving import Serving, snapshot
 from server.settings import Settings
 from twin.city import City
@@ -41,7 +44,7 @@ from twin.city import City
 COMPRESSED = (
     "application/geo+json", "application/problem+json", "application/schema+json", "application/vnd.oai.openapi+json",
     "application/x-qgis-project", "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh",
-    "model/gltf-binary", "application/octet-stream",
+    "model/gltf-binary", "application/octet-stream", "application/vnd.cov+json",
 )  # fmt: skip
 """Media types that packing makes smaller, beside those of the web; byte ranges and what comes packed pass through."""
 
@@ -67,14 +70,16 @@ def faces() -> tuple[Face, ...]:
         *imagetiles.routes(),
         *matrix_sets.routes(),
         *qgis.routes(),
-        *processes.routes(),
         *viewer_config.routes(),
         *viewer.routes(),
     ]
     return (
+        editing_api.face(),
         Face(first, openapi.OPERATIONS, conformance.CLASSES),
         formats.face(),
         pages.face(),
+        coverages.face(),
+        processes.face(),
         Face(documents.routes()),
     )
 
@@ -96,4 +101,5 @@ def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
         lifespan=warming.lifespan,
     )
     app.state.serving = Serving(city, settings, known)
+    app.state.jobs = Jobs(city.folder, settings.jobs)
     return guard.Guard(app, settings)

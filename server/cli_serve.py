@@ -4,7 +4,8 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -33,15 +34,40 @@ def serve(
     trust_forwarded: Annotated[
         bool, typer.Option("--trust-forwarded", help="Take the base of links from X-Forwarded-*: own proxy only.")
     ] = False,
+    edit: Annotated[bool, typer.Option("--edit", help="Take edits of everyone who reaches the server.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no edits, not of this machine either.")] = False,
+    edit_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A web page's origin (https://editor.example) that may edit too; repeatable."),
+    ] = None,
+    demand_if_match: Annotated[
+        bool, typer.Option("--demand-if-match", help="Refuse edits that do not say which state they were made on.")
+    ] = False,
 ) -> None:
     """Serve a twin; prints its address once it listens."""
     import twin
     from server.settings import Settings
 
+    settings = Settings(
+        public_url=public_url, trust_forwarded=trust_forwarded, edit=_editors(everyone=edit, nobody=read_only),
+        edit_origins=tuple(_origin(each) for each in edit_origin or ()), demand_if_match=demand_if_match,
+    )  # fmt: skip
     twin.open(twin_dir).close()  # says what is wrong before a port is taken
-    _listen(
-        twin_dir, _bound(host, port), host, workers, Settings(public_url=public_url, trust_forwarded=trust_forwarded)
-    )
+    _listen(twin_dir, _bound(host, port), host, workers, settings)
+
+
+def _editors(*, everyone: bool, nobody: bool) -> Literal["local", "anyone", "nobody"]:
+    if everyone and nobody:
+        raise InvalidInput("--edit and --read-only exclude each other.", "Leave one of them out.")
+    return "anyone" if everyone else "nobody" if nobody else "local"
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it: scheme and host, and a port that is not the scheme's own."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
+        raise InvalidInput(f"--edit-origin {text[:80]!r} is no origin.", "Example: https://editor.example.")
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def demo(

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from layers import crs
 from layers.errors import NotFound
-from server import answer, geojson, items_html, parameters
+from server import answer, feature_tags, geojson, items_html, parameters
 from server.negotiation import chosen, wants_html
 from server.paging import page_links
 from server.parameters import Page
@@ -115,15 +115,18 @@ def item(request: Request) -> Response:
     info = city.vector(request.path_params["layer"])
     html = wants_html(request)
     target, at = parameters.single(request.query_params, city)
-    tag = answer.etag(info.version, request.url.path, request.url.query, base(request), language(request), html)
-    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"})
-    if answer.is_fresh(request, tag):
-        return answer.not_modified(headers)
     feature_id = request.path_params["feature"]
     query = Query(ids=(feature_id,), at=at, limit=1)
     found = list(city.city.store.query(info.id, query, city.settings.scope))
     if not found:
         raise NotFound(f"{info.id} has no feature {feature_id[:80]!r}.", f"See /collections/{info.id}/items.")
+    # of this feature alone, so that an edit can name it (If-Match)
+    now = feature_tags.state(info.id, found[0])
+    tag = feature_tags.of_answer(request, now, request.url.query, base(request), language(request), html)
+    changed = {"Last-Modified": feature_tags.last_modified(found[0].valid_from[0])}
+    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"} | changed)
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(headers)
     encoded = geojson.encode(found[0], city.city.config.crs, target)[0]
     url = f"{base(request)}/collections/{info.id}"
     links = _item_links(request, info, url, feature_id)

@@ -4,6 +4,7 @@ It stands outside Starlette's own error handling so that an error of ours carrie
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 
@@ -18,11 +19,18 @@ ERRORS = logging.getLogger("citytwin.server")
 
 CORS = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"Content-Crs, Link, ETag, Content-Range, Accept-Ranges, OGC-NumberMatched"),
+    (
+        b"access-control-expose-headers",
+        b"Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Crs, Content-Location, Content-Range, ETag, "
+        b"Last-Modified, Link, Location, OGC-NumberMatched, Preference-Applied, Retry-After",
+    ),
 )
 PREFLIGHT = (
-    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"Accept, Accept-Language, Content-Type, If-None-Match, If-Range, Range"),
+    (
+        b"access-control-allow-headers",
+        b"Accept, Accept-Language, Content-Crs, Content-Type, If-Match, If-None-Match, If-Range, If-Unmodified-Since, "
+        b"Prefer, Range",
+    ),
     (b"access-control-max-age", b"86400"),
 )
 SECURITY = (
@@ -31,6 +39,11 @@ SECURITY = (
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"cross-origin-resource-policy", b"cross-origin"),
 )
+
+
+_EDITED = re.compile(r"/collections/[^/]+/items(?:/|$)|/transactions$")
+"""Addresses that take edits, which may be larger than other bodies."""
+DISCARDED_BYTES = 64_000_000
 
 
 class Guard:
@@ -57,7 +70,7 @@ class Guard:
             if refusal is not None:
                 await refusal(scope, receive, reply)
             else:
-                await self.app(scope, _capped(receive, self.settings.max_body_bytes), reply)
+                await self.app(scope, _capped(receive, self._body_limit(scope)), reply)
         except Exception:
             # Starlette has answered with `problems.on_bug`; the trace goes to the log, not to the stranger
             ERRORS.exception("%s %s", scope["method"], scope["path"])
@@ -74,9 +87,30 @@ class Guard:
         if b"\0" in scope["path"].encode() or b"%00" in scope["query_string"]:
             return problem(400, "The address has a NUL character in it.")
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.settings.max_body_bytes:
-            return problem(413, f"The body has {int(length)} bytes; at most {self.settings.max_body_bytes} are read.")
+        limit = self._body_limit(scope)
+        if length.isdigit() and int(length) > limit:
+            return _Unread(problem(413, f"The body has {int(length)} bytes; at most {limit} are read."))
         return None
+
+    def _body_limit(self, scope: Scope) -> int:
+        is_edit = _EDITED.search(scope["path"]) is not None
+        return self.settings.max_edit_bytes if is_edit else self.settings.max_body_bytes
+
+
+class _Unread:
+    """Answers after throwing away what the client still sends: many read no answer before they have sent all."""
+
+    def __init__(self, answer: ASGIApp) -> None:
+        self.answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        expects = b"expect" in dict(scope["headers"])  # who asks before sending is told at once
+        discarded, more = 0, not expects
+        while more and discarded < DISCARDED_BYTES:
+            message = await receive()
+            discarded += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        await self.answer(scope, receive, send)
 
 
 class _Reply:
@@ -94,7 +128,10 @@ class _Reply:
             if self.options and message["status"] == 405:
                 message["status"] = 204
                 headers = [(b"allow", allow + b", OPTIONS") for allow in _values(headers, b"allow")]
-                headers += PREFLIGHT
+            if self.options and message["status"] in {200, 204}:
+                # asking by a filter in the body is possible for everyone, whoever may edit
+                allow = b", ".join(dict.fromkeys(b", ".join([*_values(headers, b"allow"), b"POST"]).split(b", ")))
+                headers += [*PREFLIGHT, (b"access-control-allow-methods", allow)]
             present = {name.lower() for name, _ in headers}
             headers += [pair for pair in CORS + SECURITY if pair[0] not in present]
             message["headers"] = headers

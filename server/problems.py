@@ -9,12 +9,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from layers.errors import CityTwinError, Conflict, InvalidInput, NotFound
+from layers.errors import Busy, CityTwinError, Conflict, InvalidInput, NotFound
 
 LOG = logging.getLogger("citytwin.server")
 
-STATUS: dict[type[Exception], int] = {InvalidInput: 400, NotFound: 404, Conflict: 409, CityTwinError: 500}
+STATUS: dict[type[Exception], int] = {InvalidInput: 400, NotFound: 404, Conflict: 409, Busy: 503, CityTwinError: 500}
 """The nearest base class wins."""
+
+RETRY_AFTER_S = 5
+
+_PROCESSES = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
+TYPES = {
+    "NO_SUCH_PROCESS": f"{_PROCESSES}no-such-process", "NO_SUCH_JOB": f"{_PROCESSES}no-such-job",
+    "RESULT_NOT_READY": f"{_PROCESSES}result-not-ready",
+    "INVALID_PARAMETER_VALUE": f"{_PROCESSES}invalid-parameter-value",
+}  # fmt: skip
+"""Codes whose problems have a type of their own."""
 
 
 def status_of(error: CityTwinError) -> int:
@@ -22,11 +32,20 @@ def status_of(error: CityTwinError) -> int:
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
-def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, code: str | None = None) -> Response:
-    """A problem document (`application/problem+json`)."""
-    body: dict[str, object] = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase}
+def problem(
+    status: int,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    code: str | None = None,
+    member: str | None = None,
+) -> Response:
+    """A problem document (`application/problem+json`); `member` of the body that is wrong, as a JSON Pointer."""
+    kind = TYPES.get(code or "", "about:blank")
+    body: dict[str, object] = {"type": kind, "status": status, "title": HTTPStatus(status).phrase}
     body |= {"detail": detail} if detail else {}
     body |= {"code": code} if code else {}
+    body |= {"errors": [{"detail": detail, "pointer": f"#{member}"}]} if member else {}
     return Response(orjson.dumps(body), status, headers=headers, media_type="application/problem+json")
 
 
@@ -35,9 +54,10 @@ async def on_city_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, CityTwinError):
         raise error
     status = status_of(error)
-    if status >= 500:
+    if status == 500:
         LOG.error("%s", error, exc_info=error)
-    return problem(status, str(error), code=error.code)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    return problem(status, str(error), headers=headers, code=error.code, member=getattr(error, "member", None))
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:

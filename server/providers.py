@@ -18,12 +18,12 @@ JSON_TYPES: dict[str, dict[str, str]] = {
     "date": {"type": "string", "format": "date"},
     "datetime": {"type": "string", "format": "date-time"},
 }
-OWN_FIELDS: dict[str, dict[str, str]] = {
-    "version": {"type": "integer"},
-    "valid_from": {"type": "string", "format": "date-time"},
-    "valid_to": {"type": "string", "format": "date-time"},
+OWN_FIELDS: dict[str, dict[str, Any]] = {
+    "version": {"type": "integer", "readOnly": True},
+    "valid_from": {"type": "string", "format": "date-time", "readOnly": True},
+    "valid_to": {"type": "string", "format": "date-time", "readOnly": True},
 }
-"""What the store adds to every feature; readable, not filterable."""
+"""What the store adds to every feature; readable, not filterable, not writable."""
 
 
 def json_schema(attribute: Attribute) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Editing:
         self.city, self.batch, self.place, self.editor = city, batch, place, editor
         self.results: list[Edited] = []
         self.issues: list[Issue] = []
+        self._is_finished = False
 
     def __getitem__(self, layer_id: str) -> LayerEdit:
         """One layer; a layer of the catalogue that the city does not have yet is made by the first `put`."""
@@ -69,8 +70,10 @@ class Editing:
         return LayerEdit(self, layer_id)
 
     def finish(self) -> None:
-        """What follows for other features; called before the commit."""
-        self.issues += follow.links(self.batch)
+        """What follows for other features; called before the commit, or earlier by who reads what came of it."""
+        if not self._is_finished:
+            self._is_finished = True
+            self.issues += follow.links(self.batch)
 
     def told(self, done: Edited) -> Edited:
         """The result of a single call, with what the whole transaction noticed."""

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from layers.errors import CityTwinError, InvalidInput, NotFound
+from layers.errors import Busy, InvalidInput, NotFound
 from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
 from twin.store import edits, gpkg_schema, mesh_read, query_plan, read, read_count, registry, shared, visible
@@ -79,7 +79,7 @@ class GeoPackageStore:
             try:
                 db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                raise CityTwinError(f"{self.path} is being written by someone else.", "Try again later.") from error
+                raise Busy(f"{self.path} is being written by someone else.", "Try again later.") from error
             batch = GeoPackageBatch(db)
             yield batch
             db.execute("COMMIT" if batch.finish() else "ROLLBACK")
