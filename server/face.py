@@ -59,15 +59,31 @@ def _no_links(*_: Any) -> list[Link]:
     return []
 
 
+def _no_members(*_: Any) -> dict[str, Any]:
+    return {}
+
+
+def merged(document: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with further members; objects in objects are joined, anything else is replaced."""
+    made = dict(document)
+    for name, value in more.items():
+        both = isinstance(made.get(name), dict) and isinstance(value, dict)
+        made[name] = merged(made[name], value) if both else value
+    return made
+
+
 @dataclass(frozen=True)
 class Face:
     """Routes and declarations of one surface.
 
     Attributes
     ----------
+    schemas : JSON Schemas by name, for `components.schemas`; operations refer to them as `#/components/schemas/name`
     conformance : classes that are implemented and tested, without `SPEC` in front. Clients compare them literally
     landing_links : links of the landing page; addresses begin with `server.ogc.BASE`
     layer_links : links of one layer's collection, given its id
+    layer_members : further members of one layer's collection, given its id; see `merged`
+    collections : documents of collections that are no layers, given the language
     """
 
     routes: Sequence[BaseRoute]
@@ -75,3 +91,6 @@ class Face:
     conformance: tuple[str, ...] = ()
     landing_links: Callable[[Snapshot], list[Link]] = _no_links
     layer_links: Callable[[Snapshot, str], list[Link]] = _no_links
+    layer_members: Callable[[Snapshot, str], dict[str, Any]] = _no_members
+    collections: Callable[[Snapshot, str], list[dict[str, Any]]] = _no_links
+    schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)

@@ -4,11 +4,14 @@ QGIS fetches and parses it anew for every layer of a project, and reads one thin
 `components.parameters.limit.schema`. What can be filtered by stands in each layer's queryables.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from layers import crs
+from server import openapi_paths, openapi_shared
 from server.face import Operation
+from server.openapi_schemas import SCHEMAS, ref
 from server.serving import Snapshot
 from tiles import matrix_set
 
@@ -17,69 +20,26 @@ ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs"
 ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 PAGE_PARAMETERS = ("f", "lang")
 TILESET_PARAMETERS = ("filter", "filter-lang", "filter-crs", "datetime")
-FEATURES, COLLECTION = "/collections/{featuresId}", "/collections/{collectionId}"
-RASTERS = "/collections/{rasterId}"
-GEOJSON, JSON, TILES3D = "application/geo+json", "application/json", "application/json+3dtiles"
-MVT, QUANTIZED_MESH = "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh"
-MAPLIBRE = "application/vnd.mapbox.style+json"
+OPERATIONS = openapi_paths.operations(ITEMS_PARAMETERS, ITEM_PARAMETERS)
 
-_PATHS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("/", "Landing page", JSON, PAGE_PARAMETERS),
-    ("/conformance", "Conformance classes", JSON, PAGE_PARAMETERS),
-    ("/api", "This document", "application/vnd.oai.openapi+json;version=3.0", ()),
-    ("/collections", "All layers", JSON, PAGE_PARAMETERS),
-    (COLLECTION, "One layer", JSON, PAGE_PARAMETERS),
-    (f"{FEATURES}/schema", "JSON Schema of the features", "application/schema+json", PAGE_PARAMETERS),
-    (f"{FEATURES}/queryables", "What can be filtered by", "application/schema+json", PAGE_PARAMETERS),
-    (f"{FEATURES}/items", "Features", GEOJSON, (*ITEMS_PARAMETERS, "queryables")),
-    (f"{FEATURES}/items/{{featureId}}", "One feature", GEOJSON, ITEM_PARAMETERS),
-    (f"{FEATURES}/3dtiles/tileset.json", "3D Tiles 1.1 of a layer, implicit, packed", TILES3D, TILESET_PARAMETERS),
-    (f"{FEATURES}/3dtiles/compat/tileset.json", "3D Tiles 1.1, implicit, float32", TILES3D, TILESET_PARAMETERS),
-    (f"{FEATURES}/3dtiles/explicit/tileset.json", "3D Tiles 1.1, explicit, float32", TILES3D, TILESET_PARAMETERS),
-    ("/3dtiles/tileset.json", "3D Tiles 1.1 of the whole city", TILES3D, ("datetime",)),
-    ("/3dtiles/compat/tileset.json", "3D Tiles 1.1 of the whole city, implicit, float32", TILES3D, ("datetime",)),
-    ("/3dtiles/explicit/tileset.json", "3D Tiles 1.1 of the whole city, explicit, float32", TILES3D, ("datetime",)),
-    (f"{COLLECTION}/3dtiles/{{assetId}}/tileset.json", "3D Tiles 1.1 of a point cloud or an adopted set", TILES3D, ()),
-    ("/terrain/layer.json", "Terrain description (quantized-mesh 1.0)", JSON, ()),
-    ("/terrain/{z}/{x}/{y}.terrain", "Terrain tile; y counts from south", QUANTIZED_MESH, ()),
-    ("/terrain/derived/layer.json", "Terrain with pits cut and dams levelled", JSON, ()),
-    ("/terrain/derived/{z}/{x}/{y}.terrain", "Terrain tile with pits cut and dams levelled", QUANTIZED_MESH, ()),
-    ("/terrain-rgb/tilejson.json", "TileJSON of Terrain-RGB", JSON, ()),
-    ("/terrain-rgb/{z}/{x}/{y}.png", "Terrain-RGB tile", "image/png", ()),
-    ("/tileMatrixSets", "Tile matrix sets", JSON, ()),
-    ("/tileMatrixSets/{tileMatrixSetId}", "One tile matrix set", JSON, ()),
-    (f"{COLLECTION}/tilejson.json", "TileJSON 3.0 of a layer", JSON, ()),
-    (f"{FEATURES}/tiles", "Vector tilesets of a layer", JSON, ()),
-    (f"{FEATURES}/tiles/{{tileMatrixSetId}}", "Vector tileset of a layer", JSON, ()),
-    (f"{COLLECTION}/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "MVT or image tile of a layer", MVT,
-     TILESET_PARAMETERS),
-    ("/tiles", "Vector tilesets of the whole city", JSON, ()),
-    ("/tiles/tilejson.json", "TileJSON 3.0 of the whole city", JSON, ()),
-    ("/tiles/{tileMatrixSetId}", "Vector tileset of the whole city", JSON, ()),
-    ("/tiles/{tileMatrixSetId}/{z}/{row}/{col}", "MVT tile of the whole city", MVT, ("datetime",)),
-    (f"{RASTERS}/map/tiles", "Image tilesets of a raster", JSON, ()),
-    (f"{RASTERS}/map/tiles/{{tileMatrixSetId}}", "Image tileset of a raster", JSON, ()),
-    (f"{RASTERS}/map/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "Image tile of a raster", "image/png", ()),
-    (f"{RASTERS}/styles/{{styleId}}/map/tiles/{{tileMatrixSetId}}/{{z}}/{{row}}/{{col}}", "Image tile in a style",
-     "image/png", ()),
-    ("/styles", "Styles of the map of all layers", JSON, ()),
-    ("/styles/{styleId}", "A MapLibre style of all layers", MAPLIBRE, ("lang",)),
-    (f"{FEATURES}/styles", "Styles of a layer", JSON, ()),
-    (f"{FEATURES}/styles/{{styleId}}", "A MapLibre style of a layer", MAPLIBRE, ("lang",)),
-    (f"{COLLECTION}/points.copc.laz", "Point cloud (COPC), byte ranges", "application/vnd.laszip+copc", ()),
-    (f"{COLLECTION}/raster.tif", "Raster (COG), byte ranges", "image/tiff", ()),
-    ("/processes", "Analyses", JSON, ("lang",)),
-    ("/processes/{processId}", "Inputs and outputs of an analysis", JSON, ("lang",)),
-    ("/qgis/city.qgs", "QGIS project with every layer", "application/x-qgis-project", ("lang",)),
-    ("/health", "Is the server up", JSON, ()),
-)  # fmt: skip
-"""Path, summary, media type, named parameters."""
-
-OPERATIONS = (
-    *(Operation(path, summary, (kind,), names) for path, summary, kind, names in _PATHS),
-    Operation("/processes/{processId}/execution", "Run an analysis", (JSON,), method="post",
-              body={JSON: {"type": "object", "properties": {"inputs": {"type": "object"}}}}),
-)  # fmt: skip
+TAGS = (
+    # part of a path, heading, what is there; the first that fits
+    ("/processes", "Processes", "Analyses, run at once or as jobs"),
+    ("/jobs", "Processes", ""),
+    ("/3dtiles", "3D Tiles", "3D models for CesiumJS, QGIS and deck.gl"),
+    ("/terrain", "Terrain", "The ground, for CesiumJS, QGIS and MapLibre"),
+    ("/tile", "Tiles", "Vector and image tiles"),
+    ("/map/tiles", "Tiles", ""),
+    ("/style", "Styles", "MapLibre styles"),
+    ("/map", "Maps", "Pictures of layers, drawn as asked"),
+    ("/coverage", "Coverages", "Values of rasters"),
+    ("/items", "Features", "Features of each layer, and what they are made of"),
+    ("/schema", "Features", ""),
+    ("/queryables", "Features", ""),
+    ("/qgis", "Others", "Projects, health"),
+    ("/health", "Others", ""),
+    ("", "Common", "What there is"),
+)
 
 
 def document(snapshot: Snapshot, address: str) -> dict[str, Any]:
@@ -88,21 +48,43 @@ def document(snapshot: Snapshot, address: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for each in (operation for face in snapshot.faces for operation in face.operations):
         paths.setdefault(each.path, {})[each.method] = _operation(each)
+    used = {tag for path in paths.values() for operation in path.values() for tag in operation["tags"]}
+    described = {name: text for _, name, text in reversed(TAGS) if text}
+    components: dict[str, Any] = {
+        "schemas": SCHEMAS | {name: each for face in snapshot.faces for name, each in face.schemas.items()},
+        "parameters": parameters(snapshot) | _path_parameters(snapshot),
+        "responses": {name: _problem(text) for name, text in PROBLEMS.items()}
+        | {"notModified": {"description": "What the reader has (If-None-Match) is still the current state"}},
+    }
+    openapi_shared.share(paths, components)
     return {
         "openapi": "3.0.3",
-        "info": {"title": title.title_in("en"), "description": title.title_in("zh"), "version": str(snapshot.version)},
-        "servers": [{"url": address}],
-        "paths": paths,
-        "components": {
-            "parameters": parameters(snapshot) | _path_parameters(snapshot),
-            "responses": {
-                "problem": {
-                    "description": "RFC 9457: what is wrong, and what to do",
-                    "content": {"application/problem+json": {"schema": {"type": "object"}}},
-                }
-            },
+        "info": {
+            "title": title.title_in("en"),
+            "description": title.title_in("zh"),
+            "version": str(snapshot.version),
+            "contact": {"name": title.title_in("en"), "url": f"{address}/"},
+            "license": {"name": "Apache-2.0 (the software; data belong to their owners)"},
         },
-    }
+        "servers": [{"url": address}],
+        # none: whoever reaches the server may ask
+        "security": [],
+        "tags": [{"name": name} | ({"description": described[name]} if name in described else {})
+                 for name in sorted(used)],
+        "paths": paths,
+        "components": components,
+    }  # fmt: skip
+
+
+PROBLEMS = {
+    "problem": "What is wrong, and what to do (RFC 9457)",
+    "badRequest": "A parameter is unknown, given twice or has a value that cannot be; the problem names it",
+    "notFound": "No such layer, feature, tile or document; the problem names the nearest one",
+}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/problem+json": {"schema": ref("problem")}}}
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any], where: str = "query") -> dict[str, Any]:
@@ -143,7 +125,16 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
     # each queryable is a parameter of its own name (part 3, 7.4): an exploded object says so for all of them at once
     any_of_them = {"type": "object", "additionalProperties": {"type": "string"}}
     queryables = _parameter("queryables", "attribute=value for each queryable.", any_of_them) | {"explode": True}
-    return {name: _parameter(name, text, schema) for name, text, schema in described} | {"queryables": queryables}
+    formats = _parameter("f", "Format; default by the Accept header.", {"type": "string", "enum": _formats()})
+    named = {name: _parameter(name, text, schema) for name, text, schema in described}
+    return named | {"queryables": queryables, "fItems": formats}
+
+
+def _formats() -> list[str]:
+    """Names of the formats of features."""
+    from server.formats import FORMATS  # late: formats need the parameters, which need this module
+
+    return list(FORMATS)
 
 
 def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
@@ -157,6 +148,8 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
         "featureId": text,
         "rasterId": text | ({"enum": rasters} if rasters else {}),
         "processId": text,
+        "jobId": text,
+        "outputId": text,
         "assetId": text,
         "styleId": text,
         "tileMatrixSetId": text | {"enum": list(matrix_set.ids(snapshot.city.config.crs))},
@@ -167,24 +160,41 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
 
 def _operation(asked: Operation) -> dict[str, Any]:
     content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
-    responses: dict[str, Any] = {
-        str(asked.status): {"description": asked.summary, "content": {k: _schema(v) for k, v in content.items()}}
-    }
-    responses |= {str(status): {"description": text} for status, text in asked.answers.items()}
+    success: dict[str, Any] = {"description": asked.summary}
+    if content:
+        success["content"] = {kind: _schema(schema) for kind, schema in content.items()}
     made: dict[str, Any] = {
+        "tags": [asked.tag or next(name for part, name, _ in TAGS if part in asked.path)],
         "summary": asked.summary,
-        "operationId": asked.method + "".join(part.strip("{}").capitalize() for part in asked.path.split("/")),
+        "operationId": asked.method + "".join(part.capitalize() for part in re.findall(r"[A-Za-z0-9]+", asked.path)),
         "parameters": [
             {"$ref": f"#/components/parameters/{each}"} if isinstance(each, str) else each
-            for each in (*_placeholders(asked.path), *asked.parameters)
+            for each in (*_placeholders(asked.path), *_named(asked))
         ],
-        "responses": responses | {"default": {"$ref": "#/components/responses/problem"}},
+        "responses": {str(asked.status): success} | _further(asked),
     }
-    if asked.tag:
-        made["tags"] = [asked.tag]
     if asked.body is not None:
         made["requestBody"] = {"content": {kind: _schema(schema) for kind, schema in asked.body.items()}}
     return made
+
+
+def _named(asked: Operation) -> list[str | dict[str, Any]]:
+    """Parameters of the query; features come in more formats than documents."""
+    if not asked.path.endswith("}/items"):
+        return list(asked.parameters)
+    return ["fItems" if each == "f" else each for each in asked.parameters]
+
+
+def _further(asked: Operation) -> dict[str, Any]:
+    """Answers other than success: what the operation names, and what is the same everywhere."""
+    found: dict[str, Any] = {
+        str(status): _problem(text) if status >= 400 else {"description": text}
+        for status, text in asked.answers.items()
+    }  # fmt: skip
+    same = {"304": "notModified"} if asked.method == "get" and asked.path != "/health" else {}
+    same |= {"400": "badRequest"} | ({"404": "notFound"} if "{" in asked.path else {})
+    same |= {"default": "problem"}
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in same.items()} | found
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
