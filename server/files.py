@@ -1,7 +1,7 @@
 """Assets as files with byte ranges (RFC 9110, 14): the COPC point cloud and the rasters."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import formatdate
 from pathlib import Path
 
@@ -41,21 +41,31 @@ def file(request: Request) -> Response:
     return ranged(request, city.city.folder / asset.path, media_type)
 
 
-def ranged(request: Request, path: Path, media_type: str, *, weak: bool = False) -> Response:
+def ranged(
+    request: Request,
+    path: Path,
+    media_type: str,
+    *,
+    weak: bool = False,
+    tag: str | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Response:
     """A file with `Range`, `If-Range`, `ETag`; several ranges get the whole, as RFC 9110 allows.
 
-    `weak`: of a media type that the middleware may compress on the way.
+    `weak`: of a media type that the middleware may compress on the way. `tag`: of a file that is made anew on demand,
+    whose time says nothing; by the file's time and size when absent. `more`: further headers.
     """
     stat = path.stat()
-    size, tag = stat.st_size, f'{"W/" if weak else ""}"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-    modified = formatdate(stat.st_mtime, usegmt=True)
-    headers = answer.headers_for(tag, {"Accept-Ranges": "bytes", "Last-Modified": modified})
+    size, modified = stat.st_size, formatdate(stat.st_mtime, usegmt=True)
+    dated = {"Last-Modified": modified} if tag is None else {}
+    tag = tag or f'{"W/" if weak else ""}"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    headers = answer.headers_for(tag, {"Accept-Ranges": "bytes", **dated, **(more or {})})
     headers["Content-Type"] = media_type
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
     start, stop = 0, size
     wanted = request.headers.get("range")
-    if wanted and request.headers.get("if-range", tag) in {tag, modified}:
+    if wanted and request.headers.get("if-range", tag) in {tag, *dated.values()}:
         try:
             span = _span(wanted, size)
         except InvalidInput as error:

@@ -93,7 +93,7 @@ class Unreadable(InvalidInput):
 def header(folder: Path, asset: Asset) -> Header:
     """Read once for each file."""
     path = folder / asset.path
-    with _telling(asset):
+    with telling(asset):
         return _header(str(path), stamp(path))
 
 
@@ -125,7 +125,7 @@ def read(
         nothing = slice(0, 0)
         return np.zeros((len(bands), 0, 0)), np.zeros((0, 0), bool), (nothing, nothing)
     path = folder / asset.path
-    with _telling(asset):
+    with telling(asset):
         head = _header(str(path), stamp(path))
         level, ratio = _level(head, asset, frame)
         with open_files.POOL.open(str(path), level) as dataset:
@@ -161,7 +161,7 @@ def pixel_size(folder: Path, asset: Asset, grid: MatrixSet) -> float:
 def limits(folder: Path, asset: Asset, band: int) -> tuple[float, float] | None:
     """2nd and 98th percentile of a band over the whole file, from an overview; None for a file without values."""
     path = folder / asset.path
-    with _telling(asset):
+    with telling(asset):
         return _limits(str(path), stamp(path), band)
 
 
@@ -260,11 +260,12 @@ def _header(path: str, _stamp: tuple[int, int]) -> Header:
         alphas = sum(each == ColorInterp.alpha for each in dataset.colorinterp)
         return Header(
             dataset.count - alphas, str(dataset.dtypes[0]), dataset.width, dataset.height, tuple(dataset.overviews(1)),
-            cell, float(dataset.scales[0]), float(dataset.offsets[0]), _palette(dataset),
+            cell, float(dataset.scales[0]), float(dataset.offsets[0]), palette(dataset),
         )  # fmt: skip
 
 
-def _palette(dataset: Any) -> Palette | None:
+def palette(dataset: Any) -> Palette | None:
+    """Colour table of an open dataset's first band; None where it has none."""
     try:
         table = dataset.colormap(1)
     except ValueError:  # it has none
@@ -286,7 +287,7 @@ def _limits(path: str, _stamp: tuple[int, int], band: int) -> tuple[float, float
 
 
 @contextmanager
-def _telling(asset: Asset) -> Iterator[None]:
+def telling(asset: Asset) -> Iterator[None]:
     """What GDAL or the file system says about a file becomes one error that names it."""
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import RasterioError
