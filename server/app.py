@@ -19,6 +19,7 @@ from server import (
     formats,
     guard,
     imagetiles,
+    maps,
     maptiles,
     matrix_sets,
     openapi,
@@ -80,6 +81,7 @@ def faces() -> tuple[Face, ...]:
         pages.face(),
         coverages.face(),
         processes.face(),
+        maps.face(),
         Face(documents.routes()),
     )
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
-from server import answer, matrix_sets, parameters
+from server import answer, map_tiles, matrix_sets, parameters
 from server.serving import KIND_NAMES, Snapshot, base, snapshot
 from server.weights import preferred
 from tiles import imagery, matrix_set
@@ -33,6 +33,8 @@ LONG = 2000
 def layer_tile(request: Request) -> Response:
     """A tile of a raster collection as PNG, JPEG or WebP."""
     city = snapshot(request)
+    if request.path_params["layer"] in city.vectors or set(request.query_params) & set(map_tiles.LOOK):
+        return map_tiles.layer_tile(request)
     given = _given(request, (*CHOICE, *LOOK, "f", "scale", "v"))
     where = matrix_sets.position(request, city.city.config.crs)
     image_format = _format(request, given.get("f"), where.extension)
@@ -60,6 +62,8 @@ def layer_tilejson(request: Request) -> Response:
 def map_tilesets(request: Request) -> Response:
     """The tilesets of a raster collection, one for each tile matrix set."""
     city = snapshot(request)
+    if request.path_params["layer"] in city.vectors:
+        return map_tiles.layer_tilesets(request)
     given = _given(request, (*CHOICE, *LOOK, "f"))
     _only_json(given)
     layer_id, city_crs, address = request.path_params["layer"], city.city.config.crs, base(request)
@@ -74,6 +78,8 @@ def map_tilesets(request: Request) -> Response:
 def map_tileset(request: Request) -> Response:
     """Metadata of the tileset of a raster collection on one tile matrix set."""
     city = snapshot(request)
+    if request.path_params["layer"] in city.vectors:
+        return map_tiles.layer_tileset(request)
     given = _given(request, (*CHOICE, *LOOK, "f"))
     _only_json(given)
     grid = matrix_set.get(request.path_params["grid"], city.city.config.crs)

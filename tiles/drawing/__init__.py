@@ -13,8 +13,10 @@
 | `legend` | a key to the colours |
 """
 
-from tiles.drawing.legend import legend
+from tiles.drawing.legend import legend, raster_legend
 from tiles.drawing.picture import Drawing, RasterItem, VectorItem
 from tiles.drawing.view import MAX_PIXELS, MAX_SIDE, PIXEL_MM, View
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "PIXEL_MM", "Drawing", "RasterItem", "VectorItem", "View", "legend"]
+__all__ = [
+    "MAX_PIXELS", "MAX_SIDE", "PIXEL_MM", "Drawing", "RasterItem", "VectorItem", "View", "legend", "raster_legend",
+]  # fmt: skip

@@ -33,7 +33,8 @@ class Canvas:
         from matplotlib.backends.backend_agg import RendererAgg
 
         self.width, self.height = width, height
-        self._agg = RendererAgg(width, height, 72)  # a point is a pixel
+        agg: Any = RendererAgg
+        self._agg = agg(width, height, 72)  # a point is a pixel
 
     @property
     def pixels(self) -> Bytes:

@@ -42,7 +42,7 @@ def rows(condition: list[Any] | None, table: pa.Table) -> NDArray[np.bool_]:
             everyone &= rows(each, table)
         return everyone
     if operator == "has":
-        return np.not_equal(_column(table, arguments[0]), None) & everyone
+        return np.array([each is not None for each in _column(table, arguments[0])], bool) & everyone
     if operator in {"==", "!="}:
         if arguments[0] == ["geometry-type"]:
             return everyone  # what draws areas is given areas only

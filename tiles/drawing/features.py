@@ -65,15 +65,23 @@ class Specks:
     table: pa.Table
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Of which city who asks for what, and where."""
+
+    city: TileCity
+    scope: Scope
+    view: View
+    selection: Selection
+
+
 class LayerInView:
     """One layer in a view as of one moment."""
 
-    def __init__(
-        self, reader: RawReader, city: TileCity, layer_id: str, view: View, scope: Scope, selection: Selection
-    ) -> None:
-        self.reader, self.view, self.selection = reader, view, selection
-        self.layer: RawLayer = reader.layer(layer_id, scope)
-        self.scope, self.city_crs = scope, city.frame.city_crs
+    def __init__(self, reader: RawReader, layer_id: str, asked: Asked) -> None:
+        self.reader, self.view, self.selection = reader, asked.view, asked.selection
+        self.layer: RawLayer = reader.layer(layer_id, asked.scope)
+        self.scope, self.city_crs = asked.scope, asked.city.frame.city_crs
         kind = style_document.kind(self.layer.record.type)
         self.are_points, self.is_plain = kind == 2, kind is not None
         self._found: tuple[Candidates, Choice, Placer] | None = None

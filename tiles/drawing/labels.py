@@ -33,11 +33,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Look:
-    """Size, colours and width of the halo, in pixels of the map."""
+    """Size, colours (`#rrggbb`) and width of the halo, in pixels of the map."""
 
     size_px: float
-    colour: tuple[int, int, int]
-    halo: tuple[int, int, int]
+    colour: str
+    halo: str
     halo_px: float
 
 
@@ -120,12 +120,12 @@ def draw(target: Canvas, wanted: list[tuple[Label, Look]]) -> int:
             continue
         if ((taken[:, :2] < box[2:] + GAP_PX) & (taken[:, 2:] > box[:2] - GAP_PX)).all(axis=1).any():
             continue
-        piece = Image.new("RGBA", (wide, high), (*look.halo, 0))
+        piece = Image.new("RGBA", (wide, high), f"{look.halo}00")
         pen = ImageDraw.Draw(piece)
         place = (edge - left, edge - top)
-        pen.text(place, label.text, font=font, fill=(*look.halo, 255), stroke_width=look.halo_px)
-        above = Image.new("RGBA", (wide, high), (*look.colour, 0))
-        ImageDraw.Draw(above).text(place, label.text, font=font, fill=(*look.colour, 255))
+        pen.text(place, label.text, font=font, fill=look.halo, stroke_width=look.halo_px)
+        above = Image.new("RGBA", (wide, high), f"{look.colour}00")
+        ImageDraw.Draw(above).text(place, label.text, font=font, fill=look.colour)
         piece.alpha_composite(above)
         if label.angle_deg:
             piece = piece.rotate(label.angle_deg, Image.Resampling.BICUBIC, expand=True)

@@ -16,6 +16,7 @@ from twin.store.wkb_paths import LINE, RING, Paths
 MAX_LINES = 60
 MAX_CODES = 6
 ROW_PX, SAMPLE_PX, EDGE_PX, TEXT_PX = 20, 26, 4, 12
+LOW_HIGH = {"zh": ("低", "高"), "en": ("low", "high")}
 Line = tuple[str, str, str, float]
 """What is drawn (fill, line or circle), its colour, its name, its opacity."""
 
@@ -51,12 +52,18 @@ def _branches(paint: Any) -> list[tuple[str, str]]:
     return [*found, (otherwise, "")]
 
 
-def ramp(low: str, high: str, name: str) -> NDArray[np.uint8]:
-    """The key of a ramp of colours with the values of its ends."""
-    picture = _drawn([("", "", high, 1.0), ("", "", "", 1.0), ("", "", "", 1.0), ("", "", low, 1.0)])
-    height = len(picture) - 2 * EDGE_PX
+def raster_legend(layer_type: LayerType, language: str, style: str = "") -> NDArray[np.uint8]:
+    """The key of a raster layer: its title, above a ramp where its style has one."""
+    title = getattr(layer_type.title, language)
+    name = {"relief": "relief", "slope": "steepness"}.get(style)
+    if name is None:
+        return _drawn([("", "", title, 1.0)])
+    low, high = ("0°", f"{colour.SLOPE_DEG[1]:.0f}°") if style == "slope" else LOW_HIGH[language]
+    blank = ("", "", "", 1.0)
+    picture = _drawn([("", "", title, 1.0), ("", "", high, 1.0), blank, blank, ("", "", low, 1.0)])
+    top, height = EDGE_PX + ROW_PX, 4 * ROW_PX
     at = np.linspace(255, 0, height).astype(np.uint8)
-    picture[EDGE_PX : EDGE_PX + height, EDGE_PX : EDGE_PX + SAMPLE_PX] = colour.table(name)[at][:, None]
+    picture[top : top + height, EDGE_PX : EDGE_PX + SAMPLE_PX] = colour.table(name)[at][:, None]
     return picture
 
 

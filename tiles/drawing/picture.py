@@ -5,10 +5,9 @@ numbers, stamps and files of what is shown, so that a change elsewhere leaves it
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -19,7 +18,7 @@ from tiles import cache, styles
 from tiles.city import TileCity
 from tiles.drawing import canvas, expression, fonts, labels, rasters
 from tiles.drawing.canvas import Canvas
-from tiles.drawing.features import LayerInView, Selection, Shapes
+from tiles.drawing.features import Asked, LayerInView, Selection, Shapes
 from tiles.drawing.labels import Label, Look
 from tiles.drawing.view import View
 from tiles.imagery import Wanted
@@ -100,13 +99,13 @@ class Drawing:
 
         return cache.of_twin(self.city.folder).get_or_make(made, "map", tag, *key)
 
-    def _each(self) -> "Any":
+    def _each(self) -> Iterator[tuple[VectorItem | RasterItem, Any]]:
         """Each item with what it has in the view: a layer, or the signature of its files (empty: none)."""
+        asked = Asked(self.city, self.scope, self.view, self.selection)
         with read_raw.reading(self.city.store) as reader:
             for item in self.items:
                 if isinstance(item, VectorItem):
-                    make = partial(LayerInView, reader, self.city, item.layer_id, self.view, self.scope)
-                    yield item, make(self.selection)
+                    yield item, LayerInView(reader, item.layer_id, asked)
                 else:
                     yield item, rasters.signature(self.city, item.assets, self.view, item.wanted)
 
@@ -118,7 +117,7 @@ def fonts_key(drawing: Drawing) -> str:
 
 
 @contextmanager
-def _a_turn(n_pixels: int) -> Any:
+def _a_turn(n_pixels: int) -> Iterator[None]:
     with _LARGE_ONES if n_pixels > LARGE else _SMALL_ONES:
         yield
 
@@ -209,9 +208,6 @@ def _names(shapes: Shapes, entry: Entry, view: View) -> list[tuple[Label, Look]]
     size = layout["text-size"] * larger
     texts = expression.value(layout["text-field"], shapes.table, view.zoom)
     down = layout.get("text-offset", [0, 0])[1] * size
-    look = Look(
-        size, tuple(bytes.fromhex(paint["text-color"][1:])), tuple(bytes.fromhex(paint["text-halo-color"][1:])),
-        paint["text-halo-width"] * larger,
-    )  # fmt: skip
+    look = Look(size, paint["text-color"], paint["text-halo-color"], paint["text-halo-width"] * larger)
     along = layout.get("symbol-placement") == "line"
     return [(each, look) for each in labels.candidates(shapes, texts, along=along, below_px=down)]

@@ -48,11 +48,9 @@ def _square(view: View) -> tuple[int, int, int]:
     return wide, high, min(BLOCK, 2 ** math.ceil(math.log2(max(wide, high, 16))))
 
 
-def _blocks(
-    city: TileCity, chosen: Sequence[Asset], view: View, wanted: Wanted
-) -> Iterator[tuple[int, int, Picture]]:
+def _blocks(city: TileCity, chosen: Sequence[Asset], view: View, wanted: Wanted) -> Iterator[tuple[int, int, Picture]]:
     wide, high, side = _square(view)
-    west, south, east, north = view.bounds
+    west, _, east, north = view.bounds
     cell = (east - west) / wide
     columns, rows = math.ceil(wide / side), math.ceil(high / side)
     grid = MatrixSet("view", "", view.crs, west, north, cell * side / TILE_SIZE, columns, rows)
