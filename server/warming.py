@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 
 from server.ogc import Documents
 from server.serving import LANGUAGES, Serving, Snapshot
@@ -16,11 +17,13 @@ LOG = logging.getLogger("citytwin.server")
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Starts warming up in a thread when the server starts; requests are served meanwhile."""
+    """Starts warming up in a thread when the server starts, and takes jobs; requests are served meanwhile."""
     serving: Serving = app.state.serving
     if serving.settings.warm_up:
         threading.Thread(target=warm, args=(serving,), name="warming up", daemon=True).start()
+    app.state.jobs.start()
     yield
+    await run_in_threadpool(app.state.jobs.stop)
 
 
 def warm(serving: Serving) -> None:

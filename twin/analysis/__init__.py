@@ -1,49 +1,51 @@
 """Analyses: one question a module, each a pure function described once.
 
 A module has `PROCESS`, a `Process` with id, titles, JSON schemas of inputs and outputs and the function. The OGC
-process, the command and the viewer panel are thin faces of it. Put a new module's name into `_MODULES`.
+process, the command and the viewer panel are thin faces of it. Put a new module's name into `_MODULES`; a package of
+one's own adds processes by the entry point group `citytwin.processes`, each entry a `Process`.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from layers.errors import InvalidInput, NotFound
+from layers.errors import NotFound
 from twin.analysis.process import Process
+from twin.analysis.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from twin.city import City
 
-__all__ = ["Process", "process", "registry", "run"]
+__all__ = ["ENTRY_POINTS", "Process", "Progress", "process", "registry", "run"]
 
-_MODULES = ("buffer_query", "crs_audit")
+ENTRY_POINTS = "citytwin.processes"
+_MODULES = ("buffer_query", "crs_audit", "echo")
 
 
 @lru_cache(maxsize=1)
 def registry() -> dict[str, Process]:
-    """Every analysis by id."""
+    """Every analysis by id; ours first, so that none of another package takes the place of one of ours."""
     processes = [import_module(f"twin.analysis.{name}").PROCESS for name in _MODULES]
-    return {each.id: each for each in processes}
+    known = {each.id: each for each in processes}
+    for entry in entry_points(group=ENTRY_POINTS):
+        found = entry.load()
+        if isinstance(found, Process):
+            known.setdefault(found.id, found)
+    return known
 
 
 def process(process_id: str) -> Process:
     """One analysis; NotFound with the known ones otherwise."""
     known = registry()
     if process_id not in known:
-        raise NotFound(f"There is no process {process_id[:60]!r}.", f"Known: {', '.join(sorted(known))}.")
+        raise NotFound(
+            f"There is no process {process_id[:60]!r}.", f"Known: {', '.join(sorted(known))}.", code="NO_SUCH_PROCESS"
+        )
     return known[process_id]
 
 
-def run(process_id: str, city: "City", inputs: Mapping[str, Any]) -> dict[str, Any]:
+def run(process_id: str, city: "City", inputs: Mapping[str, Any], *, progress: Progress = SILENT) -> dict[str, Any]:
     """Check the inputs against the schema and run. InvalidInput names the input that is wrong."""
-    from jsonschema import Draft202012Validator
-
-    chosen = process(process_id)
-    validator = Draft202012Validator(chosen.inputs_schema())
-    given = dict(inputs)
-    error = next(iter(sorted(validator.iter_errors(given), key=lambda each: list(map(str, each.path)))), None)
-    if error is not None:
-        where = "/".join(map(str, error.path)) or "inputs"
-        raise InvalidInput(f"{chosen.id}: {where}: {error.message[:300]}.", f"It takes {', '.join(chosen.inputs)}.")
-    return chosen.function(city, **given)
+    return process(process_id).run(city, inputs, progress=progress)

@@ -16,6 +16,7 @@ from layers import crs
 from layers.catalogue import Title
 from layers.errors import InvalidInput
 from twin.analysis.process import Parameter, Process
+from twin.analysis.progress import SILENT, Progress
 from twin.store.cql2_parse import from_json, from_text, reproject
 from twin.store.interface import Query
 
@@ -47,6 +48,7 @@ def buffer_query(
     filter: str | dict[str, Any] | None = None,  # noqa: A002 the standard's word
     crs: str | None = None,
     limit: int = 10_000,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Features of `layer` within `distance_m` of a GeoJSON geometry, nearest first.
 
@@ -72,6 +74,7 @@ def buffer_query(
             found.append((float(distances[row]), feature))
         if len(found) > 2 * limit:
             found = _nearest(found, limit)
+        progress(0, f"{n_hits} found")  # how many there will be is not known
     outline = shapely.buffer(centre, distance_m, quad_segs=QUADRANT_SEGMENTS)
     return {
         "n_hits": n_hits,
@@ -129,12 +132,16 @@ PROCESS = Process(
         "Features of a layer within a plane distance of a geometry; exact distance, equal to the limit counts.",
     ),
     inputs={
-        "geometry": Parameter(Title("几何", "Geometry"), {"type": "object", "required": ["type"]}),
+        "geometry": Parameter(
+            Title("几何", "Geometry"), {"type": "object", "required": ["type"], "format": "geojson-geometry"}
+        ),
         "distance_m": Parameter(
             Title("距离", "Distance"), {"type": "number", "minimum": 0, "maximum": 100_000, "x-unit": "m"}
         ),
         "layer": Parameter(Title("图层", "Layer"), {"type": "string", "minLength": 1}),
-        "filter": Parameter(Title("筛选 (CQL2)", "Filter (CQL2)"), {"type": ["string", "object"]}, required=False),
+        "filter": Parameter(
+            Title("筛选 (CQL2)", "Filter (CQL2)"), {"oneOf": [{"type": "string"}, {"type": "object"}]}, required=False
+        ),
         "crs": Parameter(
             Title("坐标系", "CRS of geometry and answer; `city` for the city's"), {"type": "string"}, required=False
         ),
@@ -152,9 +159,16 @@ PROCESS = Process(
         "features": Parameter(
             Title("要素", "Hits with distance_m, nearest first"),
             {"type": "object", "format": "geojson-feature-collection"},
+            media_type="application/geo+json",
         ),
-        "buffer": Parameter(Title("缓冲区", "Outline, for display"), {"type": "object", "format": "geojson-geometry"}),
+        "buffer": Parameter(
+            Title("缓冲区", "Outline, for display"),
+            {"type": "object", "format": "geojson-geometry"},
+            media_type="application/geo+json",
+        ),
         "buffer_area_m2": Parameter(Title("缓冲区面积", "Area of the outline"), {"type": "number", "x-unit": "m2"}),
     },
     function=buffer_query,
+    keywords=("buffer", "distance"),
+    is_quick=True,
 )

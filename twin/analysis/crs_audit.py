@@ -21,6 +21,7 @@ from twin.analysis import crs_audit_sample
 from twin.analysis.crs_audit_heights import NEAR_M, height_doubt
 from twin.analysis.crs_audit_reference import COARSE_M, GOOD_M, LEAST_PAIRS, Outlines, suspicion
 from twin.analysis.process import Parameter, Process
+from twin.analysis.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from twin.city import City
@@ -43,6 +44,7 @@ def crs_audit(
     reference: str | None = None,
     match: str | None = None,
     reach_km: float = DEFAULT_REACH_KM,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Audit one layer or all, or `coordinates` (x, y, east first) that are said to be in `declared_crs`.
 
@@ -55,7 +57,8 @@ def crs_audit(
     else:
         others = {reference, catalogue.SOURCE}  # boxes of sources are made from the other layers
         ids = [layer] if layer is not None else [info.id for info in city.layers if info.id not in others]
-        rows = [row for each in ids for row in _layer(city, each, reference, match, reach_km)]
+        told = progress.over(ids, len(ids), "auditing")
+        rows = [row for each in told for row in _layer(city, each, reference, match, reach_km)]
         if layer is None and city.scope.layers is None:
             rows += _refused(city)
     verdicts = [row["verdict"] for row in rows]
