@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from layers import crs
 from layers.errors import InvalidInput
-from server import answer, parameters
-from server.serving import base, snapshot
+from server import answer, negotiation, pages, parameters
+from server.serving import base, language, snapshot
 from tiles import matrix_set
 
 SCHEME_REL = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
@@ -65,9 +65,7 @@ def definition(request: Request) -> Response:
 
 
 def _asked(request: Request) -> str:
-    given = parameters.once(request.query_params, ("f",))
-    if given.get("f", "json") != "json":
-        raise InvalidInput(f"f={given['f'][:20]!r} is not offered here.", "Use json.")
+    parameters.once(request.query_params, ("f", "lang"))
     return snapshot(request).city.config.crs
 
 
@@ -81,6 +79,9 @@ def _item(each: matrix_set.MatrixSet, address: str) -> dict[str, Any]:
 
 
 def _json(request: Request, document: dict[str, Any]) -> Response:
+    if negotiation.wants_html(request):
+        own = str(document.get("title") or ("瓦片矩阵集" if language(request) == "zh" else "Tile matrix sets"))
+        return pages.render(request, snapshot(request), "generic.html", own, document)
     body = answer.json_bytes(document)
     tag = answer.etag(body)
     headers = answer.headers_for(tag, fresh_s=FRESH_S)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
-from server import answer, maptiles, parameters
+from server import answer, document_pages, maptiles, negotiation, page_maps, pages, parameters
 from server.serving import KIND_NAMES, Snapshot, base, language, snapshot
 from tiles import matrix_set
 
@@ -56,8 +56,8 @@ def _vector(city: Snapshot, layer_id: str) -> str:
 
 
 def _listing(request: Request, city: Snapshot, first: str, root: str) -> Response:
-    given = parameters.once(request.query_params, ("f", "lang"))
-    _only_json(given)
+    parameters.once(request.query_params, ("f", "lang"))
+    html = negotiation.wants_html(request)
     code, address = language(request), base(request)
     found = []
     for suffix, labels in VARIANTS.items():
@@ -65,6 +65,12 @@ def _listing(request: Request, city: Snapshot, first: str, root: str) -> Respons
         found.append({"id": f"{first}{suffix}", "title": TITLES[labels][code], "links": [link]})
     here = {"rel": "self", "type": answer.JSON, "href": f"{address}{root}"}
     document = {"default": first, "styles": found, "links": [here]}
+    if html:
+        layer_id = request.path_params.get("layer")
+        shown = page_maps.config(city, address, code, layer_id, style=f"{address}{root}/{first}?lang={code}")
+        crumbs = document_pages.layer_crumbs(city, layer_id, code) if layer_id else ()
+        title = "样式" if code == "zh" else "Styles"
+        return pages.render(request, city, "generic.html", title, document, crumbs=crumbs, has_map=True, map=shown)
     tag = answer.etag(city.version, request.url.path, address, code)
     return answer.conditional(request, answer.json_bytes(document), answer.JSON, tag)
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server import answer, packing
+from server import answer, packing, parameters
 from server.serving import Snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _terrain(city: Snapshot, request: Request) -> "TerrainTiles":
 
 def terrain_layer(request: Request) -> Response:
     """`layer.json`."""
+    parameters.once(request.query_params, ())
     city = snapshot(request)
     terrain = _terrain(city, request)
     tag = answer.etag(terrain.version, "layer.json")
@@ -55,6 +56,7 @@ def terrain_tile(request: Request) -> Response:
     """One tile, with the extensions that the reader asks for."""
     from tiles import cache
 
+    parameters.once(request.query_params, ("v",))
     city = snapshot(request)
     z, x, y = (request.path_params[name] for name in ("z", "x", "y"))
     extensions = asked_extensions(request.headers.get("accept", ""))

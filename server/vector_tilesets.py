@@ -7,12 +7,13 @@ from starlette.responses import Response
 
 from layers import crs
 from layers.errors import InvalidInput
-from server import answer, matrix_sets, parameters
-from server.serving import Snapshot, base
+from server import answer, document_pages, matrix_sets, negotiation, page_maps, pages, parameters
+from server.serving import Snapshot, base, language
 from tiles import matrix_set
 from tiles.matrix_set import MatrixSet
 
 MVT = "application/vnd.mapbox-vector-tile"
+TITLE = ("矢量瓦片", "Vector tiles")
 DIMENSIONS = {"point": 0, "multipoint": 0, "linestring": 1, "multilinestring": 1, "polygon": 2, "multipolygon": 2}
 
 
@@ -25,20 +26,33 @@ def listing(request: Request, city: Snapshot, layer_ids: list[str], root: str) -
     brief = ("title", "dataType", "crs", "tileMatrixSetURI", "links")
     listed = [{key: each[key] for key in brief if key in each} for each in found]
     links = [{"rel": "self", "type": answer.JSON, "href": f"{address}{root}"}]
-    return json_answer(request, city, {"links": links, "tilesets": listed})
+    return _answer(request, city, layer_ids, {"links": links, "tilesets": listed})
 
 
 def one(request: Request, city: Snapshot, layer_ids: list[str], root: str) -> Response:
     """The tileset on the grid that the address names."""
     _only_json(request)
     grid = matrix_set.get(request.path_params["grid"], city.city.config.crs)
-    return json_answer(request, city, _document(city, layer_ids, grid, base(request), root))
+    return _answer(request, city, layer_ids, _document(city, layer_ids, grid, base(request), root))
+
+
+def _answer(request: Request, city: Snapshot, layer_ids: list[str], document: dict[str, Any]) -> Response:
+    """As JSON, or as a page with a map of the tiles."""
+    if not negotiation.wants_html(request):
+        return json_answer(request, city, document)
+    code = language(request)
+    one_layer = layer_ids[0] if request.path_params.get("layer") else None
+    shown = page_maps.config(city, base(request), code, one_layer, layer=one_layer)
+    crumbs = document_pages.layer_crumbs(city, one_layer, code) if one_layer else ()
+    title = str(document.get("title") or document_pages.of(code, TITLE))
+    return pages.render(
+        request, city, "generic.html", title, document, crumbs=crumbs, has_map=bool(layer_ids), map=shown
+    )
 
 
 def _only_json(request: Request) -> None:
-    given = parameters.once(request.query_params, ("f",))
-    if given.get("f", "json") != "json":
-        raise InvalidInput(f"f={given['f'][:20]!r} is not offered here.", "Use json.")
+    parameters.once(request.query_params, ("f", "lang"))
+    negotiation.wants_html(request)
 
 
 def json_answer(request: Request, city: Snapshot, document: dict[str, Any]) -> Response:
