@@ -55,7 +55,7 @@ def asked(text: str, name: str = "datetime") -> tuple[Period, bool]:
             f"{name}={text[:60]!r} is neither a date or time nor an interval.",
             "Example: 2026-04-01/2026-04-30 or ../2026",
         ) from error
-    if start and end and start > end:
+    if start and end and start >= end:
         raise InvalidInput(f"{name}={text[:60]!r} ends before it starts.", "Put the earlier one first.")
     return (start, end), False
 
