@@ -9,7 +9,11 @@ from layers.report import Report
 from server.build_progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import rich.progress
+
+    from twin.analysis.progress import Progress as Told
 
 
 class Lines:
@@ -83,3 +87,25 @@ def progress(*, verbose: bool) -> Iterator[Progress]:
         )  # fmt: skip
         with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
             yield Bars(bars)
+
+
+@contextmanager
+def percent(title: str, folder: "Path | None" = None) -> "Iterator[Told]":
+    """For an analysis: a bar on a terminal, else nothing. `folder` is for its files."""
+    from twin.analysis.progress import Progress as Told
+
+    if not sys.stderr.isatty():
+        yield Told(folder=folder)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=100)
+
+        def tell(share: float, message: str) -> None:
+            bars.update(task, completed=share, description=f"{title}: {message}" if message else title)
+
+        yield Told(tell, folder)

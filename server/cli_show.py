@@ -124,11 +124,17 @@ def run(
     values: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="JSON, or text.")] = None,
     *,
     input_file: Annotated[str | None, typer.Option("--input", help="JSON file with the inputs; - is stdin.")] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option(help="Folder for outputs that are files, such as rasters; a temporary one without it."),
+    ] = None,
 ) -> None:
     """Run an analysis, the same as /processes/PROCESS/execution; its answer is JSON on stdout."""
     import orjson
 
     import twin
+    from server.cli_progress import percent
+    from twin import analysis
 
     inputs = _inputs(input_file)
     for text in values or []:
@@ -136,8 +142,10 @@ def run(
         if not mark or not name:
             raise InvalidInput(f"{text!r} is not NAME=VALUE.", "Write for example distance_m=50.")
         inputs[name] = json_or_text(value)
-    with twin.open(twin_dir) as city:
-        answer = city.run(process, **inputs)
+    if files is not None:
+        files.mkdir(parents=True, exist_ok=True)
+    with twin.open(twin_dir) as city, percent(process, files) as progress:
+        answer = analysis.run(process, city, inputs, progress=progress)
     text = orjson.dumps(answer, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2).decode()
     typer.echo(text)
 

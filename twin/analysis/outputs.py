@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -19,10 +18,3 @@ class File:
 
     path: Path
     media_type: str = COG
-
-
-def as_json(value: Any) -> Any:
-    """For `json.dumps(default=…)`: a file as its path."""
-    if isinstance(value, File):
-        return {"path": str(value.path), "type": value.media_type}
-    return str(value)
