@@ -13,19 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from layers import crs
+from layers import catalogue, crs
 from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
-from server import adopted, answer, parameters
+from server import adopted, answer, maptiles, parameters, qgis_style
 from server.imagetiles import image_path, zooms
+from server.qgis_style import simple
 from server.serving import FILES, Snapshot, base, language, not_flat, snapshot
+from tiles import matrix_set
 from twin.store.interface import Asset, LayerInfo
 
 QGS = "application/x-qgis-project"
 SCENE_CRS = "EPSG:4979"
+MERCATOR = "EPSG:3857"
 THREE_D = Title("三维模型", "3D models")
 TERRAIN = Title("地形（quantized mesh）", "Terrain (quantized mesh)")
-SYMBOLS = {"polygon": ("fill", "SimpleFill"), "linestring": ("line", "SimpleLine"), "point": ("marker", "SimpleMarker")}
+TILES = Title("矢量瓦片（全市）", "Vector tiles (whole city)")
 GEOMETRY_NAMES = {"polygon": "Polygon", "linestring": "Line", "point": "Point"}
 
 
@@ -77,6 +80,7 @@ class _Writer:
             members.sort(key=_drawing_order)
             for info in members:
                 self._features(self._group(key, title), info)
+        self._vector_tiles()
         for layer in self.city.files.values():
             group = three_d if adopted.has(self.city, layer.id) else self._group(*_category(layer.type))
             for position, asset in enumerate(layer.assets):
@@ -102,7 +106,7 @@ class _Writer:
             "pagingEnabled='true' preferCoordinatesForWfsT11='false' restrictToRequestBBOX='1' "
             f"srsname='{srs}' typename='{info.id}' url='{self.address}/' version='OGC_API_FEATURES'"
         )
-        kind = _simple(info.type.geometry)
+        kind = simple(info.type.geometry)
         bounds = info.bounds or (self.city.city_bounds if info.type.geometry != "none" else None)
         shown = info.id in {"building", "road", "river"}
         layer = self._layer(
@@ -110,8 +114,27 @@ class _Writer:
         )
         unknown = "No geometry" if info.type.geometry == "none" else "Unknown geometry"
         layer.set("geometry", GEOMETRY_NAMES.get(kind, unknown))
+        qgis_style.field_names(layer, info.type, self.code)
         if kind:
-            _renderer(layer, kind, str(info.type.style.get("color", "#888888")))
+            qgis_style.renderer(layer, info.type, kind, self.code)
+            qgis_style.labels(layer, info.type, kind)
+
+    def _vector_tiles(self) -> None:
+        """One layer with everything, for looking at the whole city at once: fast, but without the attributes' forms."""
+        drawable = maptiles.drawable(self.city)
+        types = [self.city.vectors[each].type for each in drawable if each != catalogue.SOURCE]
+        if not types:
+            return
+        grid = matrix_set.get("WebMercatorQuad", self.city.city.config.crs)
+        template = f"{self.address}/tiles/{grid.id}/{{z}}/{{y}}/{{x}}"
+        described = maptiles.document_of(self.city, drawable, template, grid)
+        address = quote(described["tiles"][0], safe=":/{}")
+        zooms_of = f"zmin={described['minzoom']}&zmax={described['maxzoom']}"
+        source = _Source("tiles", "vector-tile", "xyzvectortiles", f"type=xyz&url={address}&{zooms_of}")
+        bounds = self.city.city_bounds
+        placed = crs.transform_bounds(self.city.city.config.crs, MERCATOR, not_flat(bounds)) if bounds else None
+        layer = self._layer(self._group("tiles", TILES), source, getattr(TILES, self.code), MERCATOR, placed)
+        qgis_style.tile_styles(layer, types, self.code)
 
     def _tiles(self, group: ET.Element, info: LayerInfo) -> None:
         source = f"url={self.address}/collections/{info.id}/3dtiles/explicit/tileset.json"
@@ -132,8 +155,8 @@ class _Writer:
             low, high = zooms(self.city, asset)
             template = quote(self.address + image_path(asset), safe=":/{}")
             xyz = f"type=xyz&url={template}&zmin={low}&zmax={high}&crs=EPSG:3857"
-            bounds = crs.transform_bounds(asset.crs, "EPSG:3857", asset.bounds)
-            self._layer(group, _Source(layer_id, "raster", "wms", xyz), title, "EPSG:3857", bounds, shown=first)
+            bounds = crs.transform_bounds(asset.crs, MERCATOR, asset.bounds)
+            self._layer(group, _Source(layer_id, "raster", "wms", xyz), title, MERCATOR, bounds, shown=first)
         else:
             cog = _Source(layer_id, "raster", "gdal", f"/vsicurl/{url}")
             self._layer(group, cog, title, asset.crs, asset.bounds)
@@ -157,8 +180,8 @@ class _Writer:
         _text(layer, "id", layer_id)
         _text(layer, "datasource", source.address)
         _text(layer, "layername", title)
-        if srs:
-            _srs(ET.SubElement(layer, "srs"), srs)
+        if srs:  # vector tiles are content with WKT alone
+            _srs(ET.SubElement(layer, "srs"), srs, with_wkt=source.kind == "vector-tile")
         if bounds:
             _extent(layer, not_flat(bounds))
         _text(layer, "provider", source.provider)
@@ -182,13 +205,7 @@ def _category(layer_type: LayerType) -> tuple[str, Title]:
 
 def _drawing_order(info: LayerInfo) -> int:
     """Points over lines over areas."""
-    return ["point", "linestring", "polygon", ""].index(_simple(info.type.geometry))
-
-
-def _simple(geometry: str) -> str:
-    """`point`, `linestring`, `polygon`, or nothing."""
-    name = geometry.lower().removesuffix("z").strip().removeprefix("multi")
-    return name if name in SYMBOLS else ""
+    return ["point", "linestring", "polygon", ""].index(simple(info.type.geometry))
 
 
 def _text(parent: ET.Element, name: str, text: str) -> None:
@@ -223,34 +240,6 @@ def _view(root: ET.Element, city: Snapshot, bounds: Bounds) -> None:
         settings, "DefaultViewExtent", {n: repr(float(v)) for n, v in zip(names, bounds, strict=True)}
     )
     _srs(default, city.city.config.crs)
-
-
-def _renderer(layer: ET.Element, kind: str, colour: str) -> None:
-    symbol_type, symbol_layer = SYMBOLS[kind]
-    renderer = ET.SubElement(layer, "renderer-v2", type="singleSymbol")
-    symbol = ET.SubElement(ET.SubElement(renderer, "symbols"), "symbol", name="0", type=symbol_type, alpha="1")
-    inner = ET.SubElement(symbol, "layer", {"class": symbol_layer, "enabled": "1", "pass": "0"})
-    options = ET.SubElement(inner, "Option", type="Map")
-    red, green, blue = _rgb(colour)
-    properties = {
-        "fill": {
-            "color": f"{red},{green},{blue},150",
-            "outline_color": f"{red},{green},{blue},255",
-            "outline_width": "0.3",
-        },
-        "line": {"line_color": f"{red},{green},{blue},255", "line_width": "0.5"},
-        "marker": {"color": f"{red},{green},{blue},255", "name": "circle", "size": "2.4"},
-    }[symbol_type]
-    for name, value in properties.items():
-        ET.SubElement(options, "Option", name=name, value=value, type="QString")
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    digits = colour.removeprefix("#")
-    try:
-        return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
-    except ValueError:
-        return 136, 136, 136
 
 
 def routes() -> list[Route]:

@@ -10,6 +10,7 @@ import sys
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -32,7 +33,34 @@ def describe(layer):
         "extent": [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()],
         "count": layer.featureCount() if isinstance(layer, QgsVectorLayer) else None,
         "colour": colour(layer),
+        "classes": classes(layer),
+        "labels": labels(layer),
+        "aliases": aliases(layer),
     }
+
+
+def classes(layer):
+    """Values of each class -> its colour, where a layer is drawn in categories."""
+    if not isinstance(layer, QgsVectorLayer) or not isinstance(layer.renderer(), QgsCategorizedSymbolRenderer):
+        return None
+    found = {}
+    for category in layer.renderer().categories():
+        values = category.value() if isinstance(category.value(), list) else [category.value()]
+        found.update({str(value): category.symbol().color().name() for value in values})
+    return found
+
+
+def labels(layer):
+    """Field that names the features."""
+    if not isinstance(layer, QgsVectorLayer) or not layer.labelsEnabled():
+        return None
+    return layer.labeling().settings().fieldName
+
+
+def aliases(layer):
+    if not isinstance(layer, QgsVectorLayer):
+        return {}
+    return {name: layer.attributeAlias(at) for at, name in enumerate(layer.fields().names())}
 
 
 def colour(layer):
@@ -49,6 +77,13 @@ def read(layer):
         box = feature.geometry().boundingBox()
         found[feature["id"]] = [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
     return found
+
+
+def within(extent):
+    """The middle quarter of an extent: symbols have a fixed size and would cover everything."""
+    west, south, east, north = extent
+    x, y, half = (west + east) / 2, (south + north) / 2, (east - west) / 8
+    return [x - half, y - half, x + half, y + half]
 
 
 def draw(project, layers, extent, png):
@@ -102,7 +137,9 @@ def main():
     }
     extent = result["layers"][layer_id]["extent"]
     result["drawn"] = {
-        key: draw(project, [layers[key]], extent, f"{png}-{key}.png") for key in scenes.split(",") if key
+        key: draw(project, [layers[key]], within(extent) if key.endswith("_tiles") else extent, f"{png}-{key}.png")
+        for key in scenes.split(",")
+        if key
     }
     filtered = building.clone()
     filtered.setSubsetString('"height_m" > 30')

@@ -22,7 +22,7 @@ def cloud(town):
 def project(qgis_python, town_url, tmp_path_factory, cloud):
     """What QGIS says of the project."""
     folder = tmp_path_factory.mktemp("qgis")
-    scenes = f"citytwin_building_3d,citytwin_terrain,citytwin_point_cloud_{cloud.id}"
+    scenes = f"citytwin_building_3d,citytwin_terrain,citytwin_tiles,citytwin_point_cloud_{cloud.id}"
     return asked_qgis(qgis_python, town_url, folder, "citytwin_building", scenes)
 
 
@@ -39,7 +39,7 @@ def test_every_layer_is_there_valid_and_in_the_tree(project, town):
     vectors = {f"citytwin_{info.id}" for info in town.layers if info.type.is_vector}
     solids = {f"citytwin_{info.id}_3d" for info in town.layers if info.mesh_count}
     files = {f"citytwin_{asset.layer}_{asset.id}" for asset in town.store.assets(town.scope)}
-    assert set(layers) == vectors | solids | files | {"citytwin_terrain"}
+    assert set(layers) == vectors | solids | files | {"citytwin_terrain", "citytwin_tiles"}
 
 
 def test_every_layer_has_the_stored_number_of_features(project, town):
@@ -58,6 +58,45 @@ def test_layers_carry_the_titles_and_colours_of_the_catalogue(project, town):
     info = town["building"].info
     building = project["layers"]["citytwin_building"]
     assert (building["name"], building["colour"]) == (info.type.title.en, info.type.style["color"].lower())
+
+
+def test_pipes_are_drawn_in_the_colours_of_the_standard_by_their_code(project):
+    """CJJ 61-2017: water 0 255 255, gas 255 0 255, power 255 0 0."""
+    colours = project["layers"]["citytwin_pipe_gas"]["classes"]
+    assert (colours["JS"], colours["RQ"], colours["DL"]) == ("#00ffff", "#ff00ff", "#ff0000")
+
+
+def test_land_of_two_code_lists_is_told_apart(project):
+    """0702 is a rural homestead in one list and a community service in the other."""
+    colours = project["layers"]["citytwin_land_survey"]["classes"]
+    assert {"sd2017 0702", "ydyh2023 0702"} <= set(colours)
+    assert colours["sd2017 0702"] != colours["ydyh2023 0702"]
+
+
+def test_layers_are_labelled_and_their_fields_have_the_titles_of_the_catalogue(project, town):
+    building = project["layers"]["citytwin_building"]
+    height = town["building"].info.type.attribute("height_m")
+    assert building["labels"] == "name"
+    assert building["aliases"]["height_m"] == f"{height.title.en} ({height.unit})"
+
+
+def test_the_vector_tiles_are_drawn_where_the_buildings_are(project, footprints, town):
+    """The layer of all tiles, in the style that the project brings: buildings in their colour over all areas."""
+    drawn = project["drawn"]["citytwin_tiles"]
+    assert drawn["errors"] == []
+    with Image.open(drawn["png"]) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    west, _, east, north = drawn["extent"]
+    pixel = (east - west) / 600
+    x, y = np.meshgrid(west + (np.arange(600) + 0.5) * pixel, north - (np.arange(600) + 0.5) * pixel)
+    shapes = footprints.geometry.to_numpy()
+    inside = shapely.contains_xy(shapely.union_all(shapely.buffer(shapes, -2 * pixel)), x, y)
+    outside = ~shapely.contains_xy(shapely.union_all(shapely.buffer(shapes, 4 * pixel)), x, y)
+    red, green, blue = bytes.fromhex(town["building"].info.type.style["color"][1:])
+    is_like = np.abs(pixels - [red, green, blue]).max(axis=2) <= 6
+    assert inside.sum() > 1000
+    assert is_like[inside].mean() > 0.5  # names and points of interest stand on many roofs
+    assert is_like[outside].mean() < 0.02
 
 
 def test_every_feature_is_read_in_4549_without_axis_flip(project, footprints):

@@ -23,7 +23,7 @@ def style(
     language : of the layers' names, `zh` or `en`
     labels : names of features as text, in the reader's own fonts
     """
-    ordered = sorted(types, key=_drawing_order)
+    ordered = drawing_order(types)
     drawn = [entry for each in ordered for entry in _layers(each, language)]
     raised = [_extrusion(each, language) for each in ordered if _is_raised(each)]
     texts = [_label(each, language) for each in ordered if labels and each.attribute("name") is not None]
@@ -47,6 +47,11 @@ def kind(layer_type: LayerType) -> int | None:
 
 def _is_raised(layer_type: LayerType) -> bool:
     return kind(layer_type) == 0 and layer_type.attribute("height_m") is not None and layer_type.category != "plan"
+
+
+def drawing_order(types: Sequence[LayerType]) -> list[LayerType]:
+    """From what is drawn first, and so lies below, to what is drawn last."""
+    return sorted(types, key=_drawing_order)
 
 
 def _drawing_order(layer_type: LayerType) -> tuple[Any, ...]:
