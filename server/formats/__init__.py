@@ -6,7 +6,7 @@ from starlette.responses import Response
 from layers.errors import InvalidInput
 from server import answer
 from server.face import Face, Link
-from server.formats import csv_text, download, flatgeobuf, geopackage, geoparquet
+from server.formats import cityjson, csv_text, download, flatgeobuf, geopackage, geoparquet
 from server.formats.form import Form
 from server.ogc import BASE
 from server.parameters import Page
@@ -18,7 +18,15 @@ _ALL = (
     Form("parquet", "application/vnd.apache.parquet", "parquet", "GeoParquet", geoparquet.write),
     Form("gpkg", "application/geopackage+sqlite3", "gpkg", "GeoPackage", geopackage.write, rel="enclosure"),
     Form("csv", "text/csv", "csv", "CSV", csv_text.write),
-)
+    Form(
+        "cityjson", "application/city+json", "city.json", "CityJSON 2.0", cityjson.write,
+        in_city_crs=True, fits=cityjson.fits, needs="3D models",
+    ),
+    Form(
+        "cityjsonseq", "application/city+json-seq", "city.jsonl", "CityJSONSeq", cityjson.write_sequence,
+        in_city_crs=True, fits=cityjson.fits, needs="3D models",
+    ),
+)  # fmt: skip
 FORMS: dict[str, Form] = {each.name: each for each in _ALL}
 """Formats by name, in the order in which they are offered."""
 

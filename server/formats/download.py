@@ -23,6 +23,8 @@ PAGING = ("cursor", "offset", "next")
 def respond(form: Form, request: Request, city: Snapshot, info: LayerInfo, asked: Page) -> Response:
     """The selection in a format, or 304. HEAD makes nothing but the headers."""
     limit = asked.limit if form.is_page else whole_number(request.query_params.get("limit"))
+    if form.in_city_crs and "crs" not in request.query_params:
+        asked = replace(asked, crs=crs.name(city.city.config.crs))
     address = f"{base(request)}/collections/{info.id}"
     tag = answer.etag(info.version, form.name, request.url.query, address, language(request))
     more = {"Content-Crs": f"<{crs.uri(asked.crs)}>", "Content-Disposition": disposition(info.id, form.suffix)}

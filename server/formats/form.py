@@ -22,6 +22,7 @@ class Form:
     write : the file in pieces; the first one may raise what is wrong with the selection
     is_page : True for what is read page by page like GeoJSON; files hold the whole selection unless `limit` says less
     fits : which layers it is offered for
+    in_city_crs : True if the city's CRS is meant where none is asked for
     rel : of the link to it in the collection: `enclosure` for a whole layer as one file to keep
     needs : what a layer must have to be offered in it, for the message where it has not
     """
@@ -32,6 +33,7 @@ class Form:
     title: str
     write: Callable[[Selection], Generator[bytes]]
     is_page: bool = False
+    in_city_crs: bool = False
     fits: Callable[[Snapshot, LayerInfo], bool] = _always
     rel: str = "items"
     needs: str = ""
