@@ -25,6 +25,7 @@ Bounds = tuple[float, float, float, float]
 
 CRS84 = "OGC:CRS84"
 CRS84_URI = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+CRS84H_URI = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
 CGCS2000 = "EPSG:4490"
 WGS84 = "EPSG:4326"
 """What 3D Tiles, terrain and viewers are in. From CGCS2000 the step is zero (PROJ: no shift known, decimetres at most);
@@ -123,8 +124,8 @@ def in_metres(text: str) -> str | None:
 def uri(text: str) -> str:
     """The OGC URI that goes into `crs`, `storageCrs` and `Content-Crs`."""
     short = name(text)
-    if short == CRS84:
-        return CRS84_URI
+    if short in {CRS84, "OGC:CRS84h"}:
+        return CRS84_URI if short == CRS84 else CRS84H_URI
     authority, _, code = short.partition(":")
     if authority != "EPSG" or not code.isdigit():
         raise InvalidInput(f"{parse(text).name!r} has no EPSG code, so it has no URI.", "Ask for another CRS.")

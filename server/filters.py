@@ -1,21 +1,37 @@
-"""The `filter`, `filter-lang` and `filter-crs` parameters -> CQL2 JSON in the city's CRS (OGC 19-079r2, 21-065r2)."""
+"""The `filter`, `filter-lang`, `filter-crs` and `q` parameters -> CQL2 JSON in the city's CRS.
 
+OGC 19-079r2 (features part 3), 21-065r2 (CQL2); `q` as in the draft of part 9, text search.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from layers import crs
+from layers.catalogue import LayerType
 from layers.errors import InvalidInput
 from server.serving import Snapshot
 from twin.store import cql2_parse
 
+MAX_TERMS, MAX_TERM = 20, 200
+"""Of `q`: terms, and characters of a term."""
+
 
 def parse(given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
     """A filter as CQL2 JSON whose geometries are in the city's CRS, east first. InvalidInput says what is wrong."""
+    return _placed(_parsed(given["filter"], given.get("filter-lang")), given, snapshot)
+
+
+def from_body(document: Mapping[str, Any], given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
+    """The same of a document that was posted; `given` may have a `filter-crs`."""
+    return _placed(cql2_parse.from_json(document), given, snapshot)
+
+
+def _placed(parsed: dict[str, Any], given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
     from server.parameters import asked_crs
 
     source = asked_crs(given, "filter-crs", snapshot)
-    parsed = _parsed(given["filter"], given.get("filter-lang"))
     if crs.is_north_first(source):
-        parsed = _swapped(parsed)
+        parsed = cql2_parse.swapped(parsed)
     return cql2_parse.reproject(parsed, source, snapshot.city.config.crs)
 
 
@@ -27,30 +43,25 @@ def _parsed(text: str, language: str | None) -> dict[str, Any]:
     return cql2_parse.from_text(text)
 
 
-def _swapped(node: Any) -> Any:
-    """Every geometry and box of an expression with its first two axes exchanged."""
-    if isinstance(node, list):
-        return [_swapped(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if "coordinates" in node:
-        return node | {"coordinates": _swapped_positions(node["coordinates"])}
-    if "bbox" in node and isinstance(node["bbox"], list) and len(node["bbox"]) == 4:
-        a, b, c, d = node["bbox"]
-        return node | {"bbox": [b, a, d, c]}
-    return {key: _swapped(value) for key, value in node.items()}
-
-
-def _swapped_positions(coordinates: Any) -> Any:
-    if not isinstance(coordinates, list):
-        raise InvalidInput("A geometry in filter has no list of coordinates.")
-    if len(coordinates) >= 2 and all(isinstance(value, int | float) for value in coordinates):
-        return [coordinates[1], coordinates[0], *coordinates[2:]]
-    return [_swapped_positions(each) for each in coordinates]
-
-
 def all_of(conditions: list[dict[str, Any]]) -> dict[str, Any] | None:
     """All conditions joined by AND; None for none."""
     if not conditions:
         return None
     return conditions[0] if len(conditions) == 1 else {"op": "and", "args": conditions}
+
+
+def text_search(text: str, layer_type: LayerType) -> dict[str, Any]:
+    """`q` as a filter: features that hold one of the terms in their id or in one of their texts, whatever the case.
+
+    Commas stand between terms. The words of a term must follow one another, with any white space between them.
+    """
+    terms = [" ".join(part.split()) for part in text.split(",")]
+    terms = list(dict.fromkeys(term for term in terms if term))
+    if not terms or len(terms) > MAX_TERMS or max(map(len, terms)) > MAX_TERM:
+        raise InvalidInput(
+            f"q={text[:60]!r} has {len(terms)} terms, the longest of {max(map(len, terms), default=0)} characters.",
+            f"Give 1 to {MAX_TERMS}, separated by commas, of at most {MAX_TERM} characters each.",
+        )
+    names = ["id", *(each.name for each in layer_type.attributes if each.type == "string")]
+    found = [{"op": "contains_text", "args": [{"property": name}, term]} for name in names for term in terms]
+    return {"op": "or", "args": found} if len(found) > 1 else found[0]

@@ -16,7 +16,7 @@ from server.serving import Snapshot
 from tiles import matrix_set
 
 ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", "filter",
-                    "filter-lang", "filter-crs", "ids", "properties")  # fmt: skip
+                    "filter-lang", "filter-crs", "q", "ids", "properties", "skipGeometry")  # fmt: skip
 ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 PAGE_PARAMETERS = ("f", "lang")
 TILESET_PARAMETERS = ("filter", "filter-lang", "filter-crs", "datetime")
@@ -101,10 +101,12 @@ def _parameter(name: str, description: str, schema: dict[str, Any], where: str =
 def parameters(snapshot: Snapshot) -> dict[str, Any]:
     """All named query parameters, as `components.parameters`."""
     settings = snapshot.settings
-    uris = [crs.uri(name) for name in snapshot.crs_names]
+    uris = [crs.uri(name) for name in snapshot.feature_crs_names]
     uri_schema = {"type": "string", "format": "uri", "enum": uris, "default": crs.CRS84_URI}
     limit = {"type": "integer", "minimum": 1, "maximum": settings.max_limit, "default": settings.default_limit}
-    box = {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}}
+    box: dict[str, Any] = {"type": "array", "items": {"type": "number"}} | {
+        "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]
+    }
     names = {"type": "array", "items": {"type": "string"}}
     described: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("f", "Format; default by the Accept header.", {"type": "string", "enum": ["json", "html"]}),
@@ -112,15 +114,26 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
         ("limit", "Features of a page; a larger number than the maximum means the maximum.", limit),
         ("offset", "Features to leave out at the start.", {"type": "integer", "minimum": 0, "default": 0}),
         ("cursor", "Opaque; comes with the next link.", {"type": "integer", "minimum": 0}),
-        ("bbox", "Features whose geometry intersects the box, in the axis order of bbox-crs.", box),
+        (
+            "bbox",
+            "Features whose geometry intersects the box, in the axis order of bbox-crs; six numbers with heights, "
+            "ellipsoidal ones where there is no bbox-crs. In degrees, a west above its east crosses the antimeridian.",
+            box,
+        ),
         ("bbox-crs", "CRS of bbox.", uri_schema),
         ("crs", "CRS of the answer, in its own axis order.", uri_schema),
-        ("datetime", "State at that moment; of an interval, the state at its end.", {"type": "string"}),
+        (
+            "datetime",
+            "State at that moment; of an interval, every feature that was valid in it, in its last state.",
+            {"type": "string"},
+        ),
         ("filter", "CQL2 expression over the queryables.", {"type": "string"}),
         ("filter-lang", "Language of filter.", {"type": "string", "enum": ["cql2-text", "cql2-json"]}),
         ("filter-crs", "CRS of geometries in filter.", uri_schema),
+        ("q", "Features with one of these terms in their id or texts, whatever the case.", names),
         ("ids", "Only features with these public ids.", names),
         ("properties", "Only these attributes.", names),
+        ("skipGeometry", "Without geometries.", {"type": "boolean", "default": False}),
     )
     # each queryable is a parameter of its own name (part 3, 7.4): an exploded object says so for all of them at once
     any_of_them = {"type": "object", "additionalProperties": {"type": "string"}}

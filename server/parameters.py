@@ -1,29 +1,34 @@
 """Query parameters of `/items` -> a Query of the store. Whatever is not understood is refused by name.
 
-OGC API Features part 1 (17-069r4) 7.15, part 2 (18-058r1) for `crs` and `bbox-crs`, part 3 (19-079r2) for `filter`.
+OGC API Features part 1 (17-069r4) 7.15, part 2 (18-058r1) for `crs`, part 3 (19-079r2) for attributes as parameters.
+Boxes are read in `server.boxes`, filters and `q` in `server.filters`.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
-import shapely
 from starlette.datastructures import QueryParams
 
-from layers import area, crs
-from layers.catalogue import Attribute, LayerType
+from layers import crs
+from layers.catalogue import Attribute, LayerType, Title
 from layers.errors import InvalidInput
-from server import filters
+from server import boxes, filters
 from server.openapi import ITEM_PARAMETERS, ITEMS_PARAMETERS
 from server.serving import Snapshot
 from twin.store.interface import Query
 
 Params = dict[str, str]
 _MAX_INT = 2**62
+OWN = tuple(
+    Attribute(name, kind, Title(name, name))
+    for name, kind in (("id", "string"), ("version", "integer"), ("valid_from", "datetime"), ("valid_to", "datetime"))
+)
+"""What features have beside their attributes, asked for in the same way."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Page:
 
 def page(asked: QueryParams, layer_type: LayerType, snapshot: Snapshot) -> Page:
     """All parameters of `/items`; InvalidInput (400) names the first one that is wrong."""
-    attributes = {each.name: each for each in layer_type.attributes if each.name not in ITEMS_PARAMETERS}
+    attributes = {each.name: each for each in (*layer_type.attributes, *OWN) if each.name not in ITEMS_PARAMETERS}
     given = once(asked, [*ITEMS_PARAMETERS, *attributes])
     settings = snapshot.settings
     limit = whole(given, "limit", settings.default_limit, minimum=1)
@@ -48,13 +53,19 @@ def page(asked: QueryParams, layer_type: LayerType, snapshot: Snapshot) -> Page:
         conditions.append(filters.parse(given, snapshot))
     elif "filter-crs" in given or "filter-lang" in given:
         raise InvalidInput("filter-crs and filter-lang mean nothing without filter.", "Add filter=…, or drop them.")
+    if "q" in given:
+        conditions.append(filters.text_search(given["q"], layer_type))
+    box, (since, at) = asked_box(given, layer_type, snapshot), period(given.get("datetime"))
     return Page(
         query=Query(
-            region=region(given, snapshot),
+            region=box.region,
+            z=box.z,
             filter=filters.all_of(conditions),
             ids=tuple(listed(given["ids"], 1000)) if "ids" in given else None,
-            at=moment(given.get("datetime")),
+            at=at,
+            since=since,
             properties=chosen(given, layer_type),
+            with_geometry=not flag(given, "skipGeometry"),
         ),
         crs=asked_crs(given, "crs", snapshot),
         limit=min(limit, settings.max_limit),
@@ -118,86 +129,47 @@ def asked_crs(given: Params, name: str, snapshot: Snapshot) -> str:
     text = given.get(name)
     if text is None:
         return crs.CRS84
-    wanted = crs.name(text)
-    if wanted not in snapshot.crs_names:
-        raise InvalidInput(f"{name}={text[:80]!r} is not offered.", f"Offered: {', '.join(snapshot.crs_names)}.")
+    try:
+        wanted = crs.name(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error.problem}", error.hint) from error
+    offered = snapshot.feature_crs_names
+    if wanted not in offered:
+        raise InvalidInput(f"{name}={text[:80]!r} is not offered.", f"Offered: {', '.join(offered)}.")
     return wanted
 
 
-def region(given: Params, snapshot: Snapshot) -> shapely.Geometry | None:
-    """`bbox` as a polygon in the city's CRS: the densified outline, not the corners."""
-    if "bbox" not in given:
-        if "bbox-crs" in given:
-            raise InvalidInput("bbox-crs means nothing without bbox.", "Add bbox=…, or drop it.")
-        return None
-    source = asked_crs(given, "bbox-crs", snapshot)
-    return placed_box(numbers(given["bbox"]), source, snapshot.city.config.crs)
+def asked_box(given: Params, layer_type: LayerType, snapshot: Snapshot) -> boxes.Box:
+    """`bbox` and `bbox-crs`. A layer without geometry has nothing outside of any box (part 1, 7.15.3)."""
+    if "bbox-crs" in given and "bbox" not in given:
+        raise InvalidInput("bbox-crs means nothing without bbox.", "Add bbox=…, or drop it.")
+    source = asked_crs(given, "bbox-crs", snapshot) if "bbox-crs" in given else None
+    box = boxes.asked(given.get("bbox"), source, snapshot)
+    return boxes.Box() if layer_type.geometry == "none" else box
 
 
-def numbers(text: str) -> list[float]:
-    """The numbers of a box; four of them, finite."""
-    parts = text.split(",")
-    if len(parts) != 4:
-        raise InvalidInput(f"bbox has {len(parts)} numbers.", "Give four: two lower and two upper coordinates.")
-    try:
-        values = [float(part) for part in parts]
-    except ValueError as error:
-        raise InvalidInput(f"bbox={text[:80]!r} is not four numbers.") from error
-    if not all(math.isfinite(value) for value in values):
-        raise InvalidInput("bbox has a number that is not finite.")
-    return values
+def flag(given: Params, name: str) -> bool:
+    """`true` or `false`; false where it is not given."""
+    text = given.get(name, "false").lower()
+    if text not in {"true", "false"}:
+        raise InvalidInput(f"{name}={text[:30]!r} is neither true nor false.")
+    return text == "true"
 
 
-def placed_box(values: list[float], source: str, city_crs: str) -> shapely.Geometry:
-    """A box in the axis order of `source` as a polygon in the city's CRS. Boxes over the antimeridian are refused."""
-    a_low, b_low, a_high, b_high = values
-    if crs.is_north_first(source):
-        a_low, b_low, a_high, b_high = b_low, a_low, b_high, a_high
-    if a_low > a_high or b_low > b_high:
-        raise InvalidInput(
-            f"bbox={','.join(f'{v:g}' for v in values)} has a lower bound above its upper one in {source}.",
-            "Mind the axis order of bbox-crs (EPSG:4326, 4490, 4549 are north first); the antimeridian is not crossed.",
-        )
-    box: crs.Bounds | None = (a_low, b_low, a_high, b_high)
-    if source == "EPSG:3857":  # Mercator's axes do not bend: the box is a box in degrees
-        x, y = crs.transform(source, crs.CRS84, np.array([a_low, a_high]), np.array([b_low, b_high]))
-        source, box = crs.CRS84, (float(x[0]), float(y[0]), float(x[1]), float(y[1]))
-    if crs.is_geographic(source):
-        box = _within_use(box, city_crs) if box else None
-    if box is None:
-        return NOWHERE
-    outline = crs.transform_box(source, city_crs, not_flat_in(source, box))
-    shapely.prepare(outline)
-    return outline
+EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
-NOWHERE = shapely.box(-2e9, -2e9, -1e9, -1e9)
-"""A region in which no feature of any city lies."""
+def period(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """`datetime` as (since, at) of `Query`: an instant has no `since`; of an interval `at` is the end, None for now.
 
-
-NEAR_USE_DEG = 10.0
-
-
-def _within_use(box: crs.Bounds, city_crs: str) -> crs.Bounds | None:
-    """A box in degrees cut to a generous neighbourhood of where the city's projection is defined.
-
-    Half the globe away a transverse Mercator projection folds over itself; no feature of the city lies there.
+    An interval asks for every feature that was valid at some moment of it, in its last state of it (part 1, 7.15.4:
+    the validity intersects the interval, and a feature comes once).
     """
-    if not all(math.isfinite(v) for v in box) or abs(box[0]) > 180.001 or abs(box[2]) > 180.001:
-        raise InvalidInput("bbox reaches beyond ±180°.", "Mind the axis order, or give bbox-crs.")
-    if box[1] < -90.001 or box[3] > 90.001:
-        raise InvalidInput("bbox reaches beyond ±90°.", "Mind the axis order, or give bbox-crs.")
-    use = crs.area_of_use(city_crs)
-    if use is None:
-        return box
-    return area.cut_to(use, box, NEAR_USE_DEG)
-
-
-def not_flat_in(source: str, box: crs.Bounds) -> crs.Bounds:
-    """A box that is a point or a line, made a hair wide (0.1 mm) so that it stays a polygon."""
-    west, south, east, north = box
-    grain = 1e-9 if crs.is_geographic(source) else 1e-4
-    return west - grain * (west == east), south - grain * (south == north), east, north
+    if text is None:
+        return None, None
+    start, slash, _ = text.partition("/")
+    at = moment(text)
+    return (_instant(start, "datetime") or EVER, at) if slash else (None, at)
 
 
 def moment(text: str | None) -> datetime | None:
@@ -205,29 +177,35 @@ def moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     start, slash, end = text.partition("/")
-    first = _instant(start)
+    first = _instant(start, "datetime")
     if not slash:
         if first is None:
             raise InvalidInput("datetime=.. is neither an instant nor an interval.", "Example: 2026-01-01T00:00:00Z")
         return first
-    last = _instant(end)
+    last = _instant(end, "datetime")
+    if first is None and last is None:
+        raise InvalidInput(f"datetime={text[:80]!r} is open on both sides.", "Leave it out, or give one of them.")
     if first and last and first > last:
         raise InvalidInput(f"datetime={text[:80]!r} ends before it starts.")
     return last
 
 
-def _instant(text: str) -> datetime | None:
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII | re.IGNORECASE
+)
+
+
+def _instant(text: str, name: str) -> datetime | None:
     if text in {"", ".."}:
         return None
+    said = InvalidInput(f"{name}: {text[:60]!r} is not an RFC 3339 date or time.", "Example: 2026-01-01T00:00:00Z")
+    if not _RFC_3339.fullmatch(text):
+        raise said
     try:
-        if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-        read = datetime.fromisoformat(text)
+        read = datetime.fromisoformat(text.upper())
         return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise InvalidInput(
-            f"{text[:60]!r} is not an RFC 3339 date or time.", "Example: 2026-01-01T00:00:00Z"
-        ) from error
+        raise said from error
 
 
 def equals(attribute: Attribute, text: str) -> dict[str, Any]:
@@ -242,17 +220,23 @@ def _finite(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _value(attribute: Attribute, text: str) -> Any:
     try:
         if attribute.type == "integer":
-            return int(text)
+            return _integer(text)
         if attribute.type == "number":
             return _finite(text)
         if attribute.type == "date":
             return {"date": date.fromisoformat(text).isoformat()}
         if attribute.type == "datetime":
-            instant = _instant(text)
-            return {"timestamp": instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")} if instant else None
+            instant = _instant(text, attribute.name)
+            return {"timestamp": "" if instant is None else instant.isoformat()}
     except ValueError as error:
         raise InvalidInput(f"{attribute.name}={text[:60]!r} is not of type {attribute.type}.") from error
     if attribute.type == "boolean":

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from starlette.requests import Request
 
-from layers import catalogue, crs
+from layers import area, catalogue, crs
 from layers.catalogue import LayerType, Title
 from layers.crs import Bounds
 from layers.errors import InvalidInput, LayerNotFound, NotFound
@@ -20,6 +20,10 @@ from twin.city import City
 from twin.store.interface import Asset, LayerInfo
 
 LANGUAGES = ("zh", "en")
+CRS84H = "OGC:CRS84h"
+ZONES = ("EPSG:4549", "EPSG:4528")
+"""CGCS2000 / 3-degree Gauss-Kruger around 120° E, without and with its number before the easting."""
+NEAR_ZONE_DEG = 3.0
 KIND_NAMES = {"points": "point cloud", "raster": "raster", "tileset": "3D Tiles set"}
 FILES = {
     "points": ("application/vnd.laszip+copc", "points.copc.laz"),
@@ -57,9 +61,19 @@ class Snapshot:
 
     @cached_property
     def crs_names(self) -> tuple[str, ...]:
-        """What features can be asked in, storage CRS first after the default."""
-        wanted = (crs.CRS84, self.city.config.crs, "EPSG:4490", "EPSG:4326", "EPSG:3857")
+        """What features can be asked in, storage CRS first after the default; those of a zone only in that zone."""
+        wanted = [crs.CRS84, self.city.config.crs, "EPSG:4490", "EPSG:4326", "EPSG:3857"]
+        wanted += [zone for zone in ZONES if self._is_within(zone)]
         return tuple(dict.fromkeys(crs.name(each) for each in wanted))
+
+    @cached_property
+    def feature_crs_names(self) -> tuple[str, ...]:
+        """The same with degrees and ellipsoidal heights, which flat things have no use for."""
+        return (*self.crs_names, CRS84H)
+
+    def _is_within(self, zone: str) -> bool:
+        use, config = crs.area_of_use(zone), self.city.config
+        return use is not None and area.is_within(use, config.origin_lon_deg, config.origin_lat_deg, NEAR_ZONE_DEG)
 
     @cached_property
     def city_bounds(self) -> Bounds | None:

@@ -13,7 +13,7 @@ import shapely
 
 from layers import crs
 from layers.errors import InvalidInput
-from twin.store.sql_functions import geometry_of
+from twin.store.sql_functions import casei, geometry_of
 from twin.store.sql_term import Term, joined, typed
 
 _NUMBERS = frozenset({"number", "integer", "null"})
@@ -63,6 +63,10 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         "centroid", "Centroid, in the plane of the city's CRS.", (("geometry", _SHAPES),), "geometry",
         "citytwin_centroid({})",
+    ),
+    Function(
+        "contains_text", "True if the text holds the words, whatever the case, with any white space between them.",
+        (("text", _TEXT), ("words", _TEXT)), "boolean", "citytwin_contains({}, {})",
     ),
     Function("char_length", "Number of characters.", (("text", _TEXT),), "integer", "length({})"),
     Function("abs", "Without its sign.", (("number", _NUMBERS),), "number", "abs({})"),
@@ -153,6 +157,13 @@ def centroid(blob: bytes | None) -> bytes | None:
     return None if made.is_empty else bytes(shapely.to_wkb(made))
 
 
+def contains(text: str | None, words: str | None) -> bool | None:
+    """True if the words follow one another in the text, case folded."""
+    if text is None or words is None:
+        return None
+    return " ".join(str(casei(words)).split()) in " ".join(str(casei(text)).split())
+
+
 def _rounded(way: Callable[[Any], int]) -> Callable[[float | None], float | None]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else float(way(value)) if np.isfinite(value) else float(value)
@@ -166,6 +177,7 @@ SQL: tuple[tuple[str, int, Callable[..., Any]], ...] = (
     ("citytwin_distance_m", 2, distance_m),
     ("citytwin_buffer", 2, buffer),
     ("citytwin_centroid", 1, centroid),
+    ("citytwin_contains", 2, contains),
     ("citytwin_floor", 1, _rounded(np.floor)),
     ("citytwin_ceil", 1, _rounded(np.ceil)),
 )

@@ -63,6 +63,7 @@ class Query:
     filter : CQL2 expression as a JSON object (OGC 21-065r2)
     ids : public ids
     at : state of that moment; None is now
+    since : features that were valid at any moment after it and up to `at`, each in its last state of that time
     z : lowest and highest height; features whose heights, or those of their models, meet it. Features without any
         height are left in
     sort : attributes (or `id`) to order by, each with True for descending; nulls last; ties in fid order
@@ -76,6 +77,7 @@ class Query:
     filter: dict[str, Any] | None = None
     ids: tuple[str, ...] | None = None
     at: datetime | None = None
+    since: datetime | None = None
     z: tuple[float, float] | None = None
     sort: tuple[tuple[str, bool], ...] = ()
     after: tuple[Any, ...] | None = None

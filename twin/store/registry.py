@@ -21,7 +21,7 @@ from twin.store.layer_record import LayerRecord, from_json
 def timestamp(moment: datetime) -> str:
     """A moment as the store writes it: UTC, milliseconds. A naive one is taken as UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.strftime("%Y-%m-%dT%H:%M:%S.") + f"{aware.microsecond // 1000:03d}Z"
+    return aware.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def meta(connection: sqlite3.Connection, key: str) -> int | str:
