@@ -35,6 +35,8 @@ from server import (
     viewer,
     viewer_config,
     warming,
+    wms,
+    wmts,
 )
 from server.face import Face
 from server.jobs.service import Jobs
@@ -82,6 +84,8 @@ def faces() -> tuple[Face, ...]:
         coverages.face(),
         processes.face(),
         maps.face(),
+        wms.face(),
+        wmts.face(),
         Face(documents.routes()),
     )
 

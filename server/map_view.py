@@ -277,10 +277,14 @@ def _when(text: str) -> str:
     if not parts or len(parts) > 2 or re.sub(r'"[^"]*"|\*|:|\s', "", text):
         raise InvalidInput(f"subset: time({text[:40]}) is not understood.", 'Example: time("2026-01-01T00:00:00Z")')
     # one asterisk alone is the latest time there is
-    return "/".join("" if star else _full(quoted) for quoted, star in parts) if len(parts) > 1 else _full(parts[0][0])
+    return (
+        "/".join("" if star else full_instant(quoted) for quoted, star in parts)
+        if len(parts) > 1
+        else full_instant(parts[0][0])
+    )
 
 
-def _full(text: str) -> str:
+def full_instant(text: str) -> str:
     """A year, month, hour or minute as a whole RFC 3339 instant."""
     if re.fullmatch(r"\d{4}", text):
         return f"{text}-01-01"
