@@ -51,7 +51,8 @@ def items_page(request: Request, city: Snapshot, info: LayerInfo, asked: Page) -
     columns, empty = _columns(request, info, rows, code)
     has_map = info.type.geometry != "none" and bool(rows)
     return pages.render(
-        request, city, "items.html", title, document,
+        request, city, "items.html", f"{title} · {document_pages.of(code, FEATURES)}", document,
+        heading=title, here_title=document_pages.of(code, FEATURES),
         crumbs=document_pages.layer_crumbs(city, info.id, code), layer=info.id, columns=columns, empty=empty,
         id_sort=_Sort.of(request, "id"), limit=limit, next=_next(links, limit), given=_given(request),
         hidden=_hidden(request), has_map=has_map, map=_map(request, city, info, limit) if has_map else None,

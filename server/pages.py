@@ -30,7 +30,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import NotFound
-from server import answer, negotiation, parameters
+from server import answer, negotiation, page_words, parameters
 from server.face import Face
 from server.serving import Snapshot, base, language
 from server.viewer import DIST, MEDIA_TYPES
@@ -107,11 +107,11 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters: dict[str, Callable[..., Any]] = {
-        "value": shown, "thousands": lambda n: f"{n:,}", "kind": kind_name, "segment": segment, "unit": unit,
-        "link_title": link_title,
+        "value": shown, "thousands": lambda n: f"{n:,}", "kind": page_words.kind_name, "segment": segment,
+        "unit": page_words.unit, "link_title": page_words.link_title, "key_title": page_words.key_title,
     }  # fmt: skip
     made.filters.update(filters)
-    made.tests |= {"link": is_address}
+    made.tests |= {"link": is_address, "table": is_table}
     return made
 
 
@@ -137,49 +137,15 @@ def shown(value: object, at_most: int = 300) -> Markup | str:
     return text if len(text) <= at_most else text[: at_most - 1] + "…"
 
 
+def is_table(value: Mapping[str, Any]) -> bool:
+    """Whether an object is many objects of one kind, by name."""
+    rows = list(value.values())
+    return len(rows) > 2 and all(isinstance(row, Mapping) and len(row) < 9 for row in rows)
+
+
 def segment(value: object) -> str:
     """A value as one part of a path."""
     return quote(str(value), safe="")
-
-
-KINDS = {
-    "application/json": "JSON", "application/geo+json": "GeoJSON", "text/html": "HTML",
-    "application/schema+json": "JSON Schema", "application/json+3dtiles": "3D Tiles",
-    "application/vnd.mapbox-vector-tile": "MVT", "application/vnd.mapbox.style+json": "MapLibre",
-    "application/vnd.oai.openapi+json": "OpenAPI 3.0", "application/x-qgis-project": "QGIS",
-    "application/vnd.laszip+copc": "COPC", "image/tiff": "GeoTIFF (COG)", "image/png": "PNG", "image/jpeg": "JPEG",
-    "application/fg+json": "JSON-FG", "application/problem+json": "Problem",
-}  # fmt: skip
-
-
-def kind_name(media_type: str | None) -> str:
-    """A media type as people call it."""
-    return KINDS.get((media_type or "").split(";")[0].strip(), media_type or "")
-
-
-LINK_TITLES = {
-    "3D viewer": "三维浏览", "QGIS project with every layer": "含全部图层的 QGIS 工程", "Conformance": "符合性声明",
-    "3D Tiles of the whole city": "全城三维瓦片", "Terrain (quantized mesh)": "地形（quantized mesh）",
-    "Styles of the map of all layers": "全部图层的地图样式", "Terrain-RGB": "地形（Terrain-RGB）", "Processes": "分析",
-    "Collections": "图层", "Items as GeoJSON": "要素（GeoJSON）", "Items as HTML": "要素（网页）", "Styles": "样式",
-    "Schema of collection in JSON": "属性结构（JSON）", "Schema of collection in HTML": "属性结构（网页）",
-    "Queryables for this collection as JSON": "可查询属性（JSON）", "Vector tiles": "矢量瓦片",
-    "Queryables for this collection as HTML": "可查询属性（网页）", "TileJSON (MVT)": "TileJSON（矢量瓦片）",
-    "3D Tiles, compact": "三维瓦片（紧凑）", "3D Tiles, float32": "三维瓦片（float32）", "Map tiles": "地图瓦片",
-    "3D Tiles, explicit, float32 (QGIS)": "三维瓦片（显式，float32，QGIS）", "TileJSON (image)": "TileJSON（影像）",
-    "Job list": "任务", "Jobs": "任务", "Job results": "结果", "Catalogue": "目录",
-}  # fmt: skip
-"""Titles of links as the documents have them, in Chinese."""
-
-
-def link_title(title: str | None, code: str) -> str:
-    """The title of a link in the reader's language, as far as we know it."""
-    return LINK_TITLES.get(title or "", title or "") if code == "zh" else title or ""
-
-
-def unit(name: str) -> str:
-    """A unit as it is printed."""
-    return name.replace("m2", "m²").replace("m3", "m³")
 
 
 def _go(request: Request, address: str, code: str) -> Callable[..., str]:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput
-from server import answer, pages, parameters
+from server import answer, negotiation, page_maps, pages, parameters
 from server.face import Face, Link
 from server.jobs import describe
 from server.jobs import routes as job_routes
@@ -29,7 +29,7 @@ CONTROL = ("sync-execute", "async-execute", "dismiss")
 TRANSMISSION = ("value", "reference")
 CONFORMANCE = tuple(
     f"ogcapi-processes-1/1.0/conf/{name}"
-    for name in ("core", "ogc-process-description", "json", "html", "oas30", "job-list", "dismiss")
+    for name in ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
 )
 _NOT_IN_SCHEMAS = {"$schema", "$id", "$comment", "$defs", "examples", "unevaluatedProperties", "dependentRequired"}
 
@@ -48,7 +48,8 @@ def listing(request: Request) -> Response:
     if start:
         links.append(_page(request, address, "prev", max(start - limit, 0)))
     title = "分析" if code == "zh" else "Analyses"
-    return pages.either(request, snapshot(request), title, {"processes": processes, "links": links})
+    document = {"processes": processes, "links": links}
+    return pages.either(request, snapshot(request), title, document, template="processes.html")
 
 
 def description(request: Request) -> Response:
@@ -57,7 +58,12 @@ def description(request: Request) -> Response:
     process, code = analysis.process(request.path_params["process"]), language(request)
     document = described(process, base(request), code)
     crumbs = [("分析" if code == "zh" else "Analyses", "/processes")]
-    return pages.either(request, snapshot(request), document["title"], document, crumbs=crumbs)
+    city = snapshot(request)
+    if not negotiation.wants_html(request):
+        return pages.either(request, city, document["title"], document)
+    shown = page_maps.config(city, base(request), code)
+    return pages.render(request, city, "process.html", document["title"], document, crumbs=crumbs, map=shown,
+                        layers=list(city.vectors))  # fmt: skip
 
 
 def _own_links(request: Request, address: str) -> list[Link]:

@@ -12,8 +12,8 @@
   /** A label and a value for the popup; text only, never markup. */
   function popupContent(feature, asked) {
     const whole = document.createElement("div");
-    const link = document.createElement("a");
-    link.href = asked.item.replace("ID", encodeURIComponent(feature.properties.$id));
+    const link = document.createElement(asked.item ? "a" : "strong");
+    if (asked.item) link.href = asked.item.replace("ID", encodeURIComponent(feature.properties.$id));
     link.textContent = feature.properties.$id;
     whole.append(link);
     const list = document.createElement("div");
@@ -137,15 +137,14 @@
     return answer.json();
   }
 
-  async function start(box) {
-    const asked = JSON.parse(box.dataset.map);
+  async function start(box, asked) {
     if (!window.maplibregl) return say(box, asked.texts.missing);
     maplibregl.setWorkerUrl(asked.worker);
     const [style, found] = await Promise.all([
       json(asked.style, "application/json"),
       asked.geojson ? json(asked.geojson, "application/geo+json") : undefined,
     ]);
-    const collection = found ? numbered(found) : undefined;
+    const collection = found || asked.data ? numbered(found ?? asked.data) : undefined;
     // trees and lamps by the thousand would hide the city from afar
     for (const each of style.layers) if (each.type === "circle") each.minzoom = Math.max(each.minzoom ?? 0, 15.5);
     const canvas = document.createElement("div");
@@ -172,7 +171,7 @@
     });
     if (!asked.raster) {
       map.addSource("veil", { type: "geojson", data: { type: "Feature", properties: {}, geometry: { type: "Polygon", coordinates: [[[-180, -85], [180, -85], [180, 85], [-180, 85], [-180, -85]]] } } });
-      map.addLayer({ id: "veil", type: "fill", source: "veil", paint: { "fill-color": "#ffffff", "fill-opacity": asked.geojson || asked.layer ? 0.45 : 0 } });
+      map.addLayer({ id: "veil", type: "fill", source: "veil", paint: { "fill-color": "#ffffff", "fill-opacity": collection || asked.layer ? 0.45 : 0 } });
     }
     if (asked.raster) {
       const { tiles, minzoom, maxzoom, bounds } = asked.raster;
@@ -193,11 +192,16 @@
     map.once("idle", () => { box.dataset.ready = "true"; });
   }
 
-  for (const box of document.querySelectorAll("[data-map]")) {
-    start(box).catch((error) => {
-      say(box, JSON.parse(box.dataset.map).texts.failed);
+  /** A map in a box; whatever goes wrong is said there. */
+  function open(box, asked) {
+    box.citytwin?.remove();
+    start(box, asked).catch((error) => {
+      say(box, asked.texts.failed);
       box.dataset.ready = "failed";
       console.warn(error);
     });
   }
+
+  window.citytwinMap = open;
+  for (const box of document.querySelectorAll("[data-map]")) open(box, JSON.parse(box.dataset.map));
 })();

@@ -1,0 +1,62 @@
+"""Words on pages: media types, links and members of documents as people call them, in Chinese and English."""
+
+KINDS = {
+    "application/json": "JSON", "application/geo+json": "GeoJSON", "text/html": "HTML",
+    "application/schema+json": "JSON Schema", "application/json+3dtiles": "3D Tiles",
+    "application/vnd.mapbox-vector-tile": "MVT", "application/vnd.mapbox.style+json": "MapLibre",
+    "application/vnd.oai.openapi+json": "OpenAPI 3.0", "application/x-qgis-project": "QGIS",
+    "application/vnd.laszip+copc": "COPC", "image/tiff": "GeoTIFF (COG)", "image/png": "PNG", "image/jpeg": "JPEG",
+    "application/fg+json": "JSON-FG", "application/problem+json": "Problem",
+}  # fmt: skip
+
+LINK_TITLES = {
+    "3D viewer": "三维浏览", "QGIS project with every layer": "含全部图层的 QGIS 工程", "Conformance": "符合性声明",
+    "3D Tiles of the whole city": "全城三维瓦片", "Terrain (quantized mesh)": "地形（quantized mesh）",
+    "Styles of the map of all layers": "全部图层的地图样式", "Terrain-RGB": "地形（Terrain-RGB）", "Processes": "分析",
+    "Collections": "图层", "Items as GeoJSON": "要素（GeoJSON）", "Items as HTML": "要素（网页）", "Styles": "样式",
+    "Schema of collection in JSON": "属性结构（JSON）", "Schema of collection in HTML": "属性结构（网页）",
+    "Queryables for this collection as JSON": "可查询属性（JSON）", "Vector tiles": "矢量瓦片",
+    "Queryables for this collection as HTML": "可查询属性（网页）", "TileJSON (MVT)": "TileJSON（矢量瓦片）",
+    "3D Tiles, compact": "三维瓦片（紧凑）", "3D Tiles, float32": "三维瓦片（float32）", "Map tiles": "地图瓦片",
+    "3D Tiles, explicit, float32 (QGIS)": "三维瓦片（显式，float32，QGIS）", "TileJSON (image)": "TileJSON（影像）",
+    "Job list": "任务", "Jobs": "任务", "Job results": "结果", "Catalogue": "目录",
+}  # fmt: skip
+"""Titles of links as the documents have them, in Chinese."""
+
+KEYS = {
+    "layers": ("图层", "Layers"), "collections": ("图层", "Collections"), "styles": ("样式", "Styles"),
+    "jobs": ("任务", "Jobs"), "tilesets": ("瓦片集", "Tilesets"), "tileMatrixSets": ("瓦片矩阵集", "Tile matrix sets"),
+    "tileMatrixSetLimits": ("瓦片范围", "Limits"), "tileMatrices": ("瓦片矩阵", "Tile matrices"),
+    "boundingBox": ("范围", "Bounding box"), "extent": ("范围", "Extent"), "links": ("链接", "Links"),
+    "features": ("要素", "Features"), "properties": ("属性", "Properties"), "title": ("标题", "Title"),
+    "description": ("说明", "Description"), "id": ("标识", "Id"), "crs": ("坐标系", "CRS"),
+    "default": ("默认", "Default"), "type": ("类型", "Type"), "status": ("状态", "Status"),
+    "progress": ("进度", "Progress"), "message": ("消息", "Message"),
+    "created": ("创建", "Created"), "started": ("开始", "Started"), "finished": ("结束", "Finished"),
+    "updated": ("更新", "Updated"), "jobID": ("任务", "Job"), "processID": ("分析", "Process"),
+    "keywords": ("关键词", "Keywords"), "inputs": ("输入", "Inputs"), "outputs": ("输出", "Outputs"),
+    "dataType": ("数据类型", "Data type"), "version": ("版本", "Version"), "name": ("名称", "Name"),
+    "parameters": ("参数", "Parameters"), "license": ("许可", "Licence"), "time": ("时间", "Time"),
+}  # fmt: skip
+"""Members of documents as headings; what is not here stands as it is in the JSON."""
+
+
+def kind_name(media_type: str | None) -> str:
+    """A media type as people call it."""
+    return KINDS.get((media_type or "").split(";")[0].strip(), media_type or "")
+
+
+def link_title(title: str | None, code: str) -> str:
+    """The title of a link in the reader's language, as far as we know it."""
+    return LINK_TITLES.get(title or "", title or "") if code == "zh" else title or ""
+
+
+def key_title(name: object, code: str) -> str:
+    """A member's name as a heading."""
+    zh, en = KEYS.get(str(name), (str(name), str(name)))
+    return zh if code == "zh" else en
+
+
+def unit(name: str) -> str:
+    """A unit as it is printed."""
+    return name.replace("m2", "m²").replace("m3", "m³")
