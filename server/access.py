@@ -70,7 +70,11 @@ def _foreign_page(request: HTTPConnection, settings: Settings) -> str | None:
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "none")
     if origin is None:
-        return None if site in {"none", "same-origin"} else "A page of another site may not edit."
+        return (
+            None
+            if site in {"none", "same-origin"}
+            else "A page of another site may not edit. --edit-origin names those that may."
+        )
     if origin in settings.edit_origins:
         return None
     own = urlsplit(settings.public_url).netloc if settings.public_url else request.headers.get("host", "")

@@ -116,13 +116,17 @@ def _layer(request: Request, city: Snapshot) -> LayerInfo:
     return info
 
 
+def _parsed(request: Request, body: bytes) -> Any:
+    return editing_body.parsed(body, settings_of(request).max_edit_points)
+
+
 def create(request: Request, body: bytes) -> Response:
     """201 for new features, all of them or none; `Location` where it is one."""
     require_editor(request)
     city = snapshot(request)
     info = _layer(request, city)
     source = editing_features.content_crs(request.headers.get("content-crs"), city)
-    document = editing_body.parsed(body)
+    document = _parsed(request, body)
     given = editing_features.several(document, city, info.type, source)
     with editing(request, city) as edit:
         done = _named(given[0] if len(given) == 1 else None, info.id, lambda: changes.insert(edit, info.id, given))
@@ -136,7 +140,7 @@ def replace_one(request: Request, body: bytes) -> Response:
     editing_body.media_type(request, body, editing_body.FEATURE_TYPES, default=editing_body.GEOJSON)
     source = editing_features.content_crs(request.headers.get("content-crs"), city)
     name = request.path_params["feature"]
-    document = editing_body.object_of(editing_body.parsed(body))
+    document = editing_body.object_of(_parsed(request, body))
     (given,) = editing_features.features([document], [""], city, info.type, source)
     given = editing_features.named(given, name)
     with editing(request, city) as edit:
@@ -152,7 +156,7 @@ def update_one(request: Request, body: bytes) -> Response:
     editing_body.media_type(request, body, editing_body.PATCH_TYPES)
     source = editing_features.content_crs(request.headers.get("content-crs"), city)
     name = request.path_params["feature"]
-    document = editing_body.parsed(body)
+    document = _parsed(request, body)
     with editing(request, city) as edit:
         now = _expected(request, edit, info.id, name)
         if now is None:

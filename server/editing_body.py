@@ -59,8 +59,16 @@ def media_type(request: Request, body: bytes, taken: tuple[str, ...], *, default
     return given
 
 
-def parsed(body: bytes) -> Any:
-    """The JSON of a body; the message names the member in which it is not."""
+def parsed(body: bytes, most_points: int = 1_000_000_000) -> Any:
+    """The JSON of a body; the message names the member in which it is not.
+
+    Every position is an array, so that too many of them are seen before they take memory (350 bytes each).
+    """
+    n_points = body.count(b"[")
+    if n_points > most_points:
+        raise WrongMember(
+            "geometry", f"the body has {n_points:,} positions.", f"At most {most_points:,} are taken at once."
+        )
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body.strip():
         raise InvalidInput("The body is empty.", "Send a JSON object.")

@@ -232,10 +232,10 @@ def _shape_of(
         source = _stated(inner, city, place) or _stated(document, city, where) or source
     if given is None:
         return _Shape(place, None, source)
-    return _Shape(place, _read(given, place, current, city.settings.max_edit_points), source)
+    return _Shape(place, _read(given, place, current), source)
 
 
-def _read(given: Any, where: str, current: shapely.Geometry | None, most: int) -> shapely.Geometry:
+def _read(given: Any, where: str, current: shapely.Geometry | None) -> shapely.Geometry:
     given = object_of(given, where)
     name = given.get("type", current.geom_type if current is not None else None)  # a merge patch may leave it out
     if name not in GEOMETRIES:
@@ -249,9 +249,6 @@ def _read(given: Any, where: str, current: shapely.Geometry | None, most: int) -
     except (shapely.errors.ShapelyError, ValueError, RecursionError) as error:
         said = " ".join(str(error).replace("ParseException: ", "").replace("IllegalArgumentException: ", "").split())
         raise WrongMember(_at(where, member), f"not those of a {name}: {said[:200]}.") from error
-    n_points = int(shapely.get_num_coordinates(found))
-    if n_points > most:
-        raise WrongMember(where, f"the geometry has {n_points:,} points.", f"At most {most:,} are taken by HTTP.")
     if shapely.has_z(found) and not np.isfinite(shapely.get_coordinates(found, include_z=True)[:, 2]).all():
         raise WrongMember(_at(where, member), "some positions have a height, others not.", "Give one to all or none.")
     return found

@@ -22,7 +22,7 @@ class Settings:
     edit : whose edits are taken: `local` of whoever works at this machine, `anyone` of who reaches the server, `nobody`
     edit_origins : origins (`https://editor.example`) whose pages may edit from a browser, beside the server's own
     demand_if_match : edits that do not say which state they were made on get 428. QGIS says none
-    max_edit_bytes, max_edit_features, max_edit_points : of one request with edits, and of the geometry of a feature
+    max_edit_bytes, max_edit_features, max_edit_points : of one request with edits
     jobs : what executions of processes may take, and how much is kept of them
     warm_up : after start, import and prepare in the background what the first reader would wait for
     access_log : one line a request in the logger `citytwin.access`
@@ -40,7 +40,7 @@ class Settings:
     demand_if_match: bool = False
     max_edit_bytes: int = 10_000_000
     max_edit_features: int = 10_000
-    max_edit_points: int = 100_000
+    max_edit_points: int = 250_000
     jobs: Limits = field(default_factory=Limits)
     warm_up: bool = True
     access_log: bool = True

@@ -76,7 +76,7 @@ def _post(request: Request, body: bytes) -> Response:
     parameters.once(request.query_params, ())
     editing_body.media_type(request, body, editing_body.TRANSACTION_TYPES)
     city = snapshot(request)
-    document = object_of(editing_body.parsed(body))
+    document = object_of(editing_body.parsed(body, city.settings.max_edit_points))
     semantic = document.get("semantic", "atomic")
     if semantic not in SEMANTICS:
         raise WrongMember("semantic", f"{str(semantic)[:40]!r} is not offered.", "Use atomic or batch.")
