@@ -14,6 +14,7 @@ from server import (
     coverages,
     documents,
     editing_api,
+    edr,
     features,
     files,
     formats,
@@ -25,6 +26,7 @@ from server import (
     openapi,
     packing,
     pages,
+    parameters,
     problems,
     processes,
     qgis,
@@ -54,6 +56,7 @@ COMPRESSED = (
 
 def health(request: Request) -> Response:
     """Up, and the store answers."""
+    parameters.once(request.query_params, ())
     city = snapshot(request)
     body = {"status": "ok", "version": city.version, "layers": len(city.vectors) + len(city.files)}
     return Response(answer.json_bytes(body), media_type=answer.JSON, headers={"Cache-Control": "no-store"})
@@ -82,6 +85,7 @@ def faces() -> tuple[Face, ...]:
         formats.face(),
         pages.face(),
         coverages.face(),
+        edr.face(),
         processes.face(),
         maps.face(),
         wms.face(),
