@@ -198,8 +198,9 @@ def _exact(box: Bounds) -> shapely.Geometry:
 def _not_flat(box: Bounds, source: str) -> Bounds:
     """A box that is a point or a line, made a hair wide (0.1 mm) so that it stays a polygon."""
     west, south, east, north = box
-    grain = 1e-9 if crs.is_geographic(source) else 1e-4
-    return west - grain * (west == east), south - grain * (south == north), east, north
+    grain, pole = (1e-9, 90.0) if crs.is_geographic(source) else (1e-4, math.inf)
+    grow_x, grow_y = grain / 2 * (west == east), grain / 2 * (south == north)
+    return west - grow_x, max(south - grow_y, -pole), east + grow_x, min(north + grow_y, pole)
 
 
 def _reversed(box: Bounds, source: str) -> InvalidInput:

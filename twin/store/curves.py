@@ -16,7 +16,8 @@ TOLERANCE_M = 1e-4
 """How far the polygon may stray from the true curve: as much as coordinates of answers are rounded to."""
 FAR_TOLERANCE_M = 0.01
 """The same where there are no features anyway."""
-MAX_VERTICES = 100_000
+MAX_VERTICES = 20_000
+"""Of one path. Of one that would need more, such as a circle of latitude 50 km around a pole, the tolerance grows."""
 _PARTS = 3  # an edge that is bent like an S has its middle on its chord, its thirds have not
 _ROUNDS = 24
 
