@@ -1,132 +1,161 @@
 """`/collections/{id}/items` and `/items/{fid}`: thin routes in front of pygeoapi, at the same addresses.
 
-A page is written in chunks, each read by one query that starts after the last feature of the one before, so that the
-memory of a page does not grow with its length. The `next` link carries the store's row number as a cursor: a page
-deep in a million features costs the same as the first.
+What a page holds is decided first, as row numbers, so that everything about it is known in front; then rows become
+text in bulk. A page whose text is large is streamed in chunks, so that its memory is bounded. How pages follow one
+another is told in `server.paging`.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any, cast
+from dataclasses import dataclass
 from urllib.parse import quote
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from layers import crs
 from layers.errors import NotFound
-from server import answer, feature_tags, geojson, items_html, parameters
-from server.negotiation import chosen, wants_html
-from server.paging import page_links
+from server import answer, counting, formats, geojson, geojson_text, items_html, packing, paging, parameters
+from server.negotiation import chosen
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot
+from twin.store import read_raw
 from twin.store.interface import LayerInfo, Query
+from twin.store.query_plan import Plan
+from twin.store.read_raw import RawReader
 
 CHUNK = 2500
-
-
-def _formats() -> tuple[dict[str, str], Any]:
-    """Formats of a page by name, and the module that makes all but json and html."""
-    try:
-        found = import_module("server.formats")
-    except ModuleNotFoundError:
-        return {"json": answer.GEOJSON, "html": "text/html"}, None
-    return found.FORMATS, found
+WHOLE_BYTES = 12_000_000
+"""A page whose text is larger is streamed."""
+ONE = {"json": answer.GEOJSON, "html": "text/html"}
+"""Formats of one feature."""
 
 
 def items(request: Request) -> Response:
     """A page of features."""
     city = snapshot(request)
     info = city.vector(request.path_params["layer"])
-    offered, formats = _formats()
-    form = chosen(request, offered)
-    if form == "html" and (tidy := items_html.without_empty(request)):
-        return RedirectResponse(tidy, 303)
+    form = chosen(request, formats.FORMATS)
     asked = parameters.page(request.query_params, info.type, city)
     if form == "html":
         return items_html.items_page(request, city, info, asked)
     if form != "json":
-        return cast(Response, formats.respond(form, request, city, info, asked))
+        return formats.respond(form, request, city, info, asked)
+    packed_as = packing.accepted(request)
     tag = answer.etag(info.version, request.url.query, base(request), language(request))
     headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(asked.crs)}>"})
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
-    matched = city.city.store.count(info.id, asked.query, city.settings.scope)
-    pages = _Pages(request, city, info, asked, matched)
-    first = pages.read(asked.after_fid, asked.offset, min(CHUNK, asked.limit))
-    headers["OGC-NumberMatched"] = str(matched)
-    return StreamingResponse(pages.stream(first), headers=headers, media_type=answer.GEOJSON)
+    with read_raw.reading(city.city.store) as reader:
+        plan = reader.plan(reader.layer(info.id, city.settings.scope), _query(asked), city.settings.scope)
+        page = _selected(request, city, info, asked, (reader, plan))
+        text = _Text(city, asked, page.fids)
+        begun, rest = text.begin(reader, plan)
+    headers |= {"OGC-NumberReturned": str(len(page.fids)), "Link": paging.header(page.links)}
+    if page.matched is not None:
+        headers["OGC-NumberMatched"] = str(page.matched)
+    if rest:
+        stream = _streamed(page, begun, text, rest)
+        return StreamingResponse(stream, headers=headers, media_type=answer.GEOJSON)
+    body = page.head() + begun + page.tail()
+    if packed_as is not None and len(body) >= packing.MIN_BYTES:
+        body = packing.packed(body, packed_as)  # here, in a worker thread: the middleware packs in the event loop
+        headers["Content-Encoding"] = packed_as
+    return Response(body, headers=headers, media_type=answer.GEOJSON)
 
 
-@dataclass
-class _Chunk:
-    features: list[bytes]
-    last_fid: int
+def _query(asked: Page) -> Query:
+    return asked.query if not asked.after_fid else Query(**{**vars(asked.query), "after_fid": asked.after_fid})
 
 
-@dataclass
-class _Pages:
-    request: Request
-    city: Snapshot
-    info: LayerInfo
-    asked: Page
-    matched: int
+@dataclass(frozen=True)
+class _Selected:
+    """What a page holds and what is told about it."""
 
-    def read(self, after_fid: int, offset: int, limit: int) -> _Chunk:
-        """Up to `limit` encoded features after a row number."""
-        return _Chunk(*self._encode(after_fid, offset, limit))
+    fids: NDArray[np.int64]
+    matched: int | None
+    links: list[dict[str, str]]
 
-    def _encode(self, after_fid: int, offset: int, limit: int) -> tuple[list[bytes], int]:
-        query = replace(self.asked.query, after_fid=after_fid, offset=offset, limit=limit)
-        encoded: list[bytes] = []
-        for batch in self.city.city.store.query(self.info.id, query, self.city.settings.scope):
-            encoded += geojson.encode(batch, self.city.city.config.crs, self.asked.crs)
-            after_fid = int(batch.fids[-1])
-        return encoded, after_fid
+    def head(self) -> bytes:
+        """The FeatureCollection up to its first feature."""
+        told: dict[str, object] = {"type": "FeatureCollection"}
+        told |= {} if self.matched is None else {"numberMatched": self.matched}
+        told |= {"numberReturned": len(self.fids), "timeStamp": geojson.now(), "links": self.links}
+        return orjson.dumps(told)[:-1] + b',"features":['
 
-    async def stream(self, chunk: _Chunk) -> AsyncIterator[bytes]:
-        """The FeatureCollection; what is only known at the end stands at the end."""
-        head = {"type": "FeatureCollection", "numberMatched": self.matched, "timeStamp": geojson.now()}
-        yield orjson.dumps(head)[:-1] + b',"features":['
-        returned, asked_of_chunk = 0, min(CHUNK, self.asked.limit)
-        while chunk.features:
-            yield (b"," if returned else b"") + b",".join(chunk.features)
-            returned += len(chunk.features)
-            if len(chunk.features) < asked_of_chunk or returned >= self.asked.limit:
-                break
-            asked_of_chunk = min(CHUNK, self.asked.limit - returned)
-            chunk = await run_in_threadpool(self.read, chunk.last_fid, 0, asked_of_chunk)
-        more = returned >= self.asked.limit and await run_in_threadpool(self._has_more, chunk.last_fid)
-        links = page_links(self.request, self.info, chunk.last_fid if more else None)
-        yield b'],"numberReturned":%d,"links":%s}' % (returned, orjson.dumps(links))
+    def tail(self) -> bytes:
+        """The rest of it."""
+        return b"]}"
 
-    def _has_more(self, last_fid: int) -> bool:
-        query = replace(self.asked.query, after_fid=last_fid, limit=1, with_geometry=False, properties=())
-        return any(len(batch) for batch in self.city.city.store.query(self.info.id, query, self.city.settings.scope))
+
+def _selected(
+    request: Request, city: Snapshot, info: LayerInfo, asked: Page, reading: tuple[RawReader, Plan]
+) -> _Selected:
+    """Row numbers, count and links; one row more than asked for tells whether there is more."""
+    reader, plan = reading
+    found = reader.page(plan, asked.limit + 1, asked.offset)
+    fids = found[: asked.limit]
+    following = None
+    if len(found) > len(fids):
+        following = paging.token(info.id, asked.query.sort, reader.position(plan, int(fids[-1])))
+    is_whole = following is None and not asked.offset and not asked.after_fid and asked.query.after is None
+    matched = len(fids) if is_whole else counting.matched(city, info, asked.query, lambda: reader.count(plan))
+    return _Selected(fids, matched, paging.page_links(request, info, following))
+
+
+class _Text:
+    """The features of a page as text, chunk by chunk."""
+
+    def __init__(self, city: Snapshot, asked: Page, fids: NDArray[np.int64]) -> None:
+        self._city, self._asked = city, asked
+        self._chunks = [fids[start : start + CHUNK] for start in range(0, len(fids), CHUNK)]
+
+    def begin(self, reader: RawReader, plan: Plan) -> tuple[bytes, list[NDArray[np.int64]]]:
+        """Text of the first chunks up to WHOLE_BYTES, and the chunks that are left."""
+        self._plan = plan
+        made: list[bytes] = []
+        for at, fids in enumerate(self._chunks):
+            made.append(self.encode(reader, fids))
+            if sum(map(len, made)) > WHOLE_BYTES:
+                return b",".join(made), self._chunks[at + 1 :]
+        return b",".join(made), []
+
+    def encode(self, reader: RawReader, fids: NDArray[np.int64]) -> bytes:
+        """One chunk."""
+        return geojson_text.encode(reader.items(self._plan, fids), self._city.city.config.crs, self._asked.crs)
+
+    def read(self, fids: NDArray[np.int64]) -> bytes:
+        """One chunk, read by itself: a slow reader holds no transaction open."""
+        with read_raw.reading(self._city.city.store) as reader:
+            return self.encode(reader, fids)
+
+
+async def _streamed(page: _Selected, begun: bytes, text: _Text, rest: list[NDArray[np.int64]]) -> AsyncIterator[bytes]:
+    yield page.head() + begun
+    for fids in rest:
+        yield b"," + await run_in_threadpool(text.read, fids)
+    yield page.tail()
 
 
 def item(request: Request) -> Response:
     """One feature by its public id."""
     city = snapshot(request)
     info = city.vector(request.path_params["layer"])
-    html = wants_html(request)
+    html = chosen(request, ONE) == "html"
     target, at = parameters.single(request.query_params, city)
+    tag = answer.etag(info.version, request.url.path, request.url.query, base(request), language(request), html)
+    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"})
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(headers)
     feature_id = request.path_params["feature"]
     query = Query(ids=(feature_id,), at=at, limit=1)
     found = list(city.city.store.query(info.id, query, city.settings.scope))
     if not found:
         raise NotFound(f"{info.id} has no feature {feature_id[:80]!r}.", f"See /collections/{info.id}/items.")
-    # of this feature alone, so that an edit can name it (If-Match)
-    now = feature_tags.state(info.id, found[0])
-    tag = feature_tags.of_answer(request, now, request.url.query, base(request), language(request), html)
-    changed = {"Last-Modified": feature_tags.last_modified(found[0].valid_from[0])}
-    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"} | changed)
-    if answer.is_fresh(request, tag):
-        return answer.not_modified(headers)
     encoded = geojson.encode(found[0], city.city.config.crs, target)[0]
     url = f"{base(request)}/collections/{info.id}"
     links = _item_links(request, info, url, feature_id)

@@ -20,14 +20,19 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
 
 def geometries(features: Features, city_crs: str, target: str) -> NDArray[np.object_]:
     """GeoJSON text of each geometry (None stays None) in `target`, in its axis order on the wire."""
-    placed = crs.transform_geometries(city_crs, target, features.geometry)
+    return texts(features.geometry, city_crs, target)
+
+
+def texts(shapes: NDArray[np.object_], city_crs: str, target: str) -> NDArray[np.object_]:
+    """GeoJSON text of each of n geometries; see `geometries`."""
+    placed = crs.transform_geometries(city_crs, target, shapes)
     if crs.is_north_first(target):
         placed = crs.swap_axes(placed)
     present = np.array([geometry is not None for geometry in placed], bool)
-    texts = np.full(len(placed), None, object)
+    found = np.full(len(placed), None, object)
     if present.any():
-        texts[present] = shapely.to_geojson(_rounded(placed[present], 9 if crs.is_geographic(target) else 4))
-    return texts
+        found[present] = shapely.to_geojson(_rounded(placed[present], 9 if crs.is_geographic(target) else 4))
+    return found
 
 
 def _rounded(placed: NDArray[np.object_], decimals: int) -> NDArray[np.object_]:
@@ -62,7 +67,7 @@ def properties(features: Features) -> list[dict[str, Any]]:
 
 def encode(features: Features, city_crs: str, target: str) -> list[bytes]:
     """Each feature as a GeoJSON Feature."""
-    texts = geometries(features, city_crs, target)
+    shapes = geometries(features, city_crs, target)
     return [
         orjson.dumps(
             {
@@ -73,7 +78,7 @@ def encode(features: Features, city_crs: str, target: str) -> list[bytes]:
             },
             option=_OPTIONS,
         )
-        for feature_id, text, row in zip(features.ids, texts, properties(features), strict=True)
+        for feature_id, text, row in zip(features.ids, shapes, properties(features), strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from layers import catalogue
 from layers.catalogue import Attribute, LayerType
 from server import document_pages, geojson, openapi, page_maps, pages
-from server.paging import page_links
+from server.paging import after, page_links
 from server.parameters import Page
 from server.providers import OWN_FIELDS
 from server.serving import Snapshot, base, language
@@ -42,7 +42,7 @@ def items_page(request: Request, city: Snapshot, info: LayerInfo, asked: Page) -
     matched = city.city.store.count(info.id, asked.query, city.settings.scope)
     code = language(request)
     title = getattr(info.type.title, code)
-    links = page_links(request, info, last_fid if len(rows) == limit else None)
+    links = page_links(request, info, after(city, info, asked.query, last_fid) if len(rows) == limit else None)
     document = {
         "features": rows,
         "numberMatched": matched,

@@ -15,7 +15,7 @@ from server.openapi_schemas import SCHEMAS, ref
 from server.serving import Snapshot
 from tiles import matrix_set
 
-ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", "filter",
+ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "next", "sortby", "bbox", "bbox-crs", "crs", "datetime", "filter",
                     "filter-lang", "filter-crs", "q", "ids", "properties", "skipGeometry")  # fmt: skip
 ITEM_PARAMETERS = ("f", "lang", "crs", "datetime")
 PAGE_PARAMETERS = ("f", "lang")
@@ -107,13 +107,15 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
     box: dict[str, Any] = {"type": "array", "items": {"type": "number"}} | {
         "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]
     }
+    sortby = {"type": "array", "maxItems": 8, "items": {"type": "string", "pattern": "^[+ -]?.+"}}
     names = {"type": "array", "items": {"type": "string"}}
     described: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("f", "Format; default by the Accept header.", {"type": "string", "enum": ["json", "html"]}),
         ("lang", "Language of titles.", {"type": "string", "enum": ["zh", "en"], "default": "zh"}),
         ("limit", "Features of a page; a larger number than the maximum means the maximum.", limit),
         ("offset", "Features to leave out at the start.", {"type": "integer", "minimum": 0, "default": 0}),
-        ("cursor", "Opaque; comes with the next link.", {"type": "integer", "minimum": 0}),
+        ("next", "Opaque; comes with the link to the next page.", {"type": "string", "maxLength": 4000}),
+        ("sortby", "Attributes to sort by, each with + (ascending) or - in front; nulls come last.", sortby),
         (
             "bbox",
             "Features whose geometry intersects the box, in the axis order of bbox-crs; six numbers with heights, "
@@ -164,6 +166,7 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
         "jobId": text,
         "outputId": text,
         "assetId": text,
+        "locationId": text,
         "styleId": text,
         "tileMatrixSetId": text | {"enum": list(matrix_set.ids(snapshot.city.config.crs))},
     }
@@ -175,7 +178,7 @@ def _operation(asked: Operation) -> dict[str, Any]:
     content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
     success: dict[str, Any] = {"description": asked.summary}
     if content:
-        success["content"] = {kind: _schema(schema) for kind, schema in content.items()}
+        success["content"] = {kind: {"schema": schema or _usual(kind)} for kind, schema in content.items()}
     made: dict[str, Any] = {
         "tags": [asked.tag or next(name for part, name, _ in TAGS if part in asked.path)],
         "summary": asked.summary,
@@ -187,7 +190,7 @@ def _operation(asked: Operation) -> dict[str, Any]:
         "responses": {str(asked.status): success} | _further(asked),
     }
     if asked.body is not None:
-        made["requestBody"] = {"content": {kind: _schema(schema) for kind, schema in asked.body.items()}}
+        made["requestBody"] = {"content": {k: {"schema": each or _usual(k)} for k, each in asked.body.items()}}
     return made
 
 
@@ -207,11 +210,21 @@ def _further(asked: Operation) -> dict[str, Any]:
     same = {"304": "notModified"} if asked.method == "get" and asked.path != "/health" else {}
     same |= {"400": "badRequest"} | ({"404": "notFound"} if "{" in asked.path else {})
     same |= {"default": "problem"}
+    if asked.errors:
+        report = {"description": PROBLEMS["problem"], "content": {asked.errors: {"schema": _usual(asked.errors)}}}
+        found |= {status: report for status in ("400", "404", "default") if status in same}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in same.items()} | found
 
 
-def _schema(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"schema": schema} if schema else {}
+def _usual(media_type: str) -> dict[str, Any]:
+    """The schema of an answer of that type where its operation says no more."""
+    kind = media_type.partition(";")[0]
+    if kind in {"application/geo+json", "application/fg+json"}:
+        return ref("featureCollection")
+    if kind.endswith("json"):
+        return ref("coverageJson") if kind == "application/vnd.cov+json" else {"type": "object"}
+    is_text = kind.startswith("text/") or kind.endswith("xml")
+    return {"type": "string"} if is_text else {"type": "string", "format": "binary"}
 
 
 def _placeholders(path: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 from layers import crs
 from layers.catalogue import Attribute, LayerType, Title
 from layers.errors import InvalidInput
-from server import boxes, filters
+from server import boxes, filters, paging
 from server.openapi import ITEM_PARAMETERS, ITEMS_PARAMETERS
 from server.serving import Snapshot
 from twin.store.interface import Query
@@ -56,8 +56,9 @@ def page(asked: QueryParams, layer_type: LayerType, snapshot: Snapshot) -> Page:
     if "q" in given:
         conditions.append(filters.text_search(given["q"], layer_type))
     box, (since, at) = asked_box(given, layer_type, snapshot), period(given.get("datetime"))
-    return Page(
-        query=Query(
+    sort = paging.sorting(given, layer_type)
+    query, after_fid = paging.placed(
+        Query(
             region=box.region,
             z=box.z,
             filter=filters.all_of(conditions),
@@ -66,11 +67,16 @@ def page(asked: QueryParams, layer_type: LayerType, snapshot: Snapshot) -> Page:
             since=since,
             properties=chosen(given, layer_type),
             with_geometry=not flag(given, "skipGeometry"),
+            sort=sort,
         ),
+        paging.position(given, layer_type.id, sort),
+    )
+    return Page(
+        query=query,
         crs=asked_crs(given, "crs", snapshot),
         limit=min(limit, settings.max_limit),
         offset=whole(given, "offset", 0),
-        after_fid=whole(given, "cursor", 0),
+        after_fid=after_fid,
     )
 
 

@@ -10,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from layers import crs
-from server import answer
+from server import answer, paging
+from server.face import Link
 from server.formats.form import Form
 from server.formats.selection import Selection, whole_number
 from server.parameters import Page
 from server.serving import Snapshot, base, language
 from twin.store.interface import LayerInfo
 
-PAGING = ("cursor", "offset", "next")
+PAGING = ("offset", "next")
 
 
 def respond(form: Form, request: Request, city: Snapshot, info: LayerInfo, asked: Page) -> Response:
@@ -31,9 +32,10 @@ def respond(form: Form, request: Request, city: Snapshot, info: LayerInfo, asked
     headers = answer.headers_for(tag, more)
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
-    selection = Selection(city, info, asked, limit)
+    selection = Selection(city, info, asked, limit, address)
+    selection.links.extend(_links(form, request, selection))
     headers["OGC-NumberMatched"] = str(selection.matched)
-    headers["Link"] = ", ".join(_links(form, request, selection, address))
+    headers["Link"] = ", ".join('<{href}>; rel="{rel}"; type="{type}"'.format(**each) for each in selection.links)
     if request.method == "HEAD":
         bare = Response(headers=headers, media_type=form.media_type)
         del bare.headers["content-length"]
@@ -59,23 +61,24 @@ def disposition(layer_id: str, suffix: str) -> str:
     return named if plain == layer_id else f"{named}; filename*=UTF-8''{quote(layer_id, safe='')}.{suffix}"
 
 
-def _links(form: Form, request: Request, selection: Selection, address: str) -> list[str]:
-    """Link header (RFC 8288): self, collection and, where there is more, next."""
+def _links(form: Form, request: Request, selection: Selection) -> list[Link]:
+    """Self, collection and, where there is more, next; for the Link header (RFC 8288) and for documents."""
     given = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
-    own = urlencode([*given, ("f", form.name)])
-    links = [
-        f'<{address}/items?{own}>; rel="self"; type="{form.media_type}"',
-        f'<{address}>; rel="collection"; type="{answer.JSON}"',
-    ]
-    last = _last_row(selection)
-    if last is not None:
-        onward = [(name, value) for name, value in given if name not in PAGING]
-        following = urlencode([*onward, *last, ("f", form.name)])
-        links.append(f'<{address}/items?{following}>; rel="next"; type="{form.media_type}"')
+    title = getattr(selection.info.type.title, language(request))
+
+    def items(rel: str, query: list[tuple[str, str]]) -> Link:
+        href = f"{selection.address}/items?{urlencode([*query, ('f', form.name)])}"
+        return {"rel": rel, "type": form.media_type, "title": title, "href": href}
+
+    links = [items("self", given)]
+    links.append({"rel": "collection", "type": answer.JSON, "title": title, "href": selection.address})
+    following = _following(selection)
+    if following:
+        links.append(items("next", [*(each for each in given if each[0] not in paging.PLACE), *following]))
     return links
 
 
-def _last_row(selection: Selection) -> list[tuple[str, str]] | None:
+def _following(selection: Selection) -> list[tuple[str, str]] | None:
     """Parameters of the next page; None where this one holds the rest.
 
     The row after which it begins is looked up without geometry and attributes.
@@ -93,4 +96,4 @@ def _last_row(selection: Selection) -> list[tuple[str, str]] | None:
         for batch in store.query(selection.info.id, query, selection.city.settings.scope)
         for fid in batch.fids.tolist()
     ]
-    return [("cursor", str(rows[0]))] if len(rows) == 2 else None
+    return [("next", paging.after(selection.city, selection.info, asked.query, rows[0]))] if len(rows) == 2 else None

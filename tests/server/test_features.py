@@ -209,7 +209,7 @@ def test_only_the_attributes_asked_for(get):
         ("limit=٣", "whole number"),
         ("limit=2&limit=3", "given twice"),
         ("offset=-5", "offset"),
-        ("cursor=abc", "cursor"),
+        ("next=abc", "next is not a token"),
         ("bbox=1,2,3", "3 numbers"),
         ("bbox=1,2,3,x", "no finite number"),
         ("bbox=1,2,nan,4", "no finite number"),
@@ -236,7 +236,7 @@ def test_only_the_attributes_asked_for(get):
         ("filter=" + "NOT%20" * 400 + "heated=true", "nested"),
         ("filter=%7B%22op%22&filter-lang=cql2-json", "not JSON"),
         ("filter=a=1&filter-lang=sql", "not offered"),
-        ("f=csv", "not offered"),
+        ("f=pdf", "not offered"),
         ("lang=fr", "not offered"),
     ],
 )

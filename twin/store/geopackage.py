@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from layers.errors import Busy, InvalidInput, NotFound
 from layers.mesh import StoredMesh, Texture
 from twin.scope import Scope
-from twin.store import edits, gpkg_schema, mesh_read, query_plan, read, read_count, registry, shared, visible
+from twin.store import edits, gpkg_schema, mesh_read, query_plan, read, read_count, registry, select, shared, visible
 from twin.store.connections import ReaderPool, connect
 from twin.store.interface import (
     Asset,
@@ -112,7 +112,7 @@ class GeoPackageStore:
             return read_count.count(db, query_plan.plan(layer, visible.narrowed(db, layer_id, query, scope)))
 
     def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
-        """Features in fid order, streamed; an empty answer yields nothing.
+        """Features in fid order, or in the order of `sort`, streamed; an empty answer yields nothing.
 
         All batches are of the moment in which the first one was read. Errors come at once, not with the first batch.
         """
@@ -124,6 +124,11 @@ class GeoPackageStore:
         with self._pool.reading() as db:
             layer, seen = registry.record(db, layer_id, scope), visible.narrowed(db, layer_id, query, scope)
             yield from read.stream(db, query_plan.plan(layer, seen), seen, batch_size)
+
+    def position(self, layer_id: str, query: Query, fid: int, scope: Scope) -> tuple[Any, ...]:
+        """Sort values and row number of a feature, for `Query.after`; NotFound where there is no such row."""
+        with self._pool.reading() as db:
+            return select.position(db, query_plan.plan(registry.record(db, layer_id, scope), query), fid)
 
     def mesh_table(self, layer_id: str, scope: Scope, at: datetime | None = None) -> MeshTable:
         """Bounds of all meshes of current features, or of those of a moment, in fid order."""

@@ -37,7 +37,7 @@ class Rows:
 class Features:
     """Features as read back: like Rows, with version and validity, without meshes.
 
-    `fids` are the store's row numbers: ascending, stable for a version, usable as a cursor (`Query.after_fid`).
+    `fids` are the store's row numbers, stable for a version; ascending unless `Query.sort` says otherwise.
     """
 
     fids: NDArray[np.int64]
@@ -332,7 +332,11 @@ class Store(Protocol):
         ...
 
     def query(self, layer_id: str, query: Query, scope: Scope, batch_size: int = 10_000) -> Iterator[Features]:
-        """Features in fid order, streamed; an empty answer yields nothing."""
+        """Features in fid order, or in the order of `sort`, streamed; an empty answer yields nothing."""
+        ...
+
+    def position(self, layer_id: str, query: Query, fid: int, scope: Scope) -> tuple[Any, ...]:
+        """Sort values and row number of a feature, for `Query.after`; NotFound where there is no such row."""
         ...
 
     def mesh_table(self, layer_id: str, scope: Scope, at: datetime | None = None) -> MeshTable:

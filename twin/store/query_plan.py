@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
-from twin.store import registry
+from twin.store import ordering, registry
 from twin.store.columns import quote, row_numbers
 from twin.store.filter_sql import Condition, translate
 from twin.store.interface import Query
@@ -28,13 +28,22 @@ class Plan:
     condition: Condition
     regions: tuple[shapely.Geometry, ...]
     at: str | None
+    since: str | None
     after_fid: int
     ids: tuple[str, ...] | None
+    z: tuple[float, float] | None = None
+    sort: tuple[ordering.Key, ...] = ()
+    after: tuple[Any, ...] | None = None
+
+    @property
+    def is_now(self) -> bool:
+        """True if the current rows are all there is to look at."""
+        return self.at is None and self.since is None
 
     @property
     def fetches_geometry(self) -> bool:
-        """True if geometries are needed, for the answer or for the exact test."""
-        return self.layer.has_geometry and (self.with_geometry or bool(self.regions))
+        """True if geometries are needed for the answer."""
+        return self.layer.has_geometry and self.with_geometry
 
     @property
     def restores_singles(self) -> bool:
@@ -54,6 +63,8 @@ def plan(layer: LayerRecord, query: Query) -> Plan:
     regions = (*([] if query.region is None else [query.region]), *condition.regions)
     for region in regions:
         shapely.prepare(region)
+    sort = ordering.keys(layer, query.sort)
+    ordering.beyond(sort, query.after)
     return Plan(
         layer=layer,
         attributes=names,
@@ -62,9 +73,19 @@ def plan(layer: LayerRecord, query: Query) -> Plan:
         condition=condition,
         regions=regions,
         at=None if query.at is None else registry.timestamp(query.at),
+        since=None if query.since is None else registry.timestamp(query.since),
         after_fid=query.after_fid,
         ids=_both(query.ids, condition.ids),
+        z=_heights(query.z),
+        sort=sort,
+        after=query.after,
     )
+
+
+def _heights(z: tuple[float, float] | None) -> tuple[float, float] | None:
+    if z is not None and not z[0] <= z[1]:
+        raise InvalidInput(f"z from {z[0]:g} to {z[1]:g} is no range of heights.", "Give the lower height first.")
+    return z
 
 
 def _both(a: tuple[str, ...] | None, b: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -81,12 +102,35 @@ def _known(layer: LayerRecord) -> str:
 def tables(asked: Plan) -> list[tuple[str, str, str, list[Any]]]:
     """Table, its R-tree, the time condition and its parameters: the current rows, and closed ones for `at`."""
     layer = asked.layer
+    if asked.since is not None:
+        return _tables_since(asked, asked.since)
     if asked.at is None:
         return [(layer.table, layer.rtree, "", [])]
     begun = "coalesce(t.valid_from, '') <= ?"
     return [
         (layer.table, layer.rtree, begun, [asked.at]),
         (layer.history, layer.history_rtree, f"{begun} AND t.valid_to > ?", [asked.at, asked.at]),
+    ]
+
+
+def _tables_since(asked: Plan, since: str) -> list[tuple[str, str, str, list[Any]]]:
+    """The current rows, and closed ones after which the feature had no later state in that time."""
+    layer = asked.layer
+
+    def begun(alias: str) -> str:
+        return "" if asked.at is None else f"coalesce({alias}.valid_from, '') <= ?"
+
+    at = [] if asked.at is None else [asked.at]
+    current, later = quote(layer.table), quote(layer.history)
+    newer = "(h.valid_from > t.valid_from OR (h.valid_from = t.valid_from AND h.fid > t.fid))"
+    last = [
+        f"SELECT 1 FROM {current} c WHERE c.id = t.id" + (f" AND {begun('c')}" if at else ""),
+        f"SELECT 1 FROM {later} h WHERE h.id = t.id AND {newer}" + (f" AND {begun('h')}" if at else ""),
+    ]
+    closed = " AND ".join([*([begun("t")] if at else []), "t.valid_to > ?", *(f"NOT EXISTS ({each})" for each in last)])
+    return [
+        (layer.table, layer.rtree, begun("t"), at),
+        (layer.history, layer.history_rtree, closed, [*at, since, *at, *at]),
     ]
 
 
@@ -136,3 +180,25 @@ def lookup_closed(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]
     table = asked.layer.history
     source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
     return f"SELECT {_select_list(asked, table)} FROM {source}", [text]
+
+
+def numbers(asked: Plan, fids: NDArray[np.int64] | None, limit: int | None = None) -> tuple[str, list[Any]]:
+    """Row numbers, in the plan's order, of all rows or of some for which the conditions hold, regions left aside."""
+    beyond, values = ordering.beyond(asked.sort, asked.after)
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for table, _, time, at in tables(asked):
+        conditions = [each for each in (time, asked.condition.sql, beyond) if each]
+        source = f"{quote(table)} t"
+        if fids is None:
+            conditions.insert(0, "t.fid > ?")
+            parameters.append(asked.after_fid)
+        else:
+            source = f"json_each(?) j CROSS JOIN {quote(table)} t ON t.fid = j.value"
+            parameters.append(row_numbers(fids))
+        parameters += [*at, *asked.condition.parameters, *values]
+        where = f" WHERE {' AND '.join(f'({each})' for each in conditions)}" if conditions else ""
+        parts.append(f"SELECT t.fid AS fid{ordering.selected(asked.sort)} FROM {source}{where}")
+    order = ordering.order_by(asked.sort) if asked.sort or fids is None or len(parts) > 1 else ""
+    bound = "" if limit is None else " LIMIT ?"
+    return " UNION ALL ".join(parts) + order + bound, [*parameters, *([] if limit is None else [limit])]

@@ -8,41 +8,35 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from twin.store import read, registry
-from twin.store.columns import quote
-from twin.store.query_plan import Plan, scan
-
-_AT_ONCE = 100_000
+from twin.store import box_index, registry, select
+from twin.store.query_plan import Plan, numbers
 
 
 def count(connection: sqlite3.Connection, asked: Plan) -> int:
-    """Number of features, paging ignored."""
-    slim = replace(asked, attributes=(), with_extra=False, with_geometry=False, after_fid=0)
-    if slim.regions or slim.ids is not None:
-        if len(slim.regions) == 1 and slim.at is None and not slim.condition.sql and slim.ids is None:
-            return _in_region(connection, slim) if slim.layer.has_geometry else 0
-        return sum(len(features) for features in read.matching(connection, slim, 10_000, None))
-    if slim.at is None and not slim.condition.sql:
+    """Number of features, paging and order ignored. Exact."""
+    slim = replace(asked, attributes=(), with_extra=False, with_geometry=False, after_fid=0, after=None, sort=())
+    if _is_one_region(slim):
+        return _in_region(connection, slim)
+    if slim.regions or slim.ids is not None or slim.z is not None:
+        found = select.candidates(connection, slim)
+        return sum(len(fids) for fids in select.chunks(connection, slim, found, select.AT_ONCE))
+    if slim.is_now and not slim.condition.sql:
         return registry.count(connection, slim.layer)
-    sql, parameters = scan(slim)
+    sql, parameters = numbers(slim, None)
     return int(connection.execute(f"SELECT count(*) FROM ({sql})", parameters).fetchone()[0])
 
 
+def _is_one_region(asked: Plan) -> bool:
+    """True where a region is all that is asked."""
+    others = not asked.is_now or bool(asked.condition.sql) or asked.ids is not None or asked.z is not None
+    return len(asked.regions) == 1 and not others
+
+
 def _in_region(connection: sqlite3.Connection, asked: Plan) -> int:
-    """Features whose indexed box lies inside the region are in it for sure; only the others are looked at."""
+    """Whole nodes of the index and whole boxes are counted; only features at the region's edge are looked at."""
     region = asked.regions[0]
-    if shapely.is_empty(region):
+    if not asked.layer.has_geometry or shapely.is_empty(region):
         return 0
-    west, south, east, north = (float(v) for v in shapely.bounds(region))
-    cursor = connection.execute(
-        f"SELECT id, minx, miny, maxx, maxy FROM {quote(asked.layer.rtree)} "
-        "WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?",
-        (west, east, south, north),
-    )
-    total = 0
-    while rows := cursor.fetchmany(_AT_ONCE):
-        table = np.array(rows, np.float64)
-        is_sure = shapely.contains_properly(region, shapely.box(*table[:, 1:].T))
-        unsure = np.sort(table[~is_sure, 0].astype(np.int64))
-        total += int(is_sure.sum()) + sum(len(part) for part in read.at_fids(connection, asked, unsure, 10_000))
-    return total
+    version = select.version(connection, asked)
+    total, unsure = box_index.counted(connection, asked.layer.rtree, version, box_index.Region(region))
+    return total + int(np.count_nonzero(select.meets(connection, asked, unsure)))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from layers.crs import Bounds
 from layers.errors import CityTwinError, LayerNotFound
 from twin.scope import Scope
-from twin.store import columns, geometry_kind, packed, query_plan, rtree_bulk, visible
+from twin.store import box_index, columns, geometry_kind, packed, query_plan, read_count, rtree_bulk, select, visible
 from twin.store.columns import quote
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Query, Store
@@ -29,12 +29,14 @@ from twin.store.layer_record import LayerRecord, from_json
 from twin.store.packed import Blobs
 from twin.store.query_plan import Plan
 
+if TYPE_CHECKING:
+    from twin.store.read_items import Items
+
 MAX_NODES = 20_000
 """Of a level of the R-tree that are looked into, about a million features; of more, a fixed choice."""
 ROWS_AT_ONCE = 20_000
 _ID = "coalesce(t.id, 'fid-' || t.fid)"
 
-_CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 IntArray = NDArray[np.int64]
 
 
@@ -168,13 +170,31 @@ class RawReader:
         """A query made ready; InvalidInput where it asks for what the layer lacks."""
         return query_plan.plan(layer.record, visible.narrowed(self._db, layer.record.type.id, query, scope))
 
+    def page(self, asked: Plan, limit: int, offset: int = 0) -> IntArray:
+        """Row numbers of a page in the order asked for, everything tested exactly."""
+        return select.page(self._db, asked, limit, offset)
+
+    def count(self, asked: Plan) -> int:
+        """Number of features, paging ignored."""
+        return read_count.count(self._db, asked)
+
+    def position(self, asked: Plan, fid: int) -> tuple[Any, ...]:
+        """Sort values and row number of a feature."""
+        return select.position(self._db, asked, fid)
+
+    def items(self, asked: Plan, fids: IntArray) -> "Items":
+        """Whole rows of some row numbers, in their order."""
+        from twin.store import read_items  # it reads columns as this module parts them
+
+        return read_items.read(self._db, asked, fids)
+
     def rows(self, asked: Plan, fids: IntArray) -> RawRows:
         """Those of some rows (ascending) for which the plan's conditions hold, its exact regions left aside."""
         pieces: list[RawRows] = []
         for start in range(0, max(len(fids), 1), ROWS_AT_ONCE):
             part = fids[start : start + ROWS_AT_ONCE]
             try:
-                found = self._in_columns(asked, part) if asked.at is None else None
+                found = self._in_columns(asked, part) if asked.is_now else None
             except (sqlite3.Error, orjson.JSONDecodeError):  # bytes where text should be, or more than one value holds
                 found = None
             pieces.append(self._in_rows(asked, part) if found is None else found)
@@ -209,7 +229,7 @@ class RawReader:
         if not n or n_ids < n or blobs is None or ids is None:
             return None
         rest = iter(values)
-        found = [_parted(rest, kind, name) for name, kind, _ in columns_sql]
+        found = [parted(rest, kind, name) for name, kind, _ in columns_sql]
         arrays = [array for array in found if array is not None]
         if len(arrays) < len(found):
             return None
@@ -230,7 +250,7 @@ _GROUPED = {"string": packed.TEXT, "number": packed.REAL}
 _LISTED = "json_group_array({})"
 
 
-def _parted(joined: Iterator[Any], kind: str, name: str) -> pa.Array | None:
+def parted(joined: Iterator[Any], kind: str, name: str) -> pa.Array | None:
     """The next column of what SQLite has joined; of texts only those that are there."""
     if kind == "string":
         return packed.texts(next(joined), next(joined))
@@ -263,7 +283,7 @@ def _in_box(db: sqlite3.Connection, rtree: str, box: Bounds) -> tuple[IntArray, 
     blobs = [row[0] for row in db.execute(f"SELECT data FROM {node} WHERE nodeno = 1")]
     depth = int.from_bytes(blobs[0][:2], "big")
     while True:
-        ids, boxes = _cells(blobs, box)
+        ids, boxes = box_index.cells(blobs, box)
         if depth == 0:
             return ids, boxes
         depth -= 1
@@ -275,22 +295,6 @@ def _in_box(db: sqlite3.Connection, rtree: str, box: Bounds) -> tuple[IntArray, 
             f"SELECT n.data FROM json_each(?) j CROSS JOIN {node} n ON n.nodeno = j.value", (text,)
         ).fetchall()
         blobs = [row[0] for row in found]
-
-
-def _cells(blobs: list[bytes], box: Bounds) -> tuple[IntArray, NDArray[np.float64]]:
-    """Numbers and boxes of the cells of some nodes that meet the box."""
-    if not blobs:
-        return np.zeros(0, np.int64), np.zeros((0, 4))
-    size = len(blobs[0])
-    data = np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), size)
-    capacity = (size - 4) // _CELL.itemsize
-    counts = data[:, 2].astype(np.int64) << 8 | data[:, 3]
-    cells = np.ascontiguousarray(data[:, 4 : 4 + capacity * _CELL.itemsize]).view(_CELL)
-    x0, x1, y0, y1 = np.moveaxis(cells["box"].astype(np.float32), -1, 0)
-    west, south, east, north = box
-    meets = (x1 >= west) & (x0 <= east) & (y1 >= south) & (y0 <= north) & (np.arange(capacity) < counts[:, None])
-    boxes = np.stack([each[meets] for each in (x0, y0, x1, y1)], axis=1).astype(np.float64)
-    return cells["id"][meets].astype(np.int64), boxes
 
 
 _STAMPS: dict[tuple[str, str], tuple[int, Stamps]] = {}

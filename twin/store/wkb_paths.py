@@ -5,7 +5,7 @@ All blobs are parsed side by side, one step a part and ring. What is seldom (big
 64 parts or rings) goes through GEOS first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -32,11 +32,14 @@ class Paths:
 
     Attributes
     ----------
-    xy : (n, 2) float64, all coordinates one after the other; z and m are left out
+    xy : (n, 2) float64, all coordinates one after the other; m is left out
     starts : (p + 1,) where each path begins in `xy`
     rows : (p,) the blob that each path is of; ascending
     kinds : (p,) POINT, LINE or RING
     is_outer : (p,) True where a path begins a part: false only for the holes of a polygon
+    z : (n,) heights, NaN where there are none; only `parse_3d` reads them
+    types : number of simple type of each blob (1 point to 6 multipolygon) that was walked; 0 for the others, of which
+        `parse_3d` gives no paths
     """
 
     xy: FloatArray
@@ -44,6 +47,23 @@ class Paths:
     rows: IntArray
     kinds: NDArray[np.int8]
     is_outer: NDArray[np.bool_]
+    z: FloatArray | None = None
+    types: NDArray[np.int8] | None = None
+
+
+def parse_3d(blobs: Blobs) -> Paths:
+    """Paths of the blobs that can be walked, with heights; the others (see `MAX_STEPS`) are for the caller to read."""
+    walk = _Walk(blobs.data, blobs.starts, blobs.sizes)
+    bodies, odd = walk.bodies()
+    odd |= walk.walk(bodies)
+    walk.check()
+    odd |= set(bodies[0][walk.has_m_alone(bodies[1])].tolist())
+    walk.forget(np.array(sorted(odd), np.int64))
+    found = walk.paths(with_z=True)
+    types = np.zeros(len(blobs.sizes), np.int8)
+    types[bodies[0]] = walk.kinds(bodies[1])
+    types[list(odd)] = 0
+    return replace(found, types=types)
 
 
 def parse(blobs: Blobs) -> Paths:
@@ -195,7 +215,20 @@ class _Walk:
     def add(self, more: list[tuple[FloatArray, int, int, bool]]) -> None:
         """Paths that were decoded elsewhere; what was noted of their rows before is forgotten."""
         self._more = more
-        gone = np.array(sorted({row for _, row, _, _ in more}), np.int64)
+        self.forget(np.array(sorted({row for _, row, _, _ in more}), np.int64))
+
+    def kinds(self, at: IntArray) -> NDArray[np.int8]:
+        """Simple type of the geometries that begin at these bytes."""
+        return self._head(at)[0].astype(np.int8)
+
+    def has_m_alone(self, at: IntArray) -> NDArray[np.bool_]:
+        """Whether the third ordinate of the geometries that begin at these bytes is a measure."""
+        return np.asarray(self._uint32(at + 1) // 1000 == 2, np.bool_)
+
+    def forget(self, gone: IntArray) -> None:
+        """Leave out what was noted of some rows."""
+        if not len(gone):
+            return
         self._found = [tuple(each[~np.isin(found[0], gone)] for each in found) for found in self._found]
 
     def check(self) -> None:
@@ -205,7 +238,7 @@ class _Walk:
 
             raise InvalidInput("A stored geometry is cut short.", "Was the file edited by hand?")
 
-    def paths(self) -> Paths:
+    def paths(self, *, with_z: bool = False) -> Paths:
         """Everything found, in the order of rows, parts and rings."""
         if self._found:
             rows, order, at, counts, axes, kinds = (np.concatenate(each) for each in zip(*self._found, strict=True))
@@ -215,7 +248,8 @@ class _Walk:
             place = np.lexsort((order, rows))
             rows, order, at, counts, axes, kinds = (each[place] for each in (rows, order, at, counts, axes, kinds))
         is_outer = (kinds != RING) | (order % (MAX_STEPS + 1) == 0)
-        xy = self._coordinates(at, counts, axes)
+        xyz = self._coordinates(at, counts, axes, 3 if with_z else 2)
+        xy, z = xyz[:, :2], xyz[:, 2] if with_z else None
         present = counts > 0
         points = np.flatnonzero(kinds == POINT)
         if points.size:  # POINT EMPTY is a point of NaN
@@ -223,26 +257,30 @@ class _Walk:
             void = np.isnan(xy[first]).any(axis=1)
             if void.any():
                 xy = np.delete(xy, first[void], axis=0)
+                z = None if z is None else np.delete(z, first[void])
                 present[points[void]] = False
         rows, counts, kinds, is_outer = rows[present], counts[present], kinds[present], is_outer[present]
         if self._more:
             return self._merged(xy, rows, counts, kinds, is_outer)
-        return _made(xy, rows, counts, kinds, is_outer)
+        return replace(_made(xy, rows, counts, kinds, is_outer), z=z)
 
-    def _coordinates(self, at: IntArray, counts: IntArray, axes: IntArray) -> FloatArray:
+    def _coordinates(self, at: IntArray, counts: IntArray, axes: IntArray, width: int) -> FloatArray:
+        """Coordinates of runs of positions: x and y, or x, y and z (NaN where there is none)."""
         data = self.data
         if not len(at):
-            return np.zeros((0, 2))
+            return np.zeros((0, width))
         if (axes == axes[0]).all():
             n = int(axes[0])
             cuts = zip(at.tolist(), (at + 8 * n * counts).tolist(), strict=True)
             flat = np.frombuffer(b"".join([data[a:b] for a, b in cuts]), "<f8").reshape(-1, n)
-            return np.ascontiguousarray(flat[:, :2])
-        xy = np.empty((int(counts.sum()), 2))
+            if n >= width:
+                return np.ascontiguousarray(flat[:, :width])
+            return np.column_stack([flat, np.full(len(flat), np.nan)])
+        xy = np.empty((int(counts.sum()), width))
         starts = np.cumsum(counts) - counts
         for n in np.unique(axes).tolist():
             chosen = np.flatnonzero(axes == n)
-            part = self._coordinates(at[chosen], counts[chosen], axes[chosen])
+            part = self._coordinates(at[chosen], counts[chosen], axes[chosen], width)
             xy[_spread(starts[chosen], counts[chosen])] = part
         return xy
 
