@@ -24,6 +24,8 @@ Int = NDArray[np.int64]
 MIN_COSINE, MIN_COSINE_STRICT = 0.9, 0.9998
 """Of the angle between triangles of one polygon. The grid alone turns narrow triangles by much; where many narrow ones
 bend round a corner, only what is turned by less than 1.1 degrees (2 mm of a face 10 cm wide) stays together."""
+NARROW_GRAINS = 10.0
+"""A triangle less wide than this has no direction that could be trusted."""
 PLANE_GRAINS = 2.0
 """How far a corner may lie off its polygon's plane, in grains."""
 
@@ -130,6 +132,7 @@ class _Topology:
         normal = np.cross(b - a, c - a)
         length = np.linalg.norm(normal, axis=1)
         self.is_sliver = length < 1e-9
+        self.area = length / 2
         self.normal = normal / np.where(self.is_sliver, 1.0, length)[:, None]
         self.volume = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
         self.start = corners.ravel()
@@ -171,17 +174,21 @@ class _Topology:
         other = one[twin]
         apex = self.points[self.corners[:, [2, 0, 1]].ravel()]  # opposite to each directed edge
         here = self.points[self.start]
-        off = np.abs(np.einsum("ij,ij->i", self.normal[one], apex[twin] - here))
-        off = np.maximum(off, np.abs(np.einsum("ij,ij->i", self.normal[other], apex - here)))
+        # the plane of the larger of the two decides: the grid turns a narrow triangle by any angle
+        is_larger = self.area[one] >= self.area[other]
+        normal = np.where(is_larger[:, None], self.normal[one], self.normal[other])
+        off = np.abs(np.einsum("ij,ij->i", normal, np.where(is_larger[:, None], apex[twin], apex) - here))
         fits = (off <= PLANE_GRAINS) & ~self.is_sliver[one] & ~self.is_sliver[other]
         fits &= self.labels[one] == self.labels[other]
         cosine = np.einsum("ij,ij->i", self.normal[one], self.normal[other])
-        length = np.linalg.norm(self.points[self.end] - here, axis=1).reshape(-1, 3)
+        edge = np.linalg.norm(self.points[self.end] - here, axis=1)
+        narrow = 2 * np.minimum(self.area[one], self.area[other]) < NARROW_GRAINS * edge
+        length = edge.reshape(-1, 3)
         longest = np.zeros_like(length, bool)
         longest[np.arange(len(length)), length.argmax(axis=1)] = True
         joins = (longest & self.is_sliver[:, None]).ravel()
         joins |= joins[twin] & (self.twin >= 0)
-        return (fits & (cosine > MIN_COSINE)) | joins, (fits & (cosine > MIN_COSINE_STRICT)) | joins
+        return (fits & (narrow | (cosine > MIN_COSINE))) | joins, (fits & (cosine > MIN_COSINE_STRICT)) | joins
 
 
 def _assembled(mesh: _Topology, owner: Int, grid: Int, first: Int, n: int) -> list[Body]:

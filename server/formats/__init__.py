@@ -6,7 +6,7 @@ from starlette.responses import Response
 from layers.errors import InvalidInput
 from server import answer
 from server.face import Face, Link
-from server.formats import cityjson, csv_text, download, flatgeobuf, geopackage, geoparquet
+from server.formats import cityjson, csv_text, download, flatgeobuf, geopackage, geoparquet, json_fg, models
 from server.formats.form import Form
 from server.ogc import BASE
 from server.parameters import Page
@@ -14,17 +14,20 @@ from server.serving import Snapshot
 from twin.store.interface import LayerInfo
 
 _ALL = (
+    Form(
+        "jsonfg", json_fg.MEDIA_TYPE, "fg.json", "JSON-FG", json_fg.write, is_page=True, in_city_crs=True
+    ),
     Form("fgb", "application/flatgeobuf", "fgb", "FlatGeobuf", flatgeobuf.write),
     Form("parquet", "application/vnd.apache.parquet", "parquet", "GeoParquet", geoparquet.write),
     Form("gpkg", "application/geopackage+sqlite3", "gpkg", "GeoPackage", geopackage.write, rel="enclosure"),
     Form("csv", "text/csv", "csv", "CSV", csv_text.write),
     Form(
         "cityjson", "application/city+json", "city.json", "CityJSON 2.0", cityjson.write,
-        in_city_crs=True, fits=cityjson.fits, needs="3D models",
+        in_city_crs=True, fits=models.has_any, needs="3D models",
     ),
     Form(
         "cityjsonseq", "application/city+json-seq", "city.jsonl", "CityJSONSeq", cityjson.write_sequence,
-        in_city_crs=True, fits=cityjson.fits, needs="3D models",
+        in_city_crs=True, fits=models.has_any, needs="3D models",
     ),
 )  # fmt: skip
 FORMS: dict[str, Form] = {each.name: each for each in _ALL}
@@ -66,4 +69,4 @@ def _layer_links(city: Snapshot, layer_id: str) -> list[Link]:
 
 def face() -> Face:
     """Links to every format; the routes are those of the features."""
-    return Face((), layer_links=_layer_links)
+    return Face((), conformance=json_fg.CLASSES, layer_links=_layer_links)

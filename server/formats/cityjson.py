@@ -19,22 +19,15 @@ from server import geojson
 from server.formats import models
 from server.formats.models import Grid
 from server.formats.selection import Selection
-from server.serving import Snapshot
 from tiles import cityjson
 from tiles.cityjson import Numbering
 from tiles.solids import Body
-from twin.store.interface import LayerInfo
 
 STEP_M = 0.001
 BATCH = 1000
 IN_MEMORY_BYTES = 8_000_000
 PART, WHOLE = "BuildingConstructiveElement", "Building"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
-
-
-def fits(_: Snapshot, info: LayerInfo) -> bool:
-    """Offered for layers that have models."""
-    return info.mesh_count > 0
 
 
 @dataclass

@@ -12,9 +12,11 @@ from layers import crs, mesh, mesh_copy
 from layers.errors import InvalidInput
 from layers.mesh import Mesh
 from server.formats.selection import Selection
+from server.serving import Snapshot
 from tiles import solids
 from tiles.solids import Body
 from twin.store import mesh_sizes
+from twin.store.interface import LayerInfo
 
 PORTION_BYTES = 4_000_000
 """Of stored models that are unpacked at once; all stages of them take about ten times as much."""
@@ -37,6 +39,11 @@ class Grid:
     def values(self, whole: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, 3) whole numbers as coordinates."""
         return whole * self.step + self.origin
+
+
+def has_any(_: Snapshot, info: LayerInfo) -> bool:
+    """True for layers with models."""
+    return info.mesh_count > 0
 
 
 def grid(selection: Selection, target: str, step_m: float) -> Grid:

@@ -2,11 +2,12 @@
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from layers.catalogue import Attribute
 from layers.errors import InvalidInput
+from server.face import Link
 from server.parameters import Page
 from server.serving import Snapshot
 from twin.store import read_raw
@@ -38,12 +39,16 @@ class Selection:
     ----------
     asked : the query, the CRS of the answer, where to start
     limit : features at most; None for all of them
+    address : of the layer
+    links : of the answer, as they stand in its header
     """
 
     city: Snapshot
     info: LayerInfo
     asked: Page
     limit: int | None = None
+    address: str = ""
+    links: list[Link] = field(default_factory=list)
 
     @cached_property
     def matched(self) -> int:
