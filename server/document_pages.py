@@ -97,6 +97,8 @@ def _groups(city: Snapshot, code: str) -> list[dict[str, Any]]:
 def _collection(
     city: Snapshot, document: dict[str, Any], address: str, code: str, layer_id: str
 ) -> tuple[str, str, Context]:
+    from server import items_html  # late: it shows its features with what is here
+
     layer_type = city.type_of(layer_id)
     info, files = city.vectors.get(layer_id), city.files.get(layer_id)
     bounds = list(city.lonlat(city.bounds_of(layer_id)))
@@ -117,7 +119,7 @@ def _collection(
         "has_map": layer_type.geometry != "none",
         "view": _view(bounds),
         "links": _sorted_links(document["links"]),
-        "formats": _formats(),
+        "formats": items_html.downloads(city, info) if info else {},
     }  # fmt: skip
 
 
@@ -128,12 +130,6 @@ def _view(bounds: list[float]) -> str:
     across_m = max((east - west) * 111_320 * math.cos(math.radians(lat)), (north - south) * 110_574, 100.0)
     distance_m = min(across_m, 5_000_000.0)
     return f"{(west + east) / 2:.6f},{lat - 0.8 * distance_m / 110_574:.6f},{0.9 * distance_m:.0f},0,-45"
-
-
-def _formats() -> dict[str, str]:
-    from server import items_html
-
-    return items_html.downloads()
 
 
 LINK_GROUPS: tuple[tuple[str, tuple[str, str]], ...] = (

@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from layers import crs
@@ -40,6 +40,8 @@ def items(request: Request) -> Response:
     city = snapshot(request)
     info = city.vector(request.path_params["layer"])
     form = chosen(request, formats.FORMATS)
+    if form == "html" and (tidy := items_html.without_empty(request)):
+        return RedirectResponse(tidy, 303)
     asked = parameters.page(request.query_params, info.type, city)
     if form == "html":
         return items_html.items_page(request, city, info, asked)

@@ -63,11 +63,11 @@ def items_page(request: Request, city: Snapshot, info: LayerInfo, asked: Page) -
     )  # fmt: skip
 
 
-def downloads() -> dict[str, str]:
-    """Formats of features that are files: name -> media type."""
+def downloads(city: Snapshot, info: LayerInfo) -> dict[str, str]:
+    """Formats in which a layer's features can be had as files: name -> media type."""
     from server import formats
 
-    return {name: kind for name, kind in formats.FORMATS.items() if name != "html"}
+    return {name: kind for name, kind in formats.offered(city, info).items() if name != "html"}
 
 
 def _known(name: str) -> bool:
@@ -185,12 +185,10 @@ def _next(links: list[dict[str, str]], limit: int) -> str | None:
 
 
 def _downloads(request: Request, city: Snapshot, info: LayerInfo) -> dict[str, str]:
-    """Format -> address of the current selection in it, from its start and as long as a page may be."""
-    from server import formats
-
+    """Format -> address of the current selection in it, from its start; GeoJSON as long as a page may be."""
     kept = _kept(request, drop=(*PAGING, "lang"))
     limit = [("limit", str(city.settings.max_limit))]
-    names = [name for name in formats.offered(city, info) if name != "html"]
+    names = downloads(city, info)
     return {name: "?" + urlencode([*kept, *(limit if name == "json" else []), ("f", name)]) for name in names}
 
 

@@ -44,7 +44,13 @@ def _common(items: tuple[str, ...], item: tuple[str, ...]) -> tuple[Operation, .
         Operation(COLLECTION, "One layer", _both(JSON, "collection"), PAGE),
         Operation(f"{FEATURES}/schema", "JSON Schema of the features", _both(SCHEMA_JSON, "jsonSchema"), PAGE),
         Operation(f"{FEATURES}/queryables", "What can be filtered by", _both(SCHEMA_JSON, "jsonSchema"), PAGE),
-        Operation(f"{FEATURES}/items", "Features", _both(GEOJSON, "featureCollection"), (*items, "queryables")),
+        Operation(
+            f"{FEATURES}/items",
+            "Features",
+            _both(GEOJSON, "featureCollection"),
+            (*items, "queryables"),
+            answers={303: "A form left fields empty: the address without them"},
+        ),
         Operation(f"{FEATURES}/items/{{featureId}}", "One feature", _both(GEOJSON, "feature"), item),
     )
 

@@ -126,6 +126,11 @@ SCHEMAS: dict[str, Schema] = {
         "jobID", "type", "status",
     ),
     "jobs": _object({"jobs": _list(ref("job")), "links": LINKS}, "jobs", "links"),
+    "coverageJson": _object(
+        {"type": {"type": "string", "enum": ["Coverage", "CoverageCollection", "Domain"]}, "domain": ANY_OBJECT,
+         "coverages": _list(ANY_OBJECT), "ranges": ANY_OBJECT, "parameters": ANY_OBJECT},
+        "type",
+    ),
     "health": _object({"status": TEXT, "version": WHOLE, "layers": COUNT}, "status"),
 }  # fmt: skip
 """By name."""

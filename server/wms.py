@@ -286,4 +286,9 @@ def face() -> Face:
     asked = query("request", "GetCapabilities, GetMap, GetFeatureInfo, GetLegendGraphic.", text, required=True)
     known: tuple[str | dict[str, Any], ...] = (asked, *(query(name, f"{said}.", text) for name, said in names), "lang")
     media = ("text/xml", *map_answer.FORMATS.values(), "application/json", "text/html", "text/plain")
-    return Face(routes(), (Operation("/wms", "Web Map Service", media, known, tag="WMS"),), (), _landing_links)
+    return Face(
+        routes(),
+        (Operation("/wms", "Web Map Service", media, known, tag="WMS", errors="text/xml"),),
+        (),
+        _landing_links,
+    )

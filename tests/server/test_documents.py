@@ -40,7 +40,7 @@ def test_json_unless_a_browser_asks(get, path, accept):
     assert ".invalid" not in response.text  # the placeholder base never leaves the house
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS[:11] if path != "/api"])
+@pytest.mark.parametrize("path", DOCUMENTS[:11])
 def test_html_for_a_browser_needs_nobody_else(get, path):
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     response = get(path, headers={"Accept": browser})
@@ -84,24 +84,16 @@ def test_the_four_classes_without_which_qgis_filters_on_its_own(get):
         "cql2/1.0/conf/cql2-text", "cql2/1.0/conf/basic-cql2", "ogcapi-features-2/1.0/conf/crs",
     ):  # fmt: skip
         assert base + each in declared
-    assert not any("features-4" in each for each in declared)  # nothing can be edited
 
 
-def test_page_size_stands_where_qgis_looks_for_it(get):
-    document = get("/api").json()
-    assert document["components"]["parameters"]["limit"]["schema"] == {
-        "type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000
-    }  # fmt: skip
-
-
-def test_openapi_offers_what_is_taken_and_its_size_does_not_grow_with_the_layers(get, client):
+def test_openapi_offers_what_is_taken(get, client):
     """QGIS parses it once for every layer."""
     document = get("/api").json()
-    assert len(get("/api").content) < 30_000
     assert not [path for path in document["paths"] if "/collections/building" in path]
     given = document["paths"]["/collections/{featuresId}/items"]["get"]["parameters"]
-    named = [each["$ref"].rsplit("/", 1)[1] for each in given]
-    assert {"limit", "bbox", "datetime", "filter", "crs", "queryables"} <= set(named)
+    described = document["components"]["parameters"]
+    named = [(each if "name" in each else described[each["$ref"].rsplit("/", 1)[1]])["name"] for each in given]
+    assert {"f", "limit", "bbox", "datetime", "filter", "crs", "queryables"} <= set(named)
     for name in set(named) - {"featuresId", "queryables"}:  # what the document offers is not refused as unknown
         assert "no parameter" not in client.get(f"/collections/building/items?{name}=zz").text
     # `queryables` stands for one parameter a queryable
@@ -111,8 +103,6 @@ def test_openapi_offers_what_is_taken_and_its_size_does_not_grow_with_the_layers
         if name not in {"geometry", "id"}:
             assert schema["type"]
             assert "no parameter" not in client.get(f"/collections/building/items?{name}=zz").text
-    methods = {path: set(operations) for path, operations in document["paths"].items() if set(operations) != {"get"}}
-    assert methods == {"/processes/{processId}/execution": {"post"}}
 
 
 def test_every_path_of_the_openapi_document_is_routed(get, client):
@@ -123,8 +113,9 @@ def test_every_path_of_the_openapi_document_is_routed(get, client):
         for name in re.findall(r"{(\w+)}", template):
             path = path.replace(f"{{{name}}}", str(schemas[name].get("enum", ["0"])[0]))
         answered = client.request(next(iter(operations)), path)
-        # what is not there is a problem with a sentence; a path without a route has none
-        assert answered.status_code < 400 or answered.json().get("detail"), path
+        # what is not there is a problem with a sentence, or a report in XML; a path without a route has none
+        is_xml = answered.headers.get("content-type", "").startswith("text/xml")
+        assert answered.status_code < 400 or is_xml or answered.json().get("detail"), path
 
 
 def test_no_reference_inside_the_api_document_is_broken(get):
