@@ -33,10 +33,12 @@ class Form:
     ----------
     response : raw, document, or empty where the request does not say
     outputs : those that are wanted; empty for all
+    n_outputs : how many are wanted; an analysis may have no value for some of them
     """
 
     response: str = ""
     outputs: dict[str, Wish] = field(default_factory=dict)
+    n_outputs: int = 0
 
     def wish(self, name: str) -> Wish:
         """For one output."""
@@ -106,7 +108,8 @@ def form(asked: Mapping[str, Any], process: Process) -> Form:
     outputs = asked.get("outputs", {})
     if not isinstance(outputs, dict):
         raise InvalidInput("outputs is not an object.", 'Write {"NAME": {"transmissionMode": "value"}}.')
-    return Form(response, {name: _wish(name, wish, process) for name, wish in outputs.items()})
+    wishes = {name: _wish(name, wish, process) for name, wish in outputs.items()}
+    return Form(response, wishes, len(wishes) or len(process.outputs))
 
 
 def _wish(name: str, wish: Any, process: Process) -> Wish:
@@ -149,8 +152,6 @@ def is_link(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """An input value without its qualification: {"value": …, "mediaType": …} is the value."""
-    if isinstance(value, list):
-        return [plain(each) for each in value]
     if isinstance(value, dict) and "value" in value and value.keys() - {"value"} <= FORMAT_KEYS:
         return value["value"]
     return value

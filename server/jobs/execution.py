@@ -43,8 +43,7 @@ async def execution(request: Request) -> Response:
     try:
         document = asked.document(await request.body())
         form = asked.form(document, process)
-        inputs = {name: asked.plain(value) for name, value in document.get("inputs", {}).items()}
-        inputs = {name: asked.plain(value) for name, value in (await resolved(request, inputs)).items()}
+        inputs = await resolved(request, document.get("inputs", {}))
         inputs = await run_in_threadpool(process.checked, inputs)
         wanted = asked.preference(request.headers.getlist("prefer"))
         city = (await run_in_threadpool(snapshot, request)).city

@@ -28,4 +28,4 @@ def failure(job: Job, headers: dict[str, str]) -> Response:
 def form_of(job: Job) -> Form:
     """The form that was asked for when the job was made."""
     kept = job.request["form"]
-    return Form(kept["response"], {name: Wish(**wish) for name, wish in kept["outputs"].items()})
+    return Form(kept["response"], {name: Wish(**wish) for name, wish in kept["outputs"].items()}, kept["n_outputs"])

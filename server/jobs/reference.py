@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message, Scope
 
 from layers.errors import InvalidInput
-from server.jobs.asked import is_link
+from server.jobs.asked import is_link, plain
 from server.jobs.service import jobs
 from server.serving import base
 
@@ -21,21 +21,23 @@ MOST_LINKS = 10
 
 
 async def resolved(request: Request, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Inputs with every link, also in lists, replaced by what it leads to."""
+    """Plain values of the inputs: links, also in lists, replaced by what they lead to, others without qualification."""
     n_links = sum(
         is_link(part) for value in inputs.values() for part in (value if isinstance(value, list) else [value])
     )
     if n_links > MOST_LINKS:
         raise InvalidInput(f"{n_links} inputs are links; at most {MOST_LINKS} are followed.")
-    if not n_links:
-        return inputs
     made: dict[str, Any] = {}
     for name, value in inputs.items():
         if isinstance(value, list):
-            made[name] = [await _read(request, name, each["href"]) if is_link(each) else each for each in value]
+            made[name] = [await _value(request, name, each) for each in value]
         else:
-            made[name] = await _read(request, name, value["href"]) if is_link(value) else value
+            made[name] = await _value(request, name, value)
     return made
+
+
+async def _value(request: Request, name: str, given: Any) -> Any:
+    return await _read(request, name, given["href"]) if is_link(given) else plain(given)
 
 
 async def _read(request: Request, name: str, href: Any) -> Any:

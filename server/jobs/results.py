@@ -2,8 +2,8 @@
 
 `response` decides: `document` is a JSON object in which objects are qualified ({"value": …}); `raw` is the value itself
 where one output is wanted, multipart/related (RFC 2387) for several, and 204 with Link headers for those by reference.
-Where `response` is absent and several outputs are wanted, the answer is one JSON object of the plain values, unless
-`Accept` names multipart/related.
+Where `response` is absent it is `raw` if the request names one output or `Accept` names multipart/related, else one
+JSON object of the plain values.
 """
 
 import base64
@@ -42,17 +42,22 @@ def respond(
     if form.response == "document":
         return _streamed(_document(wanted, form, address, plain=False), answer.JSON, headers)
     modes = [form.wish(each.name).mode for each in wanted]
+    is_raw = form.response == "raw" or _takes_parts(request)
     if modes and set(modes) == {"reference"} and address:
         links = [f'<{_href(address, each)}>; rel="{RELATION}"; {_about(each)}' for each in wanted]
         known = [headers["Link"]] if "Link" in headers else []
         return Response(status_code=204, headers=headers | {"Link": ", ".join([*known, *links])})
-    if len(wanted) == 1 and modes == ["value"]:
+    if form.n_outputs == 1 and modes == ["value"] and (is_raw or form.outputs):
         return _streamed([wanted[0]], wanted[0].media_type, headers)
-    if form.response == "raw" or "multipart/related" in negotiation.weights(request.headers.get("accept", "")):
+    if is_raw:
         boundary = secrets.token_hex(16)
         kind = f'multipart/related; boundary="{boundary}"'
         return _streamed(_multipart(wanted, form, address, boundary), kind, headers)
     return _streamed(_document(wanted, form, address, plain=True), answer.JSON, headers)
+
+
+def _takes_parts(request: Request) -> bool:
+    return "multipart/related" in negotiation.weights(request.headers.get("accept", ""))
 
 
 def _as_wanted(value: Value, form: Form) -> Value:

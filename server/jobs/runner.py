@@ -1,7 +1,7 @@
 """A worker process: runs one job after the other until its server closes the pipe.
 
 Started by `slots` as `python -m server.jobs.runner FOLDER MEMORY_BYTES MOST_BYTES`. Lines on stdin are `JOB CLAIM`;
-after each job a line goes to what was stdout. It writes progress and results itself; the server reads no result.
+`ready` and, after each job, `done` go to what was stdout. It writes progress and results itself.
 """
 
 import os
@@ -96,6 +96,9 @@ def main(folder: str, memory_bytes: str, most_bytes: str) -> None:
     threading.Thread(target=_orders, args=(sys.stdin, orders), daemon=True).start()
     store = JobStore(Path(folder))
     with twin.open(folder) as city:
+        analysis.registry()
+        answers.write("ready\n")
+        answers.flush()
         while True:
             job_id, claim = orders.get().split()
             run_one(store, city, job_id, claim, int(most_bytes))

@@ -20,6 +20,8 @@ from server.jobs.job import Job
 from server.jobs.limits import Limits
 from server.jobs.store import LEASE_S, JobStore
 
+DONE = b"done\n"
+"""What a worker process says on its stdout after a job; once it can take one it says `ready`."""
 LOG = logging.getLogger("citytwin.jobs")
 LOOK_EVERY_S = 0.5
 """How often a slot without a job looks for one that came in by another server."""
@@ -51,12 +53,13 @@ class Runner:
             self.process.stdin.flush()
         self.n_jobs += 1
 
-    def answered(self, wait_s: float) -> bool | None:
-        """True when the job is done, False when the process has ended, None if neither within the time."""
+    def answered(self, wait_s: float) -> str | None:
+        """`done` with the job, `ready` for the first one, `ended`, or None if nothing was heard within the time."""
         stdout = self.process.stdout
         if stdout is None or not select.select([stdout], [], [], wait_s)[0]:
             return None
-        return bool(os.read(stdout.fileno(), 64))
+        heard = os.read(stdout.fileno(), 64)
+        return "done" if DONE in heard else "ready" if heard else "ended"
 
     def end(self) -> int:
         """Kill it; the exit code. What it had under way is lost, what is in the store stays whole."""
@@ -153,12 +156,14 @@ class Slots:
         while True:
             answer = runner.answered(WATCH_EVERY_S)
             now = time.monotonic()
-            if answer:
+            if answer == "ready":
+                started = now  # its start is not the job's time
+            if answer == "done":
                 runner.idle_since = now
                 if self.store.holds(job.id, claim):
                     self.store.fail(job.id, claim, 500, "The worker process left the job unfinished.", "WORKER_ENDED")
                 return True
-            if answer is False:
+            if answer == "ended":
                 code = runner.end()
                 self.store.fail(job.id, claim, 500, f"The worker process ended {_how(code)}.", "WORKER_ENDED")
                 return False
