@@ -2,12 +2,14 @@
 
 Spec: https://github.com/flatgeobuf/flatgeobuf/blob/master/README.md, `header.fbs`. A file is magic bytes, a header, an
 index (none here) and features one after the other, so that features of several files with equal columns can follow
-each other. Numbers in the header that speak of the first batch alone are set for the whole, or to unknown.
+each other. Numbers in the header that speak of the first batch alone are set for the whole, or to unknown. All features
+have heights or none has: of a layer where only some do, none has them here.
 """
 
 import io
 import struct
 from collections.abc import Generator
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -48,7 +50,8 @@ def encode(batch: Features | None, selection: Selection) -> bytes:
     import pyogrio
 
     rows = table.schema(selection).empty_table() if batch is None else table.table(batch, selection)
-    shape, name, kind = selection.shape, None, None
+    name, kind = None, None
+    shape = replace(selection.shape, has_z=selection.shape.has_z and not selection.shape.is_mixed)
     if shape.kind:
         name, kind = table.free("geometry", rows), table.geometry_name(shape)
         placed = np.zeros(0, object) if batch is None else table.geometries(batch, selection)

@@ -25,10 +25,12 @@ class Shape:
     ----------
     kind : simple-features name in upper case; `GEOMETRY` for a mixture, empty where there are none
     has_z : True if any geometry of the layer has heights
+    is_mixed : True if others have none
     """
 
     kind: str
     has_z: bool
+    is_mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Selection:
             record = reader.layer(self.info.id, self.city.settings.scope).record
         if not record.has_geometry:
             return Shape("", has_z=False)
-        return Shape(record.column_type, any(has_z for _, has_z, _ in record.kinds))
+        heights = {has_z for _, has_z, _ in record.kinds}
+        return Shape(record.column_type, True in heights, is_mixed=len(heights) > 1)
 
     def batches(self, size: int = BATCH) -> Iterator[Features]:
         """The features, all of the moment in which the first is read."""

@@ -68,8 +68,8 @@ def _moments(texts: list[str] | list[str | None]) -> pa.Array:
 def geometries(batch: Features, selection: Selection) -> NDArray[np.object_]:
     """Geometries in the CRS asked for, east first, of the one kind that the selection's shape names.
 
-    Single ones become multi geometries of one part where the layer has both; where only some have heights, the others
-    get NaN. Raises InvalidInput where a coordinate cannot be expressed in the CRS.
+    Single ones become multi geometries of one part where the layer has both. Raises InvalidInput where a coordinate
+    cannot be expressed in the CRS.
     """
     placed = crs.transform_geometries(selection.city.city.config.crs, selection.asked.crs, batch.geometry)
     placed = of_shape(placed, selection.shape)
@@ -79,22 +79,17 @@ def geometries(batch: Features, selection: Selection) -> NDArray[np.object_]:
 
 
 def of_shape(placed: NDArray[np.object_], shape: Shape) -> NDArray[np.object_]:
-    """Geometries made equal in kind and dimension; None stays None."""
+    """Geometries made equal in kind; None stays None."""
     rows = geometry_kind.singles(placed, shape.kind)
     if len(rows):
         out = np.array(placed, object)
         out[rows] = geometry_kind.promoted(placed[rows])
         placed = out
-    if shape.has_z:
-        flat = ~shapely.has_z(placed) & ~shapely.is_missing(placed)
-        if flat.any():
-            placed = np.array(placed, object)
-            placed[flat] = shapely.force_3d(placed[flat], np.nan)
     return placed
 
 
 def wkb(placed: NDArray[np.object_], shape: Shape) -> pa.Array:
-    """Geometries as ISO WKB without measures, null for None."""
+    """Geometries as ISO WKB without measures, null for None; each with heights if it has any and the shape says so."""
     return pa.array(shapely.to_wkb(placed, output_dimension=3 if shape.has_z else 2, flavor="iso"), pa.binary())
 
 
