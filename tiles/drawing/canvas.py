@@ -67,11 +67,17 @@ class Canvas:
         places = Path(np.column_stack([xy[:, 0], self.height - xy[:, 1]]))
         self._agg.draw_markers(gc, Path.unit_circle(), disc, places, _identity(), colour)
 
-    def specks(self, places: NDArray[np.int64], colours: FloatArray) -> None:
+    def specks(self, places: NDArray[np.int64], colours: Bytes) -> None:
         """Lay colours (k, 4: red, green, blue, opacity) over single pixels (k, 2: column, row), each named once."""
-        if len(places):
-            below = self.pixels[places[:, 1], places[:, 0]] / 255
-            self.pixels[places[:, 1], places[:, 0]] = np.rint(over(below, colours) * 255).astype(np.uint8)
+        if not len(places):
+            return
+        row, column = places[:, 1], places[:, 0]
+        below = self.pixels[row, column]
+        taken = np.flatnonzero(below[:, 3])
+        mixed = over(below[taken].astype(np.float32) / 255, colours[taken].astype(np.float32) / 255)
+        below[:] = colours
+        below[taken] = np.rint(mixed * 255).astype(np.uint8)
+        self.pixels[row, column] = below
 
     def layer(self, colours: Bytes) -> None:
         """Lay a picture (height, width, 4) over everything."""

@@ -28,7 +28,7 @@ MARGIN_PX = 24.0
 """Around the view: what lies there may reach into it with its width or its disc."""
 ROWS_AT_ONCE = 5_000
 MAX_POINTS = 4_000_000
-"""Of a layer's shapes, after what nobody could see was left out; with more of them the largest shapes are drawn."""
+"""Of the shapes that are held at a time, after what nobody could see was left out."""
 MAX_TESTED = 200_000
 """Rows, largest first, that a filter is tried on where a map has more candidates than it can show."""
 WIDE_PX = 64.0
@@ -83,7 +83,7 @@ class LayerInView:
         self.layer: RawLayer = reader.layer(layer_id, asked.scope)
         self.scope, self.city_crs = asked.scope, asked.city.frame.city_crs
         kind = style_document.kind(self.layer.record.type)
-        self.are_points, self.is_plain = kind == 2, kind is not None
+        self.are_points, self.are_areas, self.is_plain = kind == 2, kind == 0, kind is not None
         self._found: tuple[Candidates, Choice, Placer] | None = None
 
     def tag(self) -> str:
@@ -94,34 +94,47 @@ class LayerInView:
         everything, chosen, _ = found
         stamps = self.reader.stamps(self.layer)
         digest = hashlib.blake2b(f"{self.layer.record.type.id}|{self.layer.schema}|{stamps.since}".encode())
-        for rows in (chosen.shapes, chosen.specks):
-            fids = np.sort(everything.fids[rows])
+        for rows in (chosen.shapes, chosen.boxes, chosen.specks):
+            fids = np.unique(everything.fids[rows])
             digest.update(fids.tobytes())
             digest.update(stamps.of(fids).tobytes())
         digest.update(np.round(chosen.strength, 2).tobytes())
         return digest.hexdigest()[:32]
 
-    def shapes(self) -> Shapes:
-        """What is drawn as shapes, the largest first as far as there must be a limit."""
+    def shapes(self) -> Iterator[Shapes]:
+        """What is drawn as shapes; in pieces only where there are more points than MAX_POINTS."""
         found = self._candidates()
-        names = self._attributes()
         if found is None:
-            return Shapes(_NO_PATHS, _empty(names), np.zeros(0))
+            return
         everything, chosen, place = found
         sides = _sides(everything.boxes) * self._px_per_unit(place)
-        pieces, tables, sizes, n_rows, n_points = [], [], [], 0, 0
-        order = chosen.shapes[np.argsort(-sides[chosen.shapes], kind="stable")]
-        for rows, parsed in self._read(everything.fids[order], names):
-            paths = canvas.coarsened(Paths(place(parsed.xy), parsed.starts, parsed.rows, parsed.kinds, parsed.is_outer))
-            pieces.append(Paths(paths.xy, paths.starts, paths.rows + n_rows, paths.kinds, paths.is_outer))
-            tables.append(rows.attributes)
-            sizes.append(_of_fids(everything.fids, sides, rows.fids))
-            n_rows, n_points = n_rows + len(rows.fids), n_points + len(paths.xy)
+        pieces: list[Shapes] = []
+        n_points = 0
+        for rows in self._rows(np.sort(everything.fids[chosen.shapes]), self._attributes()):
+            raw = wkb_paths.parse(rows.blobs)
+            paths = canvas.coarsened(Paths(place(raw.xy), raw.starts, raw.rows, raw.kinds, raw.is_outer))
+            pieces.append(Shapes(paths, rows.attributes, _of_fids(everything.fids, sides, rows.fids)))
+            n_points += len(paths.xy)
             if n_points > MAX_POINTS:
-                break
-        if not pieces:
-            return Shapes(_NO_PATHS, _empty(names), np.zeros(0))
-        return Shapes(_joined(pieces), pa.concat_tables(tables), np.concatenate(sizes))
+                yield _joined(pieces)
+                pieces, n_points = [], 0
+        if pieces:
+            yield _joined(pieces)
+
+    def boxes(self, *, need_attributes: bool) -> Iterator[Shapes]:
+        """Areas beyond `choice.MAX_SHAPES` as their boxes; no row is read unless an attribute or a filter needs it."""
+        found = self._candidates()
+        if found is None or not len(found[1].boxes):
+            return
+        everything, chosen, place = found
+        order = chosen.boxes[np.argsort(everything.fids[chosen.boxes])]
+        if not need_attributes and not self._plan(()).regions:
+            yield _rectangles(_roughly(everything.boxes[order], place), pa.table({"": pa.nulls(len(order))}))
+            return
+        fids = everything.fids[order]
+        for rows in self._rows(fids, self._attributes()):
+            at = order[np.searchsorted(fids, rows.fids)]
+            yield _rectangles(_roughly(everything.boxes[at], place), rows.attributes)
 
     def specks(self, *, need_attributes: bool) -> Specks:
         """What is drawn as pixels. Without `need_attributes` no row is read unless a filter asks for it."""
@@ -133,13 +146,16 @@ class LayerInView:
         names = self._attributes() if need_attributes else ()
         if not need_attributes and not self._plan(()).regions:
             return Specks(chosen.pixels, chosen.strength, pa.table({"": pa.nulls(len(fids))}))
-        order = np.argsort(fids)
-        kept, tables = [], []
-        for rows in self._rows(fids[order], names):
-            kept.append(order[np.searchsorted(fids[order], rows.fids)])
+        wanted, which = np.unique(fids, return_inverse=True)
+        place = np.full(len(wanted), -1)  # the row of the table that has each of them
+        tables, n_rows = [], 0
+        for rows in self._rows(wanted, names):
+            place[np.searchsorted(wanted, rows.fids)] = np.arange(n_rows, n_rows + len(rows.fids))
             tables.append(rows.attributes)
-        at = np.concatenate(kept) if kept else np.zeros(0, np.intp)
-        table = pa.concat_tables(tables) if tables and names else pa.table({"": pa.nulls(len(at))})
+            n_rows += len(rows.fids)
+        at = np.flatnonzero(place[which] >= 0)
+        has_table = bool(tables and names)
+        table = pa.concat_tables(tables).take(place[which][at]) if has_table else pa.table({"": pa.nulls(len(at))})
         return Specks(chosen.pixels[at], chosen.strength[at], table)
 
     def _candidates(self) -> tuple[Candidates, Choice, Placer] | None:
@@ -166,12 +182,12 @@ class LayerInView:
         near = ((boxes[:, :2] <= limit) & (boxes[:, 2:] >= -MARGIN_PX)).all(axis=1)
         rows = np.flatnonzero(near | wide | ~np.isfinite(boxes).all(axis=1))
         size = (self.view.width, self.view.height)
-        made = choice.chosen(found.fids[rows], boxes[rows], size, are_points=self.are_points)
+        made = choice.chosen(found.fids[rows], boxes[rows], size, are_points=self.are_points, are_areas=self.are_areas)
         if not self.is_plain and len(made.specks) <= choice.MAX_SHAPES // 10:
             # among them may be points, which have no size: all are drawn as what they are
             shapes = rows[np.isfinite(boxes[rows]).all(axis=1)][: choice.MAX_SHAPES]
-            return Choice(shapes, made.specks[:0], made.pixels[:0], made.strength[:0])
-        return Choice(rows[made.shapes], rows[made.specks], made.pixels, made.strength)
+            return Choice(shapes, made.boxes[:0], made.specks[:0], made.pixels[:0], made.strength[:0])
+        return Choice(rows[made.shapes], rows[made.boxes], rows[made.specks], made.pixels, made.strength)
 
     def _matching(self, plan: Plan, found: Candidates) -> Candidates:
         order = np.argsort(-_sides(found.boxes), kind="stable")[:MAX_TESTED]
@@ -179,10 +195,6 @@ class LayerInView:
         step = read_raw.ROWS_AT_ONCE
         kept = [self.reader.fids_where(plan, fids[at : at + step]) for at in range(0, len(fids), step)]
         return found.take(np.flatnonzero(np.isin(found.fids, np.concatenate(kept)))) if kept else found
-
-    def _read(self, fids: NDArray[np.int64], names: tuple[str, ...]) -> Iterator[tuple[RawRows, Paths]]:
-        for rows in self._rows(fids, names):
-            yield rows, wkb_paths.parse(rows.blobs)
 
     def _rows(self, fids: NDArray[np.int64], names: tuple[str, ...]) -> Iterator[RawRows]:
         plan = self._plan(names)
@@ -202,11 +214,6 @@ class LayerInView:
     def _px_per_unit(self, place: Placer) -> float:
         west, south, east, north = self.layer.bounds or (0.0, 0.0, 1.0, 1.0)
         return _scale(place, ((west + east) / 2, (south + north) / 2))
-
-
-_NO_PATHS = Paths(
-    np.zeros((0, 2)), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0, bool)
-)
 
 
 def _empty(names: tuple[str, ...]) -> pa.Table:
@@ -249,13 +256,26 @@ def _exactly(plan: Plan, rows: RawRows) -> RawRows:
     return RawRows(rows.fids[keep], rows.ids.take(at), packed.of_list([blobs[i] for i in at.tolist()]), taken)
 
 
-def _joined(pieces: list[Paths]) -> Paths:
+def _rectangles(boxes: NDArray[np.float64], table: pa.Table) -> Shapes:
+    n = len(boxes)
+    xy = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 2)
+    kinds = np.full(n, wkb_paths.RING, np.int8)
+    return Shapes(Paths(xy, 5 * np.arange(n + 1), np.arange(n), kinds, np.ones(n, bool)), table, np.zeros(n))
+
+
+def _joined(pieces: list[Shapes]) -> Shapes:
     if len(pieces) == 1:
         return pieces[0]
-    ends = np.concatenate([np.diff(each.starts) for each in pieces])
-    starts = np.zeros(len(ends) + 1, np.int64)
-    np.cumsum(ends, out=starts[1:])
-    return Paths(
-        np.concatenate([each.xy for each in pieces]), starts, np.concatenate([each.rows for each in pieces]),
-        np.concatenate([each.kinds for each in pieces]), np.concatenate([each.is_outer for each in pieces]),
+    counts = np.concatenate([np.diff(each.paths.starts) for each in pieces])
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    before = np.cumsum([0, *(len(each.sides_px) for each in pieces)])
+    paths = Paths(
+        np.concatenate([each.paths.xy for each in pieces]), starts,
+        np.concatenate([each.paths.rows + int(n) for each, n in zip(pieces, before, strict=False)]),
+        np.concatenate([each.paths.kinds for each in pieces]),
+        np.concatenate([each.paths.is_outer for each in pieces]),
     )  # fmt: skip
+    return Shapes(
+        paths, pa.concat_tables([each.table for each in pieces]), np.concatenate([e.sides_px for e in pieces])
+    )

@@ -127,18 +127,35 @@ def _features(target: Canvas, found: LayerInView, with_labels: bool) -> list[tup
     kind = found.layer.record.type
     entries = [each for each in styles.style("", [kind], {}, labels=with_labels)["layers"] if "source-layer" in each]
     by_type = {name: [e for e in entries if e["type"] == name] for name in ("fill", "line", "circle", "symbol")}
-    view = found.view
-    shapes = found.shapes()
-    _fill(target, shapes, by_type["fill"], view)
-    _speckle(target, found, [*by_type["fill"], *by_type["line"], *by_type["circle"]][: len(by_type["fill"]) or 1])
-    _outline(target, shapes, by_type["fill"], view)
-    for entry in by_type["line"]:
-        width = expression.value(entry["paint"]["line-width"], shapes.table, view.zoom) * view.magnification
-        for colour, paths in _coloured(shapes, entry, "line-color", LINE, view.zoom):
-            target.lines(paths, colour, width)
-    for entry in by_type["circle"]:
-        _circles(target, shapes, entry, view)
-    return [each for entry in by_type["symbol"] for each in _names(shapes, entry, view)]
+    view, areas = found.view, by_type["fill"]
+    _speckle(target, found, areas or [*by_type["line"], *by_type["circle"]][:1])
+    _boxes(target, found, areas)
+    names: list[tuple[Label, Look]] = []
+    for shapes in found.shapes():
+        _fill(target, shapes, areas, view)
+        _outline(target, shapes, areas, view)
+        for entry in by_type["line"]:
+            _along(target, shapes, entry, view)
+        for entry in by_type["circle"]:
+            _circles(target, shapes, entry, view)
+        names += [each for entry in by_type["symbol"] for each in _names(shapes, entry, view)]
+    return names
+
+
+def _depends(entries: list[Entry]) -> bool:
+    """Whether the colours of some entries depend on the feature."""
+    return any("filter" in each or isinstance(each["paint"][f"{each['type']}-color"], list) for each in entries)
+
+
+def _boxes(target: Canvas, found: LayerInView, entries: list[Entry]) -> None:
+    for boxes in found.boxes(need_attributes=_depends(entries)):
+        _fill(target, boxes, entries, found.view)
+
+
+def _along(target: Canvas, shapes: Shapes, entry: Entry, view: View) -> None:
+    width = expression.value(entry["paint"]["line-width"], shapes.table, view.zoom) * view.magnification
+    for colour, paths in _coloured(shapes, entry, "line-color", LINE, view.zoom):
+        target.lines(paths, colour, width)
 
 
 def _fill(target: Canvas, shapes: Shapes, entries: list[Entry], view: View) -> None:
@@ -165,17 +182,15 @@ def _circles(target: Canvas, shapes: Shapes, entry: Entry, view: View) -> None:
 
 def _speckle(target: Canvas, found: LayerInView, entries: list[Entry]) -> None:
     """Features no larger than a pixel, in the colour of the largest of the pixel."""
-    painted = [(each, each["paint"][f"{each['type']}-color"]) for each in entries]
-    need = any("filter" in each or isinstance(colour, list) for each, colour in painted)
-    specks = found.specks(need_attributes=need)
+    specks = found.specks(need_attributes=_depends(entries))
     if not len(specks.pixels):
         return
-    colours = np.zeros((len(specks.pixels), 4))
-    for entry, _ in painted:
+    colours = np.zeros((len(specks.pixels), 4), np.uint8)
+    for entry in entries:
         opacity = float(entry["paint"].get("fill-opacity", 1.0))
         for colour, keep in _groups(specks.table, entry, f"{entry['type']}-color", found.view.zoom):
-            colours[keep] = canvas.colour_of(colour, opacity)
-    colours[:, 3] *= specks.strength
+            colours[keep] = np.rint(np.array(canvas.colour_of(colour, opacity)) * 255).astype(np.uint8)
+    colours[:, 3] = np.rint(colours[:, 3] * specks.strength)
     target.specks(specks.pixels, colours)
 
 
