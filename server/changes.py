@@ -98,19 +98,19 @@ def insert(edit: Editing, layer_id: str, given: Sequence[Given]) -> Edited:
             raise Conflict(
                 f"{place}: {layer_id} has a feature {name[:80]!r} already.", "Replace it by PUT, or leave the id out."
             )
-    return edit[layer_id].put([_geojson(name, each.geometry, each.properties) for each, name in named])
+    return edit[layer_id].put([_geojson(name, each.geometry, each.properties) for each, name in named], as_read=True)
 
 
 def replace(edit: Editing, layer_id: str, name: str, given: Given, now: Held | None) -> Edited:
     """A whole feature in the place of the one that is there, or as a new one."""
     shape = unmoved(given.geometry, now.geometry if now else None)
-    return edit[layer_id].put([_geojson(name, shape, given.properties)])
+    return edit[layer_id].put([_geojson(name, shape, given.properties)], as_read=True)
 
 
 def update(edit: Editing, layer_id: str, name: str, given: Given, now: Held) -> Edited:
     """Some attributes or the geometry; all else stays."""
     shape = unmoved(given.geometry, now.geometry)
-    return edit[layer_id].update(name, geometry=shape, attributes=given.properties)
+    return edit[layer_id].update(name, geometry=shape, attributes=given.properties, as_read=True)
 
 
 def _geojson(name: str, shape: shapely.Geometry | None, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -215,15 +215,19 @@ def _answer(request: Request, edit: Editing, done: Edited, status: int) -> Respo
         held = now[done.ids[0]]
         headers["ETag"] = feature_tags.of_answer(request, held.state)
         headers["Last-Modified"] = feature_tags.last_modified(held.valid_from)
-        headers["Location" if status == 201 else "Content-Location"] = changes.address(address, done.layer, done.ids[0])
-    if request.headers.get("prefer", "").replace(" ", "") == "return=minimal":
-        return Response(status_code=204 if status == 200 else status, headers=headers)
     document = {
         "collection": done.layer,
         "features": changes.told(done, address),
         "issues": changes.issues_told(done.issues),
     }
-    return Response(answer.json_bytes(document), status, headers, answer.JSON)
+    if request.headers.get("prefer", "").replace(" ", "") == "return=minimal":
+        response = Response(status_code=204 if status == 200 else status, headers=headers)
+    else:
+        response = Response(answer.json_bytes(document), status, headers, answer.JSON)
+    if status == 201 and len(done.ids) == 1:
+        # QGIS 3.40 finds it under exactly this spelling; Starlette would write it in lower case
+        response.raw_headers.append((b"Location", changes.address(address, done.layer, done.ids[0]).encode("ascii")))
+    return response
 
 
 def routes() -> list[Route]:

@@ -5,7 +5,7 @@ old outline, a height that was measured or counted from storeys, an axis that wa
 What was stated stays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.catalogue import LayerType
+from layers.issue import Issue
 from twin.fuse import buildings, pipe_size, pipes
 from twin.fuse.columns import numbers, with_column, words
 from twin.fuse.notes import Notes
 from twin.terrain import Terrain
 
 _ON_GROUND_M = 1e-6
+SAME_M = 1e-3
 DEPTHS = frozenset({"start_depth_m", "end_depth_m"})
 SECTIONS = frozenset({"dn_mm", "od_mm", "width_mm", "height_mm"})
 LINK = frozenset({"link_by", "link_distance_m"})
@@ -48,6 +50,30 @@ def restated(
     if "link_id" in changed and layer_type.attribute("link_by") is not None:
         attributes = _emptied(attributes, LINK - changed, np.ones(len(geometry), bool))
     return geometry, attributes
+
+
+def off_axis(
+    layer_type: LayerType, geometry: NDArray[np.object_], attributes: pa.Table, extra: list[str | None]
+) -> NDArray[np.object_]:
+    """(n,) geometries as they are read, z of pipes on the axis -> as a source states them."""
+    return pipes.as_stated(geometry, attributes, extra) if layer_type.solid == "tube" else geometry
+
+
+def not_taken(
+    layer_type: LayerType, given: NDArray[np.object_], made: NDArray[np.object_], names: Sequence[str]
+) -> list[Issue]:
+    """For pipes whose z was given as it is read, and is another now: stated elevations count more than z of a line."""
+    if layer_type.solid != "tube":
+        return []
+    found = []
+    for name, before, after in zip(names, given, made, strict=True):
+        if not (shapely.has_z(before) and shapely.has_z(after)):
+            continue
+        was, now = (shapely.get_coordinates(each, include_z=True)[:, 2] for each in (before, after))
+        if len(was) == len(now) and bool((np.abs(was - now) > SAME_M).any()):
+            said = "Its heights follow the elevations or depths that are stated: z of the geometry was not taken."
+            found.append(Issue("EDIT_Z_NOT_TAKEN", name, said, "Change start_elev_m, end_elev_m or the depths."))
+    return found
 
 
 def _building(

@@ -95,6 +95,7 @@ class LayerEdit:
         crs: str | None = None,
         mesh: Mesh | None = None,
         version: Versions = None,
+        as_read: bool = False,
         attributes: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> Edited:
@@ -106,6 +107,7 @@ class LayerEdit:
         geometry : shapely or GeoJSON, in `crs` (the city's when absent), east first; for a single feature
         mesh : a model that replaces the one it has, vertices east, north, height in the city's CRS; single feature
         version : the version that is expected, of one or by id; Conflict where it is another by now
+        as_read : z of a pipe is where it is read, on its axis, not on what its `z_ref` names as in a file
         attributes, named : new values; None empties. What the schema does not know is kept in `extra`
         """
         names = _ids(ids)
@@ -116,7 +118,8 @@ class LayerEdit:
         self._check_versions(was, version)
         if (geometry is not None or mesh is not None) and len(names) != 1:
             raise InvalidInput("One geometry or model cannot be that of several features.", "Update them one by one.")
-        moved, shape = self._moved(kind, was, geometry, crs)
+        moved, read = self._moved(kind, was, geometry, crs)
+        shape = read
         changed = frozenset(given.attributes) - {"extra"}
         old = self._fused_as_it_was(kind, was)
         stated, table = restate.restated(
@@ -126,8 +129,12 @@ class LayerEdit:
             stated = was.geometry
         table = restate.with_values(table, kind, given.attributes)
         extra = [values.merged_extra(each, given.extra) for each in was.extra]
+        if as_read and mesh is None:
+            shape = restate.off_axis(kind, read, was.attributes, was.extra)
         new = Batch(names, np.where(moved, shape, stated), table, extra)
         made, issues = fusing.fused(kind, new, self._place, None if mesh is None else [mesh])
+        if as_read and moved.any():
+            issues += restate.not_taken(kind, read, made.geometry, names)
         before, replaced = self._batch.meshes(self.id, was.fids), np.full(len(names), mesh is not None)
         kept, noted = fusing.kept_meshes(before, old, made, moved=moved, replaced=replaced)
         odd = [name for name in given.extra if name not in _extra_names(was) and not _is_extra(attributes, named)]
@@ -142,6 +149,7 @@ class LayerEdit:
         crs: str | None = None,
         meshes: Mapping[str, Mesh] | None = None,
         version: Versions = None,
+        as_read: bool = False,
     ) -> Edited:
         """Insert features, or replace those of the same id as a whole.
 
@@ -152,6 +160,7 @@ class LayerEdit:
         crs : of the geometries, east first; that of the GeoDataFrame, else the city's when absent
         meshes : models by id, vertices east, north, height in the city's CRS
         version : as in `update`; 0 expects that there is no such feature
+        as_read : as in `update`
         """
         kind = _fusable(self._type_for_put())
         given, stated_crs = features_of(features)
@@ -167,16 +176,20 @@ class LayerEdit:
         unknown_models = sorted(set(meshes or {}) - set(names))
         if unknown_models:
             raise InvalidInput(f"There is a model for {unknown_models[0]!r}, but no such feature.")
+        table = _table(kind, checked, self._editing.editor)
+        extra = [values.merged_extra(None, each.extra) for each in checked]
         stated = self._as_stated(kind, was, names, geometry)
+        if as_read:
+            same = _is_identical(stated, geometry)
+            stated[same] = restate.off_axis(kind, geometry, table, extra)[same]
         for i, name in enumerate(names):
             if name in (meshes or {}):  # what brings its own model is not laid, so its line stays as it is
                 stated[i] = geometry[i]
-        batch = Batch(
-            names, stated, _table(kind, checked, self._editing.editor),
-            [values.merged_extra(None, each.extra) for each in checked],
-        )  # fmt: skip
+        batch = Batch(names, stated, table, extra)
         models = None if not meshes else [meshes.get(name) for name in names]
         made, issues = fusing.fused(kind, batch, self._place, models)
+        if as_read:
+            issues += restate.not_taken(kind, geometry, made.geometry, names)
         kept, noted = self._with_brought(kind, was, made, models, geometry)
         odd = [(name, each) for name, each in zip(names, checked, strict=True) if each.extra]
         told = [issue for name, each in odd[:MOST_IDS_TOLD] for issue in values.unknown(kind, each.extra, name)]

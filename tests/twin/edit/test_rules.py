@@ -241,3 +241,38 @@ def test_a_model_stays_when_its_feature_is_read_and_put_back(city, files):
         done = city[layer_id].put(city[layer_id].query(ids=[name]))
         assert not [issue for issue in done.issues if issue.code == "EDIT_MODEL_DROPPED"]
         assert len(mesh_of(city, layer_id, name).vertices) == 5
+
+
+@pytest.mark.parametrize("name", ["P-0", "P-1", "P-2", "P-3"])
+def test_a_vertex_of_a_pipe_as_it_is_read_moves_alone_whatever_its_z_refers_to(city, name):
+    """z is read on the axis and stated of crown, invert or axis: what was read must not be taken for what is stated."""
+    pipes = city["pipe_water"]
+    was = shapely.get_coordinates(pipes.query(ids=[name]).geometry, include_z=True)
+    line = was.copy()
+    line[0, :2] += (0.0, 0.5)  # along the contours of the ground
+    shape = shapely.LineString(line)
+    feature = {"type": "Feature", "id": name, "geometry": shape, "properties": pipes.query(ids=[name]).iloc[0].dropna()}
+    own = {key: value for key, value in feature["properties"].items() if key not in {"geometry", *values.OWN}}
+    for ways in ("update", "put"):
+        with city.editing() as edit:
+            if ways == "update":
+                done = edit["pipe_water"].update(name, geometry=shape, as_read=True)
+            else:
+                done = edit["pipe_water"].put(feature | {"properties": own}, as_read=True)
+        assert "EDIT_Z_NOT_TAKEN" not in {issue.code for issue in done.issues}
+        now = shapely.get_coordinates(pipes.query(ids=[name]).geometry, include_z=True)
+        np.testing.assert_allclose(now, line, rtol=0, atol=1e-6)
+        pipes.revert(name)
+
+
+def test_z_that_is_given_against_stated_elevations_is_told(city):
+    pipes = city["pipe_water"]
+    line = shapely.get_coordinates(pipes.query(ids=["P-0", "P-2"]).geometry, include_z=True).reshape(2, 2, 3)
+    line[:, 1, 2] += 0.25
+    with city.editing() as edit:
+        stated = edit["pipe_water"].update("P-0", geometry=shapely.LineString(line[0]), as_read=True)
+        free = edit["pipe_water"].update("P-2", geometry=shapely.LineString(line[1]), as_read=True)
+    assert [issue.where for issue in stated.issues if issue.code == "EDIT_Z_NOT_TAKEN"] == ["P-0"]
+    assert "EDIT_Z_NOT_TAKEN" not in {issue.code for issue in free.issues}
+    found = shapely.get_coordinates(pipes.query(ids=["P-2"]).geometry, include_z=True)
+    np.testing.assert_allclose(found, line[1], rtol=0, atol=1e-6)
