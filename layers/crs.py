@@ -17,6 +17,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.database import query_crs_info
 from pyproj.enums import PJType
 from pyproj.exceptions import CRSError, ProjError
+from pyproj.transformer import TransformerGroup
 
 from layers.errors import InvalidInput
 
@@ -153,8 +154,18 @@ def metres_per_unit(text: str) -> float:
 
 @lru_cache(maxsize=256)
 def transformer(source: str, target: str) -> Transformer:
-    """East-first transformer between two horizontal CRSs. Heights pass through untouched (see `layers.heights`)."""
-    return Transformer.from_crs(parse(horizontal(source)), parse(horizontal(target)), always_xy=True)
+    """East-first transformer between two horizontal CRSs. Heights pass through untouched (see `layers.heights`).
+
+    Where PROJ knows one way only, the transformer is made from that way's pipeline: pyproj makes each transformer anew
+    in every thread, and looking for the ways takes up to 1.4 s (EPSG:4549 to CRS84), writing one down 0.3 ms.
+    """
+    ends = parse(horizontal(source)), parse(horizontal(target))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the best way lacks a grid: from_crs takes the next one too
+        ways = TransformerGroup(*ends, always_xy=True)
+    if len(ways.transformers) == 1 and not ways.unavailable_operations:
+        return Transformer.from_pipeline(ways.transformers[0].definition)
+    return Transformer.from_crs(*ends, always_xy=True)
 
 
 def transform(source: str, target: str, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
