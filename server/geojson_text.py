@@ -4,7 +4,7 @@ The coordinates of a page are reprojected, rounded and written at once; the text
 guarantees as `server.geojson`: coordinates within 0.1 mm (9 decimals of a degree, 4 of a metre), heights as stored.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from layers import crs
 from layers.errors import InvalidInput
-from server import geojson
+from server import geojson, vertical
 from twin.store import geometry_blob, geometry_kind, wkb_paths
 from twin.store.read_items import Items
 from twin.store.wkb_paths import LINE, POINT, RING, Paths
@@ -32,13 +32,13 @@ _SUFFIXES = pa.array(["", "]", "}", "]}", "]]}"])
 _COMMA, _BRACKET, _BRACE, _OPENING = (ord(each) for each in ",]}[")
 
 
-def encode(items: Items, city_crs: str, target: str) -> bytes:
+def encode(items: Items, city_crs: str, target: str, anomaly: vertical.Anomaly | None = None) -> bytes:
     """Features in their order, with commas between them; empty for none."""
     n = len(items)
     if not n:
         return b""
     pieces: list[Any] = [',{"type":"Feature","id":', _quoted(items.ids), ',"geometry":']
-    pieces += [_geometries(items, city_crs, target), ',"properties":{', *_properties(items), "}}"]
+    pieces += [_geometries(items, _Way(city_crs, target, anomaly)), ',"properties":{', *_properties(items), "}}"]
     whole = pc.binary_join_element_wise(*_merged(pieces), "")
     return _values(whole)[1:]
 
@@ -124,7 +124,15 @@ def _quoted(values: pa.Array) -> pa.Array:
     return quoted.fill_null("null") if values.null_count else quoted
 
 
-def _geometries(items: Items, city_crs: str, target: str) -> pa.Array | str:
+class _Way(NamedTuple):
+    """From the city's CRS to that of the answer."""
+
+    city_crs: str
+    target: str
+    anomaly: vertical.Anomaly | None
+
+
+def _geometries(items: Items, way: _Way) -> pa.Array | str:
     """Each geometry as GeoJSON in `target`, in its axis order on the wire; null where there is none."""
     n = len(items)
     if not items.blobs.data:
@@ -133,13 +141,13 @@ def _geometries(items: Items, city_crs: str, target: str) -> pa.Array | str:
     types = np.zeros(n, np.int64) if paths.types is None else paths.types.astype(np.int64)
     n_paths = np.bincount(paths.rows, minlength=n)
     types -= _MULTI * ((types > _MULTI) & items.is_single & (_n_parts(paths, n) <= 1))
-    texts = _texts(paths, types, n_paths, _coordinates(paths, city_crs, target))
+    texts = _texts(paths, types, n_paths, _coordinates(paths, way))
     rare = np.flatnonzero((n_paths == 0) & (items.blobs.sizes > 0))
     missing = np.flatnonzero((n_paths == 0) & (items.blobs.sizes == 0))
     if len(rare) or len(missing):
         filled = np.array(texts.to_pylist(), object)
         filled[missing] = "null"
-        filled[rare] = _by_geos(items, rare, city_crs, target)
+        filled[rare] = _by_geos(items, rare, way)
         texts = pa.array(filled, pa.string())
     return texts
 
@@ -148,18 +156,18 @@ def _n_parts(paths: Paths, n: int) -> IntArray:
     return np.bincount(paths.rows[paths.is_outer], minlength=n)
 
 
-def _by_geos(items: Items, rows: IntArray, city_crs: str, target: str) -> list[str]:
+def _by_geos(items: Items, rows: IntArray, way: _Way) -> list[str]:
     """Empty geometries, collections, curves and those with very many parts."""
     shapes = geometry_blob.decode(items.blobs.each(rows.tolist()))
     shapes = geometry_kind.demoted(shapes, items.is_single[rows])
-    return [text or "null" for text in geojson.texts(shapes, city_crs, target).tolist()]
+    return [text or "null" for text in geojson.texts(shapes, *way).tolist()]
 
 
-def _coordinates(paths: Paths, city_crs: str, target: str) -> tuple[bytearray, IntArray]:
+def _coordinates(paths: Paths, way: _Way) -> tuple[bytearray, IntArray]:
     """All positions as JSON text, and where that of each path begins and the last one ends."""
-    east, north = crs.transform(city_crs, target, paths.xy[:, 0], paths.xy[:, 1])
-    decimals = 9 if crs.is_geographic(target) else 4
-    axes = [north, east] if crs.is_north_first(target) else [east, north]
+    east, north = crs.transform(way.city_crs, way.target, paths.xy[:, 0], paths.xy[:, 1])
+    decimals = 9 if crs.is_geographic(way.target) else 4
+    axes = [north, east] if crs.is_north_first(way.target) else [east, north]
     has_z = paths.z is not None and bool(np.isfinite(paths.z).any())
     xyz = np.empty((len(paths.xy), 3 if has_z else 2))
     for at, axis in enumerate(axes):
@@ -167,7 +175,7 @@ def _coordinates(paths: Paths, city_crs: str, target: str) -> tuple[bytearray, I
     if not np.isfinite(xyz[:, :2]).all():
         raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
     if has_z and paths.z is not None:
-        xyz[:, 2] = np.round(paths.z, 4)
+        xyz[:, 2] = np.round(paths.z if way.anomaly is None else paths.z + way.anomaly(east, north), 4)
     text = orjson.dumps(xyz, option=orjson.OPT_SERIALIZE_NUMPY)
     if has_z and np.isnan(xyz[:, 2]).any():
         text = text.replace(b",null]", b"]")

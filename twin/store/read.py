@@ -44,9 +44,9 @@ def matching(connection: sqlite3.Connection, asked: Plan, batch_size: int, limit
     """Batches of features for which everything asked holds, in its order; `limit` only bounds what is fetched."""
     step = batch_size if limit is None else min(batch_size, max(limit + limit // 4, 16))
     plain = replace(asked, regions=())
-    found = select.candidates(connection, asked)
-    if found is not None or asked.sort or asked.z is not None or asked.after is not None:
-        for fids in select.chunks(connection, asked, found, step):
+    is_scan = not asked.sort and asked.z is None and asked.after is None and select.is_everywhere(connection, asked)
+    if not is_scan:
+        for fids in select.chunks(connection, asked, step):
             yield at_fids(connection, plain, fids)
         return
     sql, parameters = scan(plain)

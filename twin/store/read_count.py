@@ -18,8 +18,7 @@ def count(connection: sqlite3.Connection, asked: Plan) -> int:
     if _is_one_region(slim):
         return _in_region(connection, slim)
     if slim.regions or slim.ids is not None or slim.z is not None:
-        found = select.candidates(connection, slim)
-        return sum(len(fids) for fids in select.chunks(connection, slim, found, select.AT_ONCE))
+        return sum(len(fids) for fids in select.chunks(connection, slim, select.AT_ONCE))
     if slim.is_now and not slim.condition.sql:
         return registry.count(connection, slim.layer)
     sql, parameters = numbers(slim, None)

@@ -7,6 +7,7 @@ Only features whose box crosses the edge of a region are looked at themselves. R
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,12 @@ def page(db: sqlite3.Connection, asked: Plan, limit: int, offset: int = 0) -> In
     wanted = limit + offset
     if wanted == 0:
         return np.zeros(0, np.int64)
-    found = candidates(db, asked)
-    if found is None and asked.z is None:
+    if is_everywhere(db, asked) and asked.z is None:
         return _all(db, *numbers(asked, None, wanted))[offset:]
     if asked.sort:
-        return _sorted(db, asked, found, wanted)[offset:]
+        return _sorted(db, asked, wanted)[offset:]
     pieces, n = [], 0
-    for piece in _in_fid_order(db, asked, found, first=max(64, wanted + wanted // 4)):
+    for piece in _in_fid_order(db, asked, first=max(64, wanted + wanted // 4)):
         pieces.append(piece)
         n += len(piece)
         if n >= wanted:
@@ -44,42 +44,60 @@ def page(db: sqlite3.Connection, asked: Plan, limit: int, offset: int = 0) -> In
     return np.concatenate([np.zeros(0, np.int64), *pieces])[offset:wanted]
 
 
-def chunks(db: sqlite3.Connection, asked: Plan, found: Cells | None, step: int) -> Iterator[IntArray]:
-    """Row numbers of all that is asked for among the `candidates`, a few at a time, in the order asked for."""
+def chunks(db: sqlite3.Connection, asked: Plan, step: int) -> Iterator[IntArray]:
+    """Row numbers of all that is asked for, a few at a time, in the order asked for."""
     if asked.sort:
-        fids = _sorted(db, asked, found, None)
+        fids = _sorted(db, asked, None)
         yield from (fids[start : start + step] for start in range(0, len(fids), step))
         return
-    yield from _in_fid_order(db, asked, found, first=step, most=step)
+    yield from _in_fid_order(db, asked, first=step, most=step)
 
 
-def _in_fid_order(
-    db: sqlite3.Connection, asked: Plan, found: Cells | None, *, first: int, most: int = AT_ONCE
-) -> Iterator[IntArray]:
+def is_everywhere(db: sqlite3.Connection, asked: Plan) -> bool:
+    """True where neither place nor id leaves out a row for certain."""
+    return asked.ids is None and not _uncovered(db, asked)
+
+
+def _uncovered(db: sqlite3.Connection, asked: Plan) -> list[shapely.Geometry]:
+    return [region for region in asked.regions if not covers(db, asked, region)]
+
+
+def _in_fid_order(db: sqlite3.Connection, asked: Plan, *, first: int, most: int = AT_ONCE) -> Iterator[IntArray]:
     step = min(first, most)
-    if found is None:
-        cursor = db.execute(*numbers(asked, None))
+    if is_everywhere(db, asked):
+        cursor = db.execute(*numbers(replace(asked, sort=(), after=None), None))
         while rows := cursor.fetchmany(step):
-            fids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-            kept = select_z.kept(db, asked, fids)
+            kept = select_z.kept(db, asked, np.fromiter((row[0] for row in rows), np.int64, len(rows)))
             if len(kept):
                 yield kept
             step = min(2 * step, most)
         return
-    start = 0
-    while start < len(found.fids):
-        kept = accepted(db, asked, _part(found, slice(start, start + step)))
-        start += step
-        step = min(2 * step, most)
-        if len(kept):
-            yield kept
+    for found in _parts(db, asked):
+        start = 0
+        while start < len(found.fids):
+            kept = accepted(db, asked, _part(found, slice(start, start + step)))
+            start += step
+            step = min(2 * step, most)
+            if len(kept):
+                yield kept
 
 
-def _sorted(db: sqlite3.Connection, asked: Plan, found: Cells | None, wanted: int | None) -> IntArray:
+def _parts(db: sqlite3.Connection, asked: Plan) -> Iterator[Cells]:
+    """Rows that may match, ascending: for one region a part at a time."""
+    regions = _uncovered(db, asked)
+    is_simple = len(regions) == 1 and asked.ids is None and asked.is_now and asked.layer.has_geometry
+    if is_simple and not shapely.is_empty(regions[0]):
+        region = Region(regions[0])
+        yield from box_index.ordered(db, asked.layer.rtree, version(db, asked), region, asked.after_fid)
+    else:
+        yield candidates(db, asked, regions)
+
+
+def _sorted(db: sqlite3.Connection, asked: Plan, wanted: int | None) -> IntArray:
     """The first of all rows in a sort order: SQLite's sorter keeps no more rows than are wanted."""
-    if found is None and asked.z is None:
+    if is_everywhere(db, asked) and asked.z is None:
         return _all(db, *numbers(asked, None, wanted))
-    pieces = list(_in_fid_order(db, asked, found, first=AT_ONCE))
+    pieces = list(_in_fid_order(db, asked, first=AT_ONCE))
     fids = np.concatenate([np.zeros(0, np.int64), *pieces])
     return _all(db, *numbers(asked, fids, wanted))
 
@@ -134,11 +152,8 @@ def _geometries(db: sqlite3.Connection, asked: Plan, fids: IntArray) -> list[tup
     return db.execute(" UNION ALL ".join(parts), [text] * len(names)).fetchall()
 
 
-def candidates(db: sqlite3.Connection, asked: Plan) -> Cells | None:
-    """Rows that may match by their place and id, ascending, or None where every row may."""
-    regions = [region for region in asked.regions if not covers(db, asked, region)]
-    if asked.ids is None and not regions:
-        return None
+def candidates(db: sqlite3.Connection, asked: Plan, regions: list[shapely.Geometry]) -> Cells:
+    """Rows that may match by their place and id, ascending."""
     found = [_at_place(db, asked, rtree, regions) for _, rtree, _, _ in tables(asked)]
     if asked.ids is not None:
         named = [_named(db, table, asked.ids) for table, _, _, _ in tables(asked)]
