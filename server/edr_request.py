@@ -67,7 +67,7 @@ def asked(request: Request, city: Snapshot, kind: str) -> Asked:
     if kind in SHAPES:
         shape = _coords(given, kind, used)
     elif kind == "cube" or "bbox" in given:
-        shape = _box(given, used)
+        shape = box(given, used)
     text = given.get("datetime")
     span: Span = (None, None)
     if text is not None:
@@ -126,7 +126,8 @@ def _coords(given: Mapping[str, str], kind: str, used: str) -> Any:
     return flat
 
 
-def _box(given: Mapping[str, str], used: str) -> Any:
+def box(given: Mapping[str, str], used: str) -> Any:
+    """`bbox` as a polygon, east first; two polygons where it crosses the antimeridian. Heights are let go."""
     if "bbox" not in given:
         raise InvalidInput("bbox is missing.", "Give bbox=low,low,high,high in the axis order of crs.")
     parts = given["bbox"].split(",")

@@ -389,7 +389,7 @@ def test_a_restricted_layer_is_absent_everywhere(served):
         for path in (ITEMS, "/collections/building", "/collections/building/3dtiles/tileset.json",
                      "/collections/building/tiles/WebMercatorQuad/0/0/0", "/collections/building/schema"):  # fmt: skip
             assert client.get(path).status_code == 404, path
-        assert [each["id"] for each in client.get("/collections").json()["collections"]] == ["pipe_node"]
+        assert [each["id"] for each in client.get("/collections").json()["collections"]] == ["pipe_node", "catalogue"]
         inputs = {"layer": "building", "distance_m": 10, "geometry": {"type": "Point", "coordinates": [121, 28.1]}}
         for process, asked in (("buffer-query", inputs), ("crs-audit", {"layer": "building"})):
             response = client.post(f"/processes/{process}/execution", json={"inputs": asked})

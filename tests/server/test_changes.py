@@ -46,11 +46,11 @@ def running(tmp_path):
 
 def test_a_new_layer_appears_everywhere(running):
     writer, client = running
-    assert [each["id"] for each in client.get("/collections").json()["collections"]] == ["lamp"]
+    assert [each["id"] for each in client.get("/collections").json()["collections"]] == ["lamp", "catalogue"]
     tag = client.get("/collections").headers["etag"]
     write(writer, TREE, {"t": "oak"})
     after = client.get("/collections", headers={"If-None-Match": tag})
-    assert [each["id"] for each in after.json()["collections"]] == ["lamp", "tree"]
+    assert [each["id"] for each in after.json()["collections"]] == ["lamp", "tree", "catalogue"]
     assert "tree" in client.get("/api").json()["components"]["parameters"]["featuresId"]["schema"]["enum"]
     assert client.get("/collections/tree/items").json()["numberMatched"] == 1
     assert "tree" in client.get("/qgis/city.qgs").text

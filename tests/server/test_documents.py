@@ -60,7 +60,7 @@ def test_qgis_and_gdal_find_their_way_from_the_landing_page(get):
     landing = get("/", headers={"Accept": "application/json"}).json()
     api = link(landing, "service-desc", "application/vnd.oai.openapi+json;version=3.0")
     assert get(api).headers["content-type"] == "application/vnd.oai.openapi+json;version=3.0"
-    assert len(get(link(landing, "data")).json()["collections"]) == 4
+    assert len(get(link(landing, "data")).json()["collections"]) == 5  # four layers and the catalogue
     assert get(link(landing, "conformance")).json()["conformsTo"]
 
 

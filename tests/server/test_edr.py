@@ -12,7 +12,7 @@ import shapely
 from pyproj import Geod, Transformer
 
 from layers import catalogue
-from layers.report import Report
+from layers.report import LayerCount, Report
 from tests.server import raster_town as town
 from tests.server.raster_town import CELL, EAST, NORTH, plane
 from twin.scope import Scope
@@ -53,6 +53,8 @@ def put(store):
     told = pa.table([pa.array(plain.get(f.name, [None] * len(frame)), f.type) for f in obs.arrow_schema()],
                     schema=obs.arrow_schema())  # fmt: skip
     record = SourceRecord("b.csv", "0" * 64, 1, 1, "{}")
+    sizes = {"sensor": 3, "sensor_obs": len(frame)}
+    counts = [LayerCount(layer, layer, n, n) for layer, n in sizes.items()]
     with store.writing() as batch:
         batch.begin_source(record)
         batch.ensure_layer(sensor)
@@ -60,7 +62,7 @@ def put(store):
         batch.put("sensor", "b.csv", Rows(list(POSTS), np.array(points, object), table, [None] * 3))
         ids = [str(i) for i in range(len(frame))]
         batch.put("sensor_obs", "b.csv", Rows(ids, np.array([None] * len(frame)), told, [None] * len(frame)))
-        batch.finish_source(record, Report("b.csv", "test", "0" * 64, "stored"))
+        batch.finish_source(record, Report("b.csv", "test", "0" * 64, "stored", counts))
 
 
 @pytest.fixture(scope="module")
