@@ -10,10 +10,10 @@
 | `canvas` | areas, lines and discs, antialiased (AGG) |
 | `labels`, `fonts` | names on the map |
 | `rasters` | image layers on the pixels of a view |
-| `legend` | a key to the colours |
+| `key` | a key to the colours |
 """
 
-from tiles.drawing.legend import legend, raster_legend
+from tiles.drawing.key import legend, raster_legend
 from tiles.drawing.picture import Drawing, RasterItem, VectorItem
 from tiles.drawing.view import MAX_PIXELS, MAX_SIDE, PIXEL_MM, View
 

@@ -89,17 +89,21 @@ def _owners(rows: Rows, boxes: FloatArray, size: tuple[int, int]) -> tuple[NDArr
         part = rows[start : start + ROWS_AT_ONCE]
         box = boxes[part]
         middle = np.floor((box[:, :2] + box[:, 2:]) / 2)
-        low, high = np.minimum(np.ceil(box[:, :2] - 0.5), middle), np.maximum(np.floor(box[:, 2:] - 0.5), middle)
-        low, high = np.maximum(low, 0).astype(np.int32), np.minimum(high, np.array(size) - 1).astype(np.int32)
-        counts = np.maximum(high - low + 1, 0)
-        areas = np.minimum((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]), 1.0).astype(np.float32)
-        for down in range(int(counts[:, 1].max(initial=0))):
-            for right in range(int(counts[:, 0].max(initial=0))):
-                there = np.flatnonzero((counts[:, 0] > right) & (counts[:, 1] > down))
-                cell = (low[there, 1] + down) * size[0] + low[there, 0] + right
-                # the last of a part wins in a cell, as far as its own pixels go; the next part comes after all of it
-                owner[cell] = part[there]
-                np.add.at(covered, cell, areas[there])
+        low, high = np.floor(box[:, :2]), np.maximum(np.ceil(box[:, 2:]) - 1, np.floor(box[:, :2]))
+        for down in range(int((high - low)[:, 1].max(initial=-1)) + 1):
+            for right in range(int((high - low)[:, 0].max(initial=-1)) + 1):
+                place = low + np.array([right, down])
+                there = np.flatnonzero(
+                    (place <= high).all(axis=1) & (place >= 0).all(axis=1) & (place < size).all(axis=1)
+                )
+                place, within = place[there], box[there]
+                cell = (place[:, 1] * size[0] + place[:, 0]).astype(np.int64)
+                share = np.minimum(within[:, 2:], place + 1) - np.maximum(within[:, :2], place)
+                np.add.at(covered, cell, share.prod(axis=1).astype(np.float32))
+                held = (within[:, :2] <= place + 0.5) & (within[:, 2:] > place + 0.5)
+                shows = held.all(axis=1) | (place == middle[there]).all(axis=1)
+                # of one part the last in a cell, whatever its rank: all of a part are about as large
+                owner[cell[shows]] = part[there[shows]]
     return owner, covered
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,47 +21,67 @@ Bytes = NDArray[np.uint8]
 
 def pixels(city: TileCity, chosen: Sequence[Asset], view: View, wanted: Wanted) -> Bytes:
     """(height, width, 4) colours of the files in a view; transparent where there are none."""
-    wide, high, side = _square(view)
-    out = np.zeros((high, wide, 4), np.uint8)
-    for row, column, picture in _blocks(city, chosen, view, wanted):
+    sheet = _sheet(view)
+    out = np.zeros((sheet.height, sheet.width, 4), np.uint8)
+    for row, column, picture in _blocks(city, chosen, sheet, wanted):
         if picture.touching:
-            top, left = row * side, column * side
-            part = out[top : top + side, left : left + side]
+            top, left = row * sheet.side, column * sheet.side
+            part = out[top : top + sheet.side, left : left + sheet.side]
             part[:] = imagery.colours(picture)[: part.shape[0], : part.shape[1]]
-    return out if (wide, high) == (view.width, view.height) else _resized(out, view)
+    return out if sheet.is_view else _resized(out, view, sheet)
 
 
 def signature(city: TileCity, chosen: Sequence[Asset], view: View, wanted: Wanted) -> tuple[object, ...]:
     """Everything that the pixels depend on; empty where no file touches the view."""
-    found = [picture.signature for _, _, picture in _blocks(city, chosen, view, wanted) if picture.touching]
+    found = [picture.signature for _, _, picture in _blocks(city, chosen, _sheet(view), wanted) if picture.touching]
     return (view, *found) if found else ()
 
 
-def _square(view: View) -> tuple[int, int, int]:
-    """Columns and rows of square pixels as fine as the finer side of the view's, and the side of a block."""
+@dataclass(frozen=True)
+class _Sheet:
+    """Square pixels over a view, from its upper left corner: `is_view` where they are the view's own."""
+
+    crs: str
+    west: float
+    north: float
+    cell: float
+    width: int
+    height: int
+    side: int
+    is_view: bool
+
+
+def _sheet(view: View) -> _Sheet:
+    """As fine as the finer side of the view's pixels, but not more than twice as many as the view has."""
     across, down = view.cell
-    fine = min(across, down)
-    wide, high = (max(round(n * cell / fine), 1) for n, cell in ((view.width, across), (view.height, down)))
-    # a very flat map in a very high box: no more than twice the pixels that are asked for
-    limit = max(2 * view.width * view.height, BLOCK)
-    if wide * high > limit or abs(across - down) < 1e-3 * fine:
-        wide, high = view.width, view.height
-    return wide, high, min(BLOCK, 2 ** math.ceil(math.log2(max(wide, high, 16))))
+    west, south, east, north = view.bounds
+    is_view = abs(across - down) < 0.5 / max(view.width, view.height) * across
+    cell = across if is_view else min(across, down)
+    if not is_view:
+        excess = (east - west) * (north - south) / cell**2 / max(2 * view.width * view.height, BLOCK)
+        cell *= math.sqrt(max(excess, 1.0))
+    width = view.width if is_view else math.ceil((east - west) / cell)
+    height = view.height if is_view else math.ceil((north - south) / cell)
+    side = min(BLOCK, 2 ** math.ceil(math.log2(max(width, height, 16))))
+    return _Sheet(view.crs, west, north, cell, width, height, side, is_view)
 
 
-def _blocks(city: TileCity, chosen: Sequence[Asset], view: View, wanted: Wanted) -> Iterator[tuple[int, int, Picture]]:
-    wide, high, side = _square(view)
-    west, _, east, north = view.bounds
-    cell = (east - west) / wide
-    columns, rows = math.ceil(wide / side), math.ceil(high / side)
-    grid = MatrixSet("view", "", view.crs, west, north, cell * side / TILE_SIZE, columns, rows)
+def _blocks(
+    city: TileCity, chosen: Sequence[Asset], sheet: _Sheet, wanted: Wanted
+) -> Iterator[tuple[int, int, Picture]]:
+    columns, rows = math.ceil(sheet.width / sheet.side), math.ceil(sheet.height / sheet.side)
+    cell = sheet.cell * sheet.side / TILE_SIZE
+    grid = MatrixSet("view", "", sheet.crs, sheet.west, sheet.north, cell, columns, rows)
     for row in range(rows):
         for column in range(columns):
-            frame = Frame(grid, 0, column, row, side)
+            frame = Frame(grid, 0, column, row, sheet.side)
             yield row, column, imagery.picture(city, chosen, frame, wanted, "png")
 
 
-def _resized(colours: Bytes, view: View) -> Bytes:
+def _resized(colours: Bytes, view: View, sheet: _Sheet) -> Bytes:
     from PIL import Image
 
-    return np.asarray(Image.fromarray(colours).resize((view.width, view.height), Image.Resampling.BILINEAR))
+    west, south, east, north = view.bounds
+    part = (0, 0, min((east - west) / sheet.cell, sheet.width), min((north - south) / sheet.cell, sheet.height))
+    picture = Image.fromarray(colours).resize((view.width, view.height), Image.Resampling.BILINEAR, part)
+    return np.asarray(picture)
