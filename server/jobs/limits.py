@@ -17,7 +17,7 @@ class Limits:
     queue : jobs that may wait; one more gets 503
     sync_s : an execution that is waited for may take; longer ones are to be asked for with `Prefer: respond-async`
     quick_at_a_time, quick_queue : quick processes that run in threads of one server, and that may wait for one
-    href_bytes : of one input by reference
+    href_bytes : of all inputs by reference of one execution, which wait with the job
     """
 
     workers: int = 2

@@ -27,38 +27,56 @@ async def resolved(request: Request, inputs: dict[str, Any]) -> dict[str, Any]:
     )
     if n_links > MOST_LINKS:
         raise InvalidInput(f"{n_links} inputs are links; at most {MOST_LINKS} are followed.")
+    reader = _Reader(request, jobs(request).limits.href_bytes)
     made: dict[str, Any] = {}
     for name, value in inputs.items():
         if isinstance(value, list):
-            made[name] = [await _value(request, name, each) for each in value]
+            made[name] = [await reader.value(name, each) for each in value]
         else:
-            made[name] = await _value(request, name, value)
+            made[name] = await reader.value(name, value)
     return made
 
 
-async def _value(request: Request, name: str, given: Any) -> Any:
-    return await _read(request, name, given["href"]) if is_link(given) else plain(given)
+class _Reader:
+    """Reads links of one request, at most so many bytes together."""
+
+    def __init__(self, request: Request, most_bytes: int) -> None:
+        self.request, self.left, self.most = request, most_bytes, most_bytes
+
+    async def value(self, name: str, given: Any) -> Any:
+        """An input value, or one of its list."""
+        return await self.read(name, given["href"]) if is_link(given) else plain(given)
+
+    async def read(self, name: str, href: Any) -> Any:
+        """The JSON behind an address of ours."""
+        own = base(self.request)
+        if not isinstance(href, str) or not (href.startswith((f"{own}/", "/"))) or href.startswith("//"):
+            raise InvalidInput(
+                f"{name}: href={str(href)[:100]!r} is not an address of this server; others are not asked.",
+                f"Use {own}/collections/…/items?…, the results of a job, or the value itself.",
+            )
+        parts = urlsplit(href.removeprefix(own))
+        status, body = await _asked(self.request, parts.path, parts.query, self.left)
+        if body is None:
+            raise InvalidInput(
+                f"{name}: {href[:100]!r} has too many bytes; links of a request may have {self.most} together.",
+                "Add a filter, a bbox or a limit.",
+            )
+        self.left -= len(body)
+        if status != 200:
+            raise InvalidInput(f"{name}: {href[:100]!r} answers {status}.", "Open it to see why.")
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise InvalidInput(f"{name}: {href[:100]!r} is not JSON.", "Ask for it with f=json.") from error
 
 
-async def _read(request: Request, name: str, href: Any) -> Any:
-    own = base(request)
-    if not isinstance(href, str) or not (href.startswith((f"{own}/", "/"))) or href.startswith("//"):
-        raise InvalidInput(
-            f"{name}: href={str(href)[:100]!r} is not an address of this server; others are not asked.",
-            f"Use {own}/collections/…/items?…, the results of a job, or the value itself.",
-        )
-    parts = urlsplit(href.removeprefix(own))
-    status, body = await _asked(request, parts.path, parts.query)
-    if status != 200:
-        raise InvalidInput(f"{name}: {href[:100]!r} answers {status}.", "Open it to see why.")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"{name}: {href[:100]!r} is not JSON.", "Ask for it with f=json.") from error
+class _TooLarge(Exception):
+    pass
 
 
-async def _asked(request: Request, path: str, query: str) -> tuple[int, bytes]:
-    """Status and body of a GET that never leaves this process."""
+async def _asked(request: Request, path: str, query: str, most_bytes: int) -> tuple[int, bytes | None]:
+    """Status and body of a GET that never leaves this process; no body where it is larger than may be."""
     headers = [(b"host", request.headers.get("host", "localhost").encode()), (b"accept", b"application/json")]
     scope: Scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "headers": headers,
@@ -67,7 +85,6 @@ async def _asked(request: Request, path: str, query: str) -> tuple[int, bytes]:
         "client": request.scope.get("client"), "state": request.scope.get("state", {}),
     }  # fmt: skip
     status, size, chunks = 500, 0, []
-    most = jobs(request).limits.href_bytes
 
     is_asked = False
 
@@ -84,9 +101,12 @@ async def _asked(request: Request, path: str, query: str) -> tuple[int, bytes]:
             status = message["status"]
         elif message["type"] == "http.response.body":
             size += len(message.get("body", b""))
-            if size > most:
-                raise InvalidInput(f"{path[:100]!r} has more than {most} bytes.", "Add a filter, a bbox or a limit.")
+            if size > most_bytes:
+                raise _TooLarge
             chunks.append(message.get("body", b""))
 
-    await request.app(scope, receive, send)
+    try:
+        await request.app(scope, receive, send)
+    except _TooLarge:
+        return status, None
     return status, b"".join(chunks)

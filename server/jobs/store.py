@@ -8,6 +8,7 @@ failed where that happens too often.
 
 import contextlib
 import json
+import logging
 import queue
 import shutil
 import sqlite3
@@ -22,12 +23,16 @@ from typing import Any
 from layers.errors import Busy
 from server.jobs.job import ACCEPTED, COLUMNS, DISMISSED, FAILED, RUNNING, SUCCESSFUL, Job, Output, from_row
 
+LOG = logging.getLogger("citytwin.jobs")
 FOLDER = "jobs"
 LEASE_S = 10.0
 MOST_ATTEMPTS = 2
 BUSY_S = 20.0
 ORPHAN_S = 86_400.0
 _ROW = ", ".join(COLUMNS)
+_SHORT_ROW = ", ".join("'{}'" if name == "request" else name for name in COLUMNS)
+_FORGET = "claim = NULL, lease = NULL, request = json_remove(request, '$.inputs')"
+"""When a job is over: nobody may write to it any more, and its inputs, which may be large, are not kept."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, process TEXT NOT NULL, status TEXT NOT NULL,
@@ -124,7 +129,14 @@ class JobStore:
     # -- the asker's side
 
     def submit(self, process: str, request: dict[str, Any], scope: str, *, most_waiting: int) -> Job:
-        """Put a job at the end of the queue. QueueFull if that many wait already."""
+        """Put a job at the end of the queue. QueueFull if that many wait already, Busy where nothing can be written."""
+        try:
+            return self._submit(process, request, scope, most_waiting)
+        except (OSError, sqlite3.OperationalError) as error:
+            LOG.exception("A job could not be stored.")
+            raise Busy("The server cannot take jobs now; its log says why.", "Try again later.") from error
+
+    def _submit(self, process: str, request: dict[str, Any], scope: str, most_waiting: int) -> Job:
         now, job_id = time.time(), str(uuid.uuid4())
         with self._writing() as connection:
             waiting = connection.execute("SELECT count(*) FROM job WHERE status = ?", (ACCEPTED,)).fetchone()[0]
@@ -145,7 +157,7 @@ class JobStore:
         return from_row(rows[0]) if rows else None
 
     def listed(self, wanted: Wanted, scope: str, limit: int) -> list[Job]:
-        """Jobs, the newest first."""
+        """Jobs, the newest first; without what they were asked."""
         if not self.exists:
             return []
         conditions, values = ["scope = ?"], [scope]
@@ -168,7 +180,7 @@ class JobStore:
             if among:
                 conditions.append(f"{column} IN ({', '.join('?' * len(among))})")
                 values += among
-        sql = f"SELECT {_ROW} FROM job WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
+        sql = f"SELECT {_SHORT_ROW} FROM job WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
         return [from_row(row) for row in self._all(sql, *values, limit)]
 
     def dismiss(self, job_id: str, scope: str) -> Job | None:
@@ -178,7 +190,7 @@ class JobStore:
             return None
         with self._writing() as connection:
             row = connection.execute(
-                f"UPDATE job SET status = '{DISMISSED}', message = 'dismissed', claim = NULL, lease = NULL, "
+                f"UPDATE job SET status = '{DISMISSED}', message = 'dismissed', {_FORGET}, "
                 f"finished = ?, updated = ? WHERE id = ? AND scope = ? AND status IN ('{ACCEPTED}', '{RUNNING}') "
                 f"RETURNING {_ROW}",
                 (now, now, *key),
@@ -241,7 +253,7 @@ class JobStore:
             with self._writing() as connection:
                 held = connection.execute(
                     f"UPDATE job SET status = '{SUCCESSFUL}', message = 'done', progress = 100, finished = ?, "
-                    "updated = ?, claim = NULL, lease = NULL, outputs = ?, bytes = ? WHERE id = ? AND claim = ?",
+                    f"updated = ?, {_FORGET}, outputs = ?, bytes = ? WHERE id = ? AND claim = ?",
                     (now, now, json.dumps([asdict(each) for each in outputs]), size, job_id, claim),
                 )
                 if not held.rowcount:
@@ -255,8 +267,8 @@ class JobStore:
         """Done without result. `status` and `detail` are of the problem that /results answers with."""
         now, problem = time.time(), {"status": status, "detail": detail, "code": code}
         return self._changed(
-            f"UPDATE job SET status = '{FAILED}', message = ?, finished = ?, updated = ?, claim = NULL, lease = NULL, "
-            "problem = ? WHERE id = ? AND claim = ?",
+            f"UPDATE job SET status = '{FAILED}', message = ?, finished = ?, updated = ?, {_FORGET}, problem = ? "
+            "WHERE id = ? AND claim = ?",
             detail, now, now, json.dumps(problem), job_id, claim,
         )  # fmt: skip
 
@@ -298,8 +310,8 @@ def _recover(connection: sqlite3.Connection, now: float) -> None:
     words = f"The server stopped while this ran, {MOST_ATTEMPTS} times."
     problem = json.dumps({"status": 500, "detail": words, "code": "SERVER_STOPPED"})
     connection.execute(
-        f"UPDATE job SET status = '{FAILED}', message = ?, finished = ?, updated = ?, claim = NULL, lease = NULL, "
-        f"problem = ? WHERE {lost} AND attempts >= ?",
+        f"UPDATE job SET status = '{FAILED}', message = ?, finished = ?, updated = ?, {_FORGET}, problem = ? "
+        f"WHERE {lost} AND attempts >= ?",
         (words, now, now, problem, now, MOST_ATTEMPTS),
     )
     connection.execute(

@@ -11,6 +11,7 @@ from layers.catalogue import Title
 from layers.errors import InvalidInput
 from server import processes
 from server.app import create_app
+from server.jobs.limits import Limits
 from server.settings import Settings
 from tests.server.jobs.conftest import awaited
 from twin import analysis
@@ -84,11 +85,20 @@ def test_no_other_address_is_asked(client, href):
     assert "not an address of this server" in said
 
 
-def test_own_addresses_have_their_limits(client):
+def test_own_addresses_have_their_limits(client, city):
     wrong = {"features": {"href": "/collections/nothing/items"}}
     assert "answers 404" in execute(client, "echo", 400, inputs=wrong).json()["detail"]
     page = {"features": {"href": "/collections?f=html"}}
     assert "not JSON" in execute(client, "echo", 400, inputs=page).json()["detail"]
+    size = len(client.get("/collections/building/items?limit=1").content)
+    limits = Settings(access_log=False, warm_up=False, jobs=Limits(href_bytes=size * 3 // 2))
+    with TestClient(create_app(city, limits), base_url="http://city.test") as strict:
+        links = {"object": {"href": "/collections/building/items?limit=1"}}
+        assert execute(strict, "echo", inputs=links).json()["object"]["numberReturned"] == 1
+        for large in (links | {"features": links["object"]}, {"features": {"href": "/collections/building/items"}}):
+            said = execute(strict, "echo", 400, inputs=large).json()["detail"]
+            assert "features: " in said
+            assert str(size * 3 // 2) in said
     many = {"list": [{"href": "/health"}] * 11}
     assert "at most 10" in execute(client, "echo", 400, inputs=many).json()["detail"]
 

@@ -3,8 +3,11 @@
 import sqlite3
 from pathlib import Path
 
+import httpx
 import pytest
+import rasterio
 
+from server.jobs.store import JobStore
 from tests.server.jobs.conftest import awaited, execute, gone, in_process, is_alive, noted
 
 
@@ -74,17 +77,72 @@ def test_a_worker_that_dies_fails_its_job_alone(client, how, words, status):
     assert after.json() == {"text": "still here"}
 
 
-def test_memory_and_time_and_size_are_bounded(copy, extra, tmp_path):
-    with in_process(copy, workers=1, memory_bytes=2_000_000_000, seconds=4.0, result_bytes=100_000) as client:
+def test_memory_and_size_are_bounded(copy, extra):
+    with in_process(copy, workers=1, memory_bytes=2_000_000_000, result_bytes=100_000) as client:
         memory = execute(client, "test-crash", {"how": "memory"})
         assert "memory" in awaited(client, memory)["message"]
-        note = tmp_path / "note"
-        slow = execute(client, "test-hold", {"note": str(note), "seconds": 60})
-        assert "longer than the 4 s" in awaited(client, slow)["message"]
-        assert gone(int(noted(note, 1)[0].split()[1]))
         large = execute(client, "test-grid", {"size": 300})
         assert "at most 100000 are kept" in awaited(client, large)["message"]
         assert awaited(client, execute(client, "echo", {"text": "x"}))["status"] == "successful"
+
+
+def test_time_is_bounded(copy, extra, tmp_path):
+    note = tmp_path / "note"
+    with in_process(copy, workers=1, seconds=3.0) as client:
+        slow = execute(client, "test-hold", {"note": str(note), "seconds": 120})
+        assert "longer than the 3 s" in awaited(client, slow)["message"]
+        assert gone(int(noted(note, 1)[0].split()[1]))
+
+
+def test_inputs_are_forgotten_when_a_job_is_over(copy, extra):
+    secret = "confidential " * 10
+    with in_process(copy, workers=1) as client:
+        jobs = [execute(client, "echo", inputs | {"text": secret}) for inputs in ({}, {"fail": True}, {"pause_s": 60})]
+        client.delete(jobs[2])
+        for job in jobs[:2]:
+            awaited(client, job)
+        client.delete(jobs[0])
+        with sqlite3.connect(copy / "jobs" / "jobs.sqlite") as store:
+            kept = str(store.execute("SELECT * FROM job").fetchall())
+        store.close()
+        assert "form" in kept
+        assert "confidential" not in kept
+        assert [each.name for each in (copy / "jobs" / "results").iterdir()] == []
+
+
+def test_what_is_kept_is_bounded(copy, extra):
+    with in_process(copy, workers=1) as client:
+        jobs = [execute(client, "echo", {"text": "x" * 1000}) for _ in range(5)]
+        for job in jobs:
+            awaited(client, job)
+        store = JobStore(copy)
+        assert store.tidy(3600.0, 2500, 100) == 3  # 1002 bytes each
+        assert [client.get(job).status_code for job in jobs] == [404, 404, 404, 200, 200]
+        assert store.tidy(3600.0, 10**9, 1) == 1
+        assert len(list((copy / "jobs" / "results").iterdir())) == 1
+        assert store.tidy(0.0, 10**9, 100) == 1
+        assert client.get("/jobs").json()["jobs"] == []
+        store.close()
+
+
+def test_a_folder_that_cannot_be_written_is_503(copy, extra):
+    (copy / "jobs").write_text("in the way")
+    with in_process(copy, workers=1) as client:
+        refused = client.post("/processes/echo/execution", json={})
+        assert refused.status_code == 503
+        assert "log says why" in refused.json()["detail"]
+
+
+def test_rasters_are_files_by_reference_with_ranges(client):
+    job = execute(client, "test-grid", {"size": 64}, outputs={"raster": {"transmissionMode": "reference"}, "sum": {}})
+    awaited(client, job)
+    document = client.get(f"{job}/results").json()
+    assert document["sum"] == 64 * 64 * (64 * 64 - 1) / 2
+    assert document["raster"]["type"] == "image/tiff; application=geotiff; profile=cloud-optimized"
+    with rasterio.MemoryFile(client.get(document["raster"]["href"]).content) as file, file.open() as raster:
+        assert raster.read(1).sum(dtype=float) == document["sum"]
+    head = client.get(document["raster"]["href"], headers={"Range": "bytes=0-3"})
+    assert (head.status_code, head.content[:2]) == (206, b"II")
 
 
 def test_a_full_queue_is_503_with_the_time_to_try_again(copy, extra, tmp_path):
@@ -193,6 +251,15 @@ def test_servers_of_one_twin_share_the_queue_and_run_each_job_once(start, tmp_pa
     assert other.client.delete(path).status_code == 200  # by the server that does not run it
     assert gone(pid)
     assert runs_it.client.get(path).json()["status"] == "dismissed"
+
+
+@pytest.mark.slow
+def test_nobody_works_for_who_has_hung_up(start):
+    server = start()
+    with pytest.raises(httpx.ReadTimeout):
+        server.client.post("/processes/echo/execution", json={"inputs": {"pause_s": 60}}, timeout=1.0)
+    [job] = server.client.get("/jobs").json()["jobs"]
+    assert awaited(server.client, f"/jobs/{job['jobID']}", {"dismissed"}, 20.0)["progress"] < 50
 
 
 @pytest.mark.slow
