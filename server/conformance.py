@@ -33,7 +33,15 @@ CLASSES: tuple[str, ...] = (
     "cql2/1.0/conf/cql2-json",
     "cql2/1.0/conf/basic-cql2",
     "cql2/1.0/conf/advanced-comparison-operators",
+    "cql2/1.0/conf/case-insensitive-comparison",
+    "cql2/1.0/conf/accent-insensitive-comparison",
     # QGIS asks for -operators, the final standard says -functions
     "cql2/1.0/conf/basic-spatial-functions",
     "cql2/1.0/conf/basic-spatial-operators",
+    "cql2/1.0/conf/basic-spatial-functions-plus",
+    "cql2/1.0/conf/spatial-functions",
+    "cql2/1.0/conf/temporal-functions",
+    "cql2/1.0/conf/array-functions",
+    "cql2/1.0/conf/property-property",
+    "cql2/1.0/conf/arithmetic",
 )

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from layers import crs
 from layers.errors import NotFound
-from server import answer, counting, formats, geojson, geojson_text, items_html, packing, paging, parameters
+from server import answer, counting, formats, geojson, geojson_text, items_html, packing, paging, parameters, vertical
 from server.negotiation import chosen
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot
@@ -65,7 +65,7 @@ def items(request: Request) -> Response:
         return StreamingResponse(stream, headers=headers, media_type=answer.GEOJSON)
     body = page.head() + begun + page.tail()
     if packed_as is not None and len(body) >= packing.MIN_BYTES:
-        body = packing.packed(body, packed_as)  # here, in a worker thread: the middleware packs in the event loop
+        body = packing.packed(body, packed_as, quick=True)  # the middleware would do it in the event loop
         headers["Content-Encoding"] = packed_as
     return Response(body, headers=headers, media_type=answer.GEOJSON)
 
@@ -128,7 +128,10 @@ class _Text:
 
     def encode(self, reader: RawReader, fids: NDArray[np.int64]) -> bytes:
         """One chunk."""
-        return geojson_text.encode(reader.items(self._plan, fids), self._city.city.config.crs, self._asked.crs)
+        city, target = self._city.city, self._asked.crs
+        return geojson_text.encode(
+            reader.items(self._plan, fids), city.config.crs, target, vertical.anomaly(city, target)
+        )
 
     def read(self, fids: NDArray[np.int64]) -> bytes:
         """One chunk, read by itself: a slow reader holds no transaction open."""
@@ -149,16 +152,19 @@ def item(request: Request) -> Response:
     info = city.vector(request.path_params["layer"])
     html = chosen(request, ONE) == "html"
     target, at = parameters.single(request.query_params, city)
-    tag = answer.etag(info.version, request.url.path, request.url.query, base(request), language(request), html)
-    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"})
-    if answer.is_fresh(request, tag):
-        return answer.not_modified(headers)
     feature_id = request.path_params["feature"]
     query = Query(ids=(feature_id,), at=at, limit=1)
     found = list(city.city.store.query(info.id, query, city.settings.scope))
     if not found:
         raise NotFound(f"{info.id} has no feature {feature_id[:80]!r}.", f"See /collections/{info.id}/items.")
-    encoded = geojson.encode(found[0], city.city.config.crs, target)[0]
+    # of this feature alone, so that an edit can name the state it was made on (If-Match)
+    now = feature_tags.state(info.id, found[0])
+    tag = feature_tags.of_answer(request, now, request.url.query, base(request), language(request), html)
+    changed = {"Last-Modified": feature_tags.last_modified(found[0].valid_from[0])}
+    headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(target)}>"} | changed)
+    if answer.is_fresh(request, tag):
+        return answer.not_modified(headers)
+    encoded = geojson.encode(found[0], city.city.config.crs, target, vertical.anomaly(city.city, target))[0]
     url = f"{base(request)}/collections/{info.id}"
     links = _item_links(request, info, url, feature_id)
     if html:

@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 
 from layers import crs
 from layers.errors import InvalidInput
+from server import vertical
 from twin.store.interface import Features
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
 
 
-def geometries(features: Features, city_crs: str, target: str) -> NDArray[np.object_]:
+def geometries(
+    features: Features, city_crs: str, target: str, anomaly: vertical.Anomaly | None = None
+) -> NDArray[np.object_]:
     """GeoJSON text of each geometry (None stays None) in `target`, in its axis order on the wire."""
-    return texts(features.geometry, city_crs, target)
+    return texts(features.geometry, city_crs, target, anomaly)
 
 
-def texts(shapes: NDArray[np.object_], city_crs: str, target: str) -> NDArray[np.object_]:
+def texts(
+    shapes: NDArray[np.object_], city_crs: str, target: str, anomaly: vertical.Anomaly | None = None
+) -> NDArray[np.object_]:
     """GeoJSON text of each of n geometries; see `geometries`."""
-    placed = crs.transform_geometries(city_crs, target, shapes)
+    placed = vertical.raised(crs.transform_geometries(city_crs, target, shapes), anomaly)
     if crs.is_north_first(target):
         placed = crs.swap_axes(placed)
     present = np.array([geometry is not None for geometry in placed], bool)
@@ -65,9 +70,9 @@ def properties(features: Features) -> list[dict[str, Any]]:
     return rows
 
 
-def encode(features: Features, city_crs: str, target: str) -> list[bytes]:
+def encode(features: Features, city_crs: str, target: str, anomaly: vertical.Anomaly | None = None) -> list[bytes]:
     """Each feature as a GeoJSON Feature."""
-    shapes = geometries(features, city_crs, target)
+    shapes = geometries(features, city_crs, target, anomaly)
     return [
         orjson.dumps(
             {

@@ -240,7 +240,7 @@ def _vector(info: LayerInfo, snapshot: Snapshot) -> dict[str, Any]:
         "name": "server.providers.LayerProvider",
         "data": info.type,
         "id_field": "id",
-        "crs": [crs.uri(name) for name in snapshot.crs_names],
+        "crs": [crs.uri(name) for name in snapshot.feature_crs_names],
         "storage_crs": crs.uri(snapshot.city.config.crs),
     }
     url = f"{BASE}/collections/{info.id}"
