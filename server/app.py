@@ -18,6 +18,8 @@ from server import (
     features,
     files,
     formats,
+    functions,
+    geovolumes,
     guard,
     imagetiles,
     maps,
@@ -30,6 +32,7 @@ from server import (
     problems,
     processes,
     qgis,
+    records,
     styles,
     terrain,
     terrain_rgb,
@@ -80,12 +83,15 @@ def faces() -> tuple[Face, ...]:
         *viewer.routes(),
     ]
     return (
+        records.face(),  # before the layers: a layer of the catalogue's name would hide it
         editing_api.face(),
         Face(first, openapi.OPERATIONS, conformance.CLASSES),
         formats.face(),
+        functions.face(),
         pages.face(),
         coverages.face(),
         edr.face(),
+        geovolumes.face(),
         processes.face(),
         maps.face(),
         wms.face(),
