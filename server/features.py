@@ -19,7 +19,19 @@ from starlette.routing import Route
 
 from layers import crs
 from layers.errors import NotFound
-from server import answer, counting, formats, geojson, geojson_text, items_html, packing, paging, parameters, vertical
+from server import (
+    answer,
+    counting,
+    feature_tags,
+    formats,
+    geojson,
+    geojson_text,
+    items_html,
+    packing,
+    paging,
+    parameters,
+    vertical,
+)
 from server.negotiation import chosen
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot
