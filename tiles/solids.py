@@ -230,6 +230,8 @@ def _faces(mesh: _Topology, first: Int) -> list[tuple[int, Face]]:
     begin = np.searchsorted(mesh.face[by_face], np.arange(n_faces + 1)).tolist()
     out: list[tuple[int, Face]] = []
     for number, triangle in enumerate(anyone.tolist()):
+        if mesh.is_sliver[triangle]:
+            continue  # no area at all
         turned = rings[number] if not is_bad[number] else None
         if turned is not None:
             turned = _outer_first(mesh.points, turned, mesh.normal[triangle])

@@ -15,7 +15,6 @@ import shapely
 from numpy.typing import NDArray
 
 from layers import crs
-from layers.errors import InvalidInput
 from server.formats import table
 from server.formats.selection import Selection
 from twin.store.interface import Features
@@ -81,19 +80,12 @@ def _with_geometry(rows: pa.Table, batch: Features | None, selection: Selection)
     kind = selection.shape.kind
     if not kind:
         return rows
-    placed = np.zeros(0, object) if batch is None else _placed(batch, selection)
+    placed = np.zeros(0, object) if batch is None else table.in_crs(batch, selection)
     if kind == "POINT":
         for axis, values in (("x", shapely.get_x(placed)), ("y", shapely.get_y(placed)), ("z", shapely.get_z(placed))):
             if axis != "z" or selection.shape.has_z:
                 rows = rows.append_column(table.free(axis, rows), pa.array(values, from_pandas=True))
     return rows.append_column(table.free("wkt", rows), pa.array(_wkt(placed, selection.asked.crs), pa.string()))
-
-
-def _placed(batch: Features, selection: Selection) -> NDArray[np.object_]:
-    placed = crs.transform_geometries(selection.city.city.config.crs, selection.asked.crs, batch.geometry)
-    if not np.isfinite(shapely.get_coordinates(placed)).all():
-        raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
-    return placed
 
 
 def _wkt(placed: NDArray[np.object_], target: str) -> NDArray[np.object_]:

@@ -19,6 +19,7 @@ from server import geojson
 from server.formats import models
 from server.formats.models import Grid
 from server.formats.selection import Selection
+from server.serving import CRS84H
 from tiles.solids import Body, Face
 from twin.store.interface import Features
 
@@ -30,6 +31,8 @@ BATCH = 1000
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
 _DIMENSIONS = {0: 0, 4: 0, 1: 1, 2: 1, 5: 1, 3: 2, 6: 2}
 SOLID = 3
+_PLAIN = (crs.CRS84, CRS84H)
+"""CRSs that `geometry` is for: `place` has only solids in them."""
 
 
 def write(selection: Selection) -> Generator[bytes]:
@@ -103,10 +106,10 @@ class _Places:
 
     def _reference(self) -> str | list[str] | None:
         """`coordRefSys`: the CRS, with heights as an ad-hoc compound of two; None where nothing has a `place`."""
-        if not self.selection.shape.kind or (self.target == crs.CRS84 and not self.has_models):
+        if not self.selection.shape.kind or (self.target in _PLAIN and not self.has_models):
             return None
         across = crs.uri(self.target)
-        if not self.is_high:
+        if not self.is_high or self.target == CRS84H:  # which has heights of its own
             return across
         try:
             return [across, crs.uri(self.selection.city.city.config.vertical_crs)]
@@ -125,7 +128,7 @@ class _Places:
 
     def _plain(self, batch: Features) -> list[tuple[Any, int]]:
         """Geometries that are not solids; none in CRS84, and none without heights beside others that have them."""
-        if self.target == crs.CRS84 or self.reference is None:
+        if self.target in _PLAIN or self.reference is None:
             return [(None, -1)] * len(batch)
         flat = ~shapely.has_z(batch.geometry) if self.is_high else np.zeros(len(batch), bool)
         texts = geojson.geometries(batch, self.selection.city.city.config.crs, self.target)

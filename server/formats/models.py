@@ -12,7 +12,7 @@ from layers import crs, mesh, mesh_copy
 from layers.errors import InvalidInput
 from layers.mesh import Mesh
 from server.formats.selection import Selection
-from server.serving import Snapshot
+from server.serving import CRS84H, Snapshot
 from tiles import solids
 from tiles.solids import Body
 from twin.store import mesh_sizes
@@ -90,6 +90,8 @@ def _bodies(selection: Selection, fids: NDArray[np.int64], onto: Grid) -> list[B
     placed[:, 0], placed[:, 1] = crs.transform(city.config.crs, onto.crs, placed[:, 0].copy(), placed[:, 1].copy())
     if not np.isfinite(placed).all():
         raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
+    if onto.crs == CRS84H:
+        placed[:, 2] += city.frame.height_model.undulation_m(placed[:, 0], placed[:, 1])
     moved = solids.Triangles(placed - onto.origin, given.vertex_owner, given.corners, given.labels, given.owner)
     return solids.bodies(moved, len(fids), onto.step)
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from layers import crs
 from layers.catalogue import ARROW_TYPES, Attribute
 from layers.errors import InvalidInput
+from server import vertical
 from server.formats.selection import Selection, Shape
+from server.serving import CRS84H
 from twin.store import geometry_kind
 from twin.store.columns import column_names
 from twin.store.interface import Features
@@ -71,11 +73,16 @@ def geometries(batch: Features, selection: Selection) -> NDArray[np.object_]:
     Single ones become multi geometries of one part where the layer has both. Raises InvalidInput where a coordinate
     cannot be expressed in the CRS.
     """
-    placed = crs.transform_geometries(selection.city.city.config.crs, selection.asked.crs, batch.geometry)
-    placed = of_shape(placed, selection.shape)
+    return of_shape(in_crs(batch, selection), selection.shape)
+
+
+def in_crs(batch: Features, selection: Selection) -> NDArray[np.object_]:
+    """Geometries as they are, in the CRS asked for, east first; heights are ellipsoidal in CRS84h, else normal."""
+    city, target = selection.city.city, selection.asked.crs
+    placed = crs.transform_geometries(city.config.crs, target, batch.geometry)
     if not np.isfinite(shapely.get_coordinates(placed)).all():
         raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
-    return placed
+    return vertical.raised(placed, vertical.anomaly(city, target))
 
 
 def of_shape(placed: NDArray[np.object_], shape: Shape) -> NDArray[np.object_]:
@@ -113,4 +120,4 @@ def free(name: str, rows: pa.Table) -> str:
 
 def file_crs(target: str) -> str:
     """The CRS as a file names it: with coordinates that are east first in any case, CRS84 is EPSG:4326."""
-    return "EPSG:4326" if target == crs.CRS84 else target
+    return {crs.CRS84: "EPSG:4326", CRS84H: "EPSG:4979"}.get(target, target)

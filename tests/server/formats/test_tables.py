@@ -104,6 +104,17 @@ def test_the_crs_is_named_and_coordinates_are_east_first(odd, name, crs, tmp_pat
 
 
 @pytest.mark.parametrize("name", BINARY)
+def test_heights_above_the_ellipsoid(odd, odd_city, name, tmp_path):
+    got = frame_of(odd(f"/collections/spot/items?f={name}&crs=OGC:CRS84h").content, name, tmp_path)
+    plain = odd("/collections/spot/items").json()["features"]
+    lon, lat = np.array([each["geometry"]["coordinates"][:2] for each in plain]).T
+    step = odd_city.frame.height_model.undulation_m(lon, lat)
+    assert abs(step).min() > 1
+    np.testing.assert_allclose(shapely.get_z(got.geometry), np.array([0, 3.5, 7, 10.5]) + step, atol=1e-4)
+    assert pyproj.CRS(got.crs).is_geographic
+
+
+@pytest.mark.parametrize("name", BINARY)
 def test_one_kind_of_geometry_and_no_height_is_made_up(odd, name, tmp_path):
     got = frame_of(odd(f"/collections/plot/items?f={name}").content, name, tmp_path)
     present = got.geometry.dropna()
