@@ -22,7 +22,8 @@ from server.serving import Snapshot
 from tiles.coverage import covjson, epochs
 
 FORMATS = {"CoverageJSON": covjson.MEDIA_TYPE, "GeoJSON": "application/geo+json", "CSV": "text/csv; charset=utf-8"}
-COMMON = ("f", "lang", "crs", "datetime", "parameter-name", "z")
+COMMON = ("f", "lang", "crs", "datetime", "parameter-name", "parameter_names", "z")
+"""`parameter_names` is what OWSLib sends for `parameter-name`."""
 OWN = {
     "position": ("coords",), "area": ("coords",), "radius": ("coords", "within", "within-units"),
     "trajectory": ("coords",), "cube": ("bbox",), "locations": ("bbox", "limit"),
@@ -59,6 +60,10 @@ class Asked:
 def asked(request: Request, city: Snapshot, kind: str) -> Asked:
     """All parameters of a query; InvalidInput names the first that is wrong."""
     given = parameters.once(request.query_params, (*COMMON, *OWN[kind]))
+    if "parameter_names" in given:
+        if "parameter-name" in given:
+            raise InvalidInput("parameter-name is given twice, once as parameter_names.", "Drop one of them.")
+        given["parameter-name"] = given.pop("parameter_names")
     for name, value in given.items():
         if len(value) > 15_000:
             raise InvalidInput(f"{name} is longer than 15,000 characters.", "Make it shorter.")

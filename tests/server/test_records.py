@@ -165,7 +165,8 @@ def test_pages_and_order(get, records):
 @pytest.mark.parametrize(
     ("query", "named"),
     [("q=", "q="), ("bbox=1,2,3", "bbox"), ("datetime=soon", "datetime"), ("limit=0", "limit"),
-     ("sortby=colour", "sortby"), ("colour=red", "colour"), ("f=exe", "f="), ("ids=", "list"), ("q=" + "a," * 200, "q="), ("offset=-1", "offset")],
+     ("sortby=colour", "sortby"), ("colour=red", "colour"), ("f=exe", "f="), ("ids=", "list"),
+     ("q=" + "a," * 200, "q="), ("offset=-1", "offset")],
 )  # fmt: skip
 def test_bad_searches_are_refused_by_name(client, query, named):
     response = client.get(f"{ITEMS}?{query}")
