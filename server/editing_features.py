@@ -6,6 +6,7 @@ the wire; z is a height of the city's datum, in metres.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from layers import crs
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
+from server import vertical
 from server.editing_body import WrongMember, kind, object_of
 from server.serving import Snapshot
 from twin.edit import shapes, values
@@ -55,8 +57,8 @@ def content_crs(header: str | None, city: Snapshot, name: str = "Content-Crs") -
         wanted = crs.name(text)
     except InvalidInput as error:
         raise InvalidInput(f"{name} = {text[:80]!r} is no CRS.", "Give one of /collections/{id}: crs.") from error
-    if wanted not in city.crs_names:
-        raise InvalidInput(f"{name} = {text[:80]!r} is not offered.", f"Offered: {', '.join(city.crs_names)}.")
+    if wanted not in city.feature_crs_names:
+        raise InvalidInput(f"{name} = {text[:80]!r} is not offered.", f"Offered: {', '.join(city.feature_crs_names)}.")
     return wanted
 
 
@@ -265,9 +267,16 @@ def _placed(sent: Sequence[_Shape], city: Snapshot, layer: LayerType) -> NDArray
         given = out[rows]
         _in_range(given, source, [where for where, chosen in zip(places, rows, strict=True) if chosen])
         east_first = crs.swap_axes(given) if crs.is_north_first(source) else given
+        up = vertical.anomaly(city.city, source)
+        if up is not None:  # ellipsoidal heights of CRS84h
+            east_first = vertical.raised(east_first, partial(_down, up))
         out[rows] = crs.transform_geometries(source, city.city.config.crs, east_first)
     _near(out, sent, city)
     return out
+
+
+def _down(up: vertical.Anomaly, lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    return -up(lon_deg, lat_deg)
 
 
 def _fitting(given: NDArray[np.object_], places: Sequence[str], layer: LayerType) -> NDArray[np.object_]:

@@ -222,6 +222,23 @@ def test_heights_of_vertices_that_were_not_moved_stay_too(client, town):
     np.testing.assert_allclose(now[0], was[0] + (0, 0, 0.5), rtol=0, atol=1e-4)
 
 
+def test_heights_in_crs84h_are_ellipsoidal(client, town):
+    """Above the ellipsoid a vertex is its normal height and the anomaly of EGM96."""
+    address = "/collections/pipe_water/items/p2"
+    crs84h = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
+    was = shapely.get_coordinates(stored(town, "pipe_water").loc["p2"].geometry, include_z=True)
+    read = client.get(address, params={"crs": crs84h}).json()["geometry"]
+    assert abs(read["coordinates"][0][2] - was[0, 2]) > 5  # so that this test means something
+    done = client.patch(address, json={"geometry": read}, headers=PATCH | {"Content-Crs": crs84h})
+    assert done.status_code == 200, done.text
+    now = shapely.get_coordinates(stored(town, "pipe_water").loc["p2"].geometry, include_z=True)
+    np.testing.assert_array_equal(now, was)
+    read["coordinates"][1][2] += 1
+    assert client.patch(address, json={"geometry": read}, headers=PATCH | {"Content-Crs": crs84h}).status_code == 200
+    now = shapely.get_coordinates(stored(town, "pipe_water").loc["p2"].geometry, include_z=True)
+    np.testing.assert_allclose(now - was, [[0, 0, 0], [0, 0, 1]], rtol=0, atol=2e-4)
+
+
 def test_a_merge_patch_may_leave_out_the_type_of_the_geometry(client, town):
     coordinates = polygon(on_the_wire(square(E, N), "OGC:CRS84"))["coordinates"]
     done = client.patch(f"{ITEMS}/b11", json={"geometry": {"coordinates": [coordinates]}}, headers=PATCH)
