@@ -17,6 +17,8 @@ Packing = Literal["zstd", "br", "gzip"]
 PACKINGS: tuple[Packing, ...] = ("zstd", "br", "gzip")
 """In the order of preference: zstd packs a tile in a quarter of gzip's time and unpacks faster than both."""
 ZSTD_LEVEL, BROTLI_QUALITY, GZIP_LEVEL = 3, 4, 4
+QUICK_ZSTD, QUICK_BROTLI, QUICK_GZIP = 1, 1, 2
+"""For what is packed anew for each reader: a page of 1,000 features in 1.3, 1.9 and 3.8 ms, to a sixth and a fifth."""
 MIN_BYTES = 500
 
 
@@ -35,17 +37,17 @@ def accepted(request: Request) -> Packing | None:
     return None
 
 
-def packed(data: bytes, packing: Packing) -> bytes:
-    """The bytes packed."""
+def packed(data: bytes, packing: Packing, *, quick: bool = False) -> bytes:
+    """The bytes packed, well or quickly."""
     if packing == "zstd":
         import zstandard
 
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+        return zstandard.ZstdCompressor(level=QUICK_ZSTD if quick else ZSTD_LEVEL).compress(data)
     if packing == "br":
         import brotli
 
-        return bytes(brotli.compress(data, quality=BROTLI_QUALITY))
-    return gzip.compress(data, GZIP_LEVEL, mtime=0)
+        return bytes(brotli.compress(data, quality=QUICK_BROTLI if quick else BROTLI_QUALITY))
+    return gzip.compress(data, QUICK_GZIP if quick else GZIP_LEVEL, mtime=0)
 
 
 def kept(

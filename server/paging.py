@@ -68,7 +68,7 @@ def position(given: Mapping[str, str], layer_id: str, sort: Sort) -> Position | 
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         check, content = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         version, belongs, values = orjson.loads(content)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise _no_token() from error
     if check != _check(content) or version != VERSION or not isinstance(values, list):
         raise _no_token()
@@ -94,7 +94,7 @@ def placed(query: Query, found: Position | None) -> tuple[Query, int]:
     if found is None or query.sort:
         return Query(**{**vars(query), "after": found}), 0
     fid = found[0]
-    if not isinstance(fid, int) or not 0 <= fid < 2**62:
+    if not isinstance(fid, int) or isinstance(fid, bool) or not 0 <= fid < 2**62:
         raise _no_token()
     return query, fid
 
