@@ -140,16 +140,16 @@ def parameters(snapshot: Snapshot) -> dict[str, Any]:
     # each queryable is a parameter of its own name (part 3, 7.4): an exploded object says so for all of them at once
     any_of_them = {"type": "object", "additionalProperties": {"type": "string"}}
     queryables = _parameter("queryables", "attribute=value for each queryable.", any_of_them) | {"explode": True}
-    formats = _parameter("f", "Format; default by the Accept header.", {"type": "string", "enum": _formats()})
+    formats = _parameter("f", "Format; default by the Accept header.", {"type": "string", "enum": list(_formats())})
     named = {name: _parameter(name, text, schema) for name, text, schema in described}
     return named | {"queryables": queryables, "fItems": formats}
 
 
-def _formats() -> list[str]:
-    """Names of the formats of features."""
+def _formats() -> dict[str, str]:
+    """Formats of features: name -> media type."""
     from server.formats import FORMATS  # late: formats need the parameters, which need this module
 
-    return list(FORMATS)
+    return FORMATS
 
 
 def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
@@ -167,6 +167,8 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
         "outputId": text,
         "assetId": text,
         "locationId": text,
+        "recordId": text,
+        "containerId": text,
         "styleId": text,
         "tileMatrixSetId": text | {"enum": list(matrix_set.ids(snapshot.city.config.crs))},
     }
@@ -175,7 +177,7 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _operation(asked: Operation) -> dict[str, Any]:
-    content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
+    content = _content(asked)
     success: dict[str, Any] = {"description": asked.summary}
     if content:
         success["content"] = {kind: {"schema": schema or _usual(kind)} for kind, schema in content.items()}
@@ -192,6 +194,17 @@ def _operation(asked: Operation) -> dict[str, Any]:
     if asked.body is not None:
         made["requestBody"] = {"content": {k: {"schema": each or _usual(k)} for k, each in asked.body.items()}}
     return made
+
+
+def _content(asked: Operation) -> dict[str, dict[str, Any]]:
+    """Media types of the answer: those it names, and what `f` can ask for beside them."""
+    content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
+    if "f" in asked.parameters:
+        content.setdefault("text/html", {})
+    if "fItems" in _named(asked):
+        plain = {kind.partition(";")[0] for kind in content}
+        content |= {kind: {} for kind in _formats().values() if kind.partition(";")[0] not in plain}
+    return content
 
 
 def _named(asked: Operation) -> list[str | dict[str, Any]]:
@@ -211,7 +224,8 @@ def _further(asked: Operation) -> dict[str, Any]:
     same |= {"400": "badRequest"} | ({"404": "notFound"} if "{" in asked.path else {})
     same |= {"default": "problem"}
     if asked.errors:
-        report = {"description": PROBLEMS["problem"], "content": {asked.errors: {"schema": _usual(asked.errors)}}}
+        report = _problem(PROBLEMS["problem"])
+        report["content"][asked.errors] = {"schema": _usual(asked.errors)}
         found |= {status: report for status in ("400", "404", "default") if status in same}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in same.items()} | found
 

@@ -123,7 +123,9 @@ PLACES = {
 
 def examples(town):
     """Placeholders of single paths, found by following links the way a client does."""
-    clouds = [each for each in town.get("/collections").json()["collections"] if each["id"] == "point_cloud"]
+    every = town.get("/collections").json()["collections"]
+    clouds = [each for each in every if each["id"] == "point_cloud"]
+    observed = [each["id"] for each in every if any("/locations" in link["href"] for link in each["links"])]
     item = next(link["href"] for link in clouds[0]["links"] if "/3dtiles/" in link["href"] and link["rel"] == "item")
     feature = town.get("/collections/building/items?limit=1").json()["features"][0]["id"]
     return {
@@ -134,7 +136,7 @@ def examples(town):
         "/collections/{collectionId}/3dtiles/{assetId}/tileset.json": {
             "collectionId": "point_cloud", "assetId": re.search(r"3dtiles/([^/]+)/", item)[1],
         },
-        "/collections/{collectionId}/locations": {"collectionId": "dem"},
+        "/collections/{collectionId}/locations": {"collectionId": observed[0]},
         "*": {"featureId": feature},
     }  # fmt: skip
 
@@ -170,6 +172,10 @@ def test_almost_every_path_has_an_example(document, addresses):
     assert len(addresses) > 0.6 * len(gets)
 
 
+OLDER = ("/wms", "/wmts", "/wfs")
+"""Services from before OGC API, whose errors are XML reports."""
+
+
 def complaints_of(addresses, look):
     """What `look` finds wrong at each address; all of it at once."""
     assert addresses
@@ -180,9 +186,11 @@ def problem_of(answered, status):
     """Complaints about an answer that should be a problem, and its sentence."""
     if answered.status_code != status:
         return [f"{answered.status_code}, not {status}: {answered.text[:120]}"], ""
+    if answered.headers["content-type"].startswith("text/xml") and answered.request.url.path.startswith(OLDER):
+        return [], answered.text
     if answered.headers["content-type"] != "application/problem+json" or answered.json()["status"] != status:
         return ["no problem document"], ""
-    return [], answered.json()["detail"]
+    return [], answered.json().get("detail", "")
 
 
 def test_answers_are_what_the_document_says(answers, document, addresses):
@@ -203,7 +211,8 @@ def test_answers_are_what_the_document_says(answers, document, addresses):
         found = jsonschema.Draft4Validator(schema).iter_errors(answered.json())
         return [f"{error.json_path}: {error.message[:200]}" for error in found]
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_head_gives_the_headers_of_get_and_nothing_else(town, answers, addresses):
@@ -213,12 +222,15 @@ def test_head_gives_the_headers_of_get_and_nothing_else(town, answers, addresses
         got, head = answers[address], town.head(address)
         if (head.status_code, head.content) != (got.status_code, b""):
             return [f"{head.status_code} with {len(head.content)} bytes"]
-        both = got.headers.get("content-length"), head.headers.get("content-length")
+        # a time stamp in what is packed makes it a byte longer or shorter
+        names_length = "content-encoding" not in got.headers
+        both = [each.headers.get("content-length") if names_length else None for each in (got, head)]
         names = set(got.headers) | set(head.headers)
         different = [each for each in names - moving if got.headers.get(each) != head.headers.get(each)]
         return different + (["content-length"] if None not in both and both[0] != both[1] else [])
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_what_has_not_changed_is_not_sent_again(town, answers, addresses):
@@ -236,23 +248,30 @@ def test_what_has_not_changed_is_not_sent_again(town, answers, addresses):
             found.append(f"{again.status_code}, not 304 with the same ETag")
         return found
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_an_unknown_parameter_is_refused_by_name(town, addresses):
     def look(_, address):
+        if address.startswith(OLDER):
+            return []  # these must overlook what they do not know (OGC 06-121r3)
         found, detail = problem_of(town.get(f"{address}?nonsense_9=1"), 400)
         return found or ([] if "nonsense_9" in detail else [f"does not name it: {detail}"])
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_a_format_that_is_not_offered_is_refused(town, addresses):
     def look(_, address):
+        if address.startswith(OLDER):
+            return []
         found, detail = problem_of(town.get(f"{address}?f=nonsense_9"), 400)
         return found or ([] if re.search(r"\bf\b|nonsense_9", detail) else [f"does not name it: {detail}"])
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_a_method_that_is_not_offered_is_refused_with_those_that_are(town, document, addresses):
@@ -271,7 +290,8 @@ def test_a_method_that_is_not_offered_is_refused_with_those_that_are(town, docum
         good = options.status_code in {200, 204} and {"GET", "HEAD", "OPTIONS"} <= names(options)
         return found + ([] if good else [f"OPTIONS {options.status_code} {names(options)}"])
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_what_does_not_exist_is_a_problem_that_says_so(town, addresses):
@@ -284,7 +304,8 @@ def test_what_does_not_exist_is_a_problem_that_says_so(town, addresses):
             found += [f"{name}: {each}" for each in wrong or ([] if detail else ["says nothing"])]
         return found
 
-    assert complaints_of(addresses, look) == []
+    found = complaints_of(addresses, look)
+    assert not found, "\n".join(found)
 
 
 def test_an_accept_that_cannot_be_met_is_overlooked(town, addresses):

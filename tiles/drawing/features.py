@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -113,7 +113,7 @@ class LayerInView:
         for rows in self._rows(np.sort(everything.fids[chosen.shapes]), self._attributes()):
             raw = wkb_paths.parse(rows.blobs)
             paths = canvas.coarsened(Paths(place(raw.xy), raw.starts, raw.rows, raw.kinds, raw.is_outer))
-            pieces.append(Shapes(paths, rows.attributes, _of_fids(everything.fids, sides, rows.fids)))
+            pieces.append(Shapes(paths, _of_rows(rows), _of_fids(everything.fids, sides, rows.fids)))
             n_points += len(paths.xy)
             if n_points > MAX_POINTS:
                 yield _joined(pieces)
@@ -134,7 +134,7 @@ class LayerInView:
         fids = everything.fids[order]
         for rows in self._rows(fids, self._attributes()):
             at = order[np.searchsorted(fids, rows.fids)]
-            yield _rectangles(_roughly(everything.boxes[at], place), rows.attributes)
+            yield _rectangles(_roughly(everything.boxes[at], place), _of_rows(rows))
 
     def specks(self, *, need_attributes: bool) -> Specks:
         """What is drawn as pixels. Without `need_attributes` no row is read unless a filter asks for it."""
@@ -200,8 +200,9 @@ class LayerInView:
         plan = self._plan(names)
         for start in range(0, len(fids), ROWS_AT_ONCE):
             rows = self.reader.rows(plan, np.sort(fids[start : start + ROWS_AT_ONCE]))
+            rows = _exactly(plan, rows) if plan.regions and len(rows.fids) else rows
             if len(rows.fids):
-                yield _exactly(plan, rows) if plan.regions else rows
+                yield rows if names else replace(rows, attributes=pa.table({"": pa.nulls(len(rows.fids))}))
 
     def _plan(self, names: tuple[str, ...]) -> Plan:
         query = Query(filter=self.selection.filter, at=self.selection.at, properties=names)
@@ -261,6 +262,11 @@ def _rectangles(boxes: NDArray[np.float64], table: pa.Table) -> Shapes:
     xy = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 2)
     kinds = np.full(n, wkb_paths.RING, np.int8)
     return Shapes(Paths(xy, 5 * np.arange(n + 1), np.arange(n), kinds, np.ones(n, bool)), table, np.zeros(n))
+
+
+def _of_rows(rows: RawRows) -> pa.Table:
+    """Attributes of rows; a table without columns would forget how many rows it has."""
+    return rows.attributes if rows.attributes.num_columns else pa.table({"": pa.nulls(len(rows.fids))})
 
 
 def _joined(pieces: list[Shapes]) -> Shapes:

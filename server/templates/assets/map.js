@@ -72,15 +72,17 @@
     };
   }
 
-  /** Buttons that put one of the images, or none, under the features. */
-  function baseSwitch(box, map, images, texts) {
+  /** Buttons for what lies under the features: the city's own map, or one of the images instead of it. */
+  function baseSwitch(box, map, images, drawn, texts) {
     if (!images.length) return;
     const bar = document.createElement("div");
     bar.className = "map-tools";
     bar.setAttribute("role", "group");
     bar.setAttribute("aria-label", texts.base);
     const choose = (chosen) => {
-      images.forEach((_, index) => map.setLayoutProperty(`image-${index}`, "visibility", index === chosen ? "visible" : "none"));
+      const show = (id, visible) => map.setLayoutProperty(id, "visibility", visible ? "visible" : "none");
+      images.forEach((_, index) => show(`image-${index}`, index === chosen));
+      for (const id of drawn) if (map.getLayer(id)) show(id, chosen < 0);
       [...bar.children].forEach((button, index) => button.setAttribute("aria-pressed", String(index - 1 === chosen)));
     };
     [texts.map, ...images.map((each) => each.title)].forEach((title, index) => {
@@ -188,7 +190,8 @@
       for (const each of OVERLAY("shown")) map.addLayer(each);
       linkRows(map, collection, asked);
     }
-    baseSwitch(box, map, asked.images ?? [], asked.texts);
+    const drawn = [...style.layers.map((each) => each.id).filter((id) => id !== "background"), "veil"];
+    baseSwitch(box, map, asked.images ?? [], drawn, asked.texts);
     map.once("idle", () => { box.dataset.ready = "true"; });
   }
 
