@@ -58,7 +58,9 @@ def legend(request: Request) -> Response:
     """The key of a layer's colours as PNG."""
     city = snapshot(request)
     layer = map_layers.one(city, request.path_params["layer"])
-    parameters.once(request.query_params, ("f", "lang"))
+    given = parameters.once(request.query_params, ("f", "lang"))
+    if given.get("f", "png") != "png":
+        raise InvalidInput(f"f={given['f'][:20]!r} is not offered here.", "Use png.")
     return legend_answer(request, city, layer, map_layers.style_of(layer, request.path_params.get("style")))
 
 
