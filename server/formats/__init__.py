@@ -10,7 +10,7 @@ from server.formats import cityjson, csv_text, download, flatgeobuf, geopackage,
 from server.formats.form import Form
 from server.ogc import BASE
 from server.parameters import Page
-from server.serving import CRS84H, Snapshot
+from server.serving import Snapshot
 from twin.store.interface import LayerInfo
 
 _ALL = (
@@ -49,8 +49,6 @@ def offered(city: Snapshot, info: LayerInfo) -> dict[str, str]:
 def respond(name: str, request: Request, city: Snapshot, info: LayerInfo, asked: Page) -> Response:
     """A selection in one of the formats of `FORMS`."""
     form = FORMS[name]
-    if asked.crs == CRS84H:
-        raise InvalidInput(f"crs={asked.crs} is not offered with f={name}.", "Use GeoJSON, or a CRS without heights.")
     if not form.fits(city, info):
         names = " or ".join(offered(city, info))
         raise InvalidInput(f"f={name} is not offered for {info.id}: it has no {form.needs}.", f"Use {names}.")
