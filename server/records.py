@@ -1,17 +1,19 @@
 """OGC API Records 1.0 (20-004r1): `/collections/catalogue`, the searchable list of all the city holds and does."""
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import shapely
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from layers import crs
 from layers.errors import InvalidInput, NotFound
-from server import answer, documents, edr_request, features, negotiation, pages, parameters, record_list
+from server import answer, documents, editing, edr_request, features, negotiation, pages, parameters, record_list
 from server.face import Face, Link, Operation, query
 from server.ogc import BASE, RELATION
 from server.record_list import ID, OTHER_ID, collection_id
@@ -27,6 +29,7 @@ TITLE = ("目录", "Catalogue")
 DESCRIPTION = ("全部图层、数据来源、分析与样式的元数据记录", "Records of all layers, sources, analyses and styles")
 Json = dict[str, Any]
 Endpoint = Callable[[Request], Response]
+WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def _or_layer(own: Endpoint, of_layer: Endpoint) -> Endpoint:
@@ -39,6 +42,20 @@ def _or_layer(own: Endpoint, of_layer: Endpoint) -> Endpoint:
             request.scope["path_params"] = {**request.path_params, "layer": asked}
             return of_layer(request)
         return own(request)
+
+    return endpoint
+
+
+def _written(of_layer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """What is sent to the catalogue is refused; what is sent to a layer of that name goes there."""
+
+    async def endpoint(request: Request) -> Response:
+        city = await run_in_threadpool(snapshot, request)
+        asked = request.url.path.split("/collections/")[-1].split("/")[0]
+        if asked == collection_id(city):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        request.scope["path_params"] = {**request.path_params, "layer": asked}
+        return await of_layer(request)
 
     return endpoint
 
@@ -304,6 +321,8 @@ def face() -> Face:
         ]
         routes.append(Route(f"/collections/{name}/sortables", _or_layer(fields, _no_sortables), methods=["GET"]))
         routes.append(Route(f"/collections/{name}/items/{{record:path}}", _or_layer(item, _feature), methods=["GET"]))
+        for path, theirs in (("", editing.items), ("/{feature:path}", editing.item)):
+            routes.append(Route(f"/collections/{name}/items{path}", _written(theirs), methods=[*WRITING, "OPTIONS"]))
     return Face(
         routes, operations(), CLASSES, landing_links=landing_links,
         collections=lambda city, code: [document_of(city, code)],
