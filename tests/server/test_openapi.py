@@ -121,6 +121,10 @@ PLACES = {
 """What stands for a placeholder where the path below does not say otherwise."""
 
 
+OLDER = ("/wms", "/wmts", "/wfs")
+"""Services from before OGC API, whose errors are XML reports."""
+
+
 def examples(town):
     """Placeholders of single paths, found by following links the way a client does."""
     every = town.get("/collections").json()["collections"]
@@ -149,7 +153,9 @@ def addresses(town, document):
     for path, methods in document["paths"].items():
         names = set(re.findall(r"{(\w+)}", path))
         values = PLACES | own["*"] | own.get(path, {})
-        if "get" in methods and names <= set(values) and not _must_be_told(document, methods["get"]):
+        if path in OLDER:
+            made[path] = f"{path}?service={path[1:].upper()}&request=GetCapabilities"
+        elif "get" in methods and names <= set(values) and not _must_be_told(document, methods["get"]):
             made[path] = re.sub(r"{(\w+)}", lambda match, v=values: quote(v[match[1]], safe=""), path)
     return made
 
@@ -170,10 +176,6 @@ def test_almost_every_path_has_an_example(document, addresses):
     gets = [path for path, methods in document["paths"].items() if "get" in methods]
     assert len(addresses) >= 45
     assert len(addresses) > 0.6 * len(gets)
-
-
-OLDER = ("/wms", "/wmts", "/wfs")
-"""Services from before OGC API, whose errors are XML reports."""
 
 
 def complaints_of(addresses, look):
