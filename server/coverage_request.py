@@ -25,7 +25,7 @@ from twin.store.interface import Asset
 SCALING = ("resolution", "scale-factor", "scale-axes", "scale-size", "width", "height")
 KNOWN = (
     "f", "lang", "asset", "bbox", "bbox-crs", "subset", "subset-crs", "crs", "datetime", "properties",
-    "exclude-properties", *SCALING,
+    "exclude-properties", "scaleSize", *SCALING,
 )  # fmt: skip
 MAX_CELLS = 1 << 24
 """Cells times fields of an answer in a binary format."""
@@ -66,10 +66,20 @@ def _given(asked: QueryParams, more: Sequence[str]) -> dict[str, str]:
     subset = ",".join(value for name, value in asked.multi_items() if name == "subset")
     others = QueryParams([(name, value) for name, value in asked.multi_items() if name != "subset"])
     given = parameters.once(others, (*KNOWN, *more))
+    if "scaleSize" in given:  # what GDAL's OGCAPI driver sends: cells along Lat and Long, so the answer is in degrees
+        _degrees(given)
     for name, value in {**given, "subset": subset}.items():
         if len(value) > 2000:
             raise InvalidInput(f"{name} is longer than 2000 characters.", "Make it shorter.")
     return given | ({"subset": subset} if "subset" in asked else {})
+
+
+def _degrees(given: dict[str, str]) -> None:
+    if "scale-size" in given:
+        raise InvalidInput("scale-size is given twice, once as scaleSize.", "Drop one of them.")
+    given["scale-size"] = given.pop("scaleSize")
+    if "lat" in given["scale-size"].lower():
+        given.setdefault("crs", crs.CRS84)
 
 
 def _selected(given: Params, time: str | None, layer: str, assets: Sequence[Asset]) -> list[Asset]:

@@ -6,7 +6,7 @@ those of the devices in other layers, found by the attribute that names a device
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +20,8 @@ import shapely
 from layers import observations
 from layers.catalogue import LayerType
 from layers.errors import InvalidInput
+from twin.store import grouped
+from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Query
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ def lines(store: Store, layer: str, scope: Scope) -> tuple[Line, ...]:
     """Every series of a layer in short. Reads four columns of all of it, once for each version of the layer."""
     info = store.layer(layer, scope)
     names = tuple(name for name in ("device_id", "quantity", "unit", "time") if info.type.attribute(name))
+    if isinstance(store, GeoPackageStore):
+        try:
+            return _grouped(store, layer, [name for name in names if name != "time"], scope)
+        except ValueError:  # times that another program wrote in a form of its own
+            pass
     parts = [
         _counted(features.attributes)
         for features in store.query(layer, Query(properties=names, with_geometry=False), scope, batch_size=50_000)
@@ -88,6 +95,15 @@ def lines(store: Store, layer: str, scope: Scope) -> tuple[Line, ...]:
         Line(row["device_id"], row["quantity"], row["unit"], row["n_sum"], row["first_min"], row["last_max"])
         for row in merged.to_pylist()
     ]
+    return tuple(sorted(found, key=lambda each: (each.device, each.quantity, each.unit)))
+
+
+def _grouped(store: GeoPackageStore, layer: str, by: Sequence[str], scope: Scope) -> tuple[Line, ...]:
+    found = []
+    for values, n, first, last in grouped.spans(store, layer, by, "time", scope):
+        told = dict(zip(by, values, strict=True))
+        if told["device_id"] and told["quantity"]:
+            found.append(Line(told["device_id"], told["quantity"], told.get("unit", ""), n, first, last))
     return tuple(sorted(found, key=lambda each: (each.device, each.quantity, each.unit)))
 
 

@@ -113,6 +113,26 @@ def test_gdal_reads_an_address_as_a_file_by_byte_ranges(town_url, town, tmp_path
     assert "EPSG" in said
 
 
+def test_gdals_own_driver_reads_a_coverage(town_url, town, tmp_path):
+    tool = shutil.which("gdal_translate", path="/usr/bin")
+    if tool is None or "OGCAPI" not in subprocess.run([tool, "--formats"], capture_output=True, text=True).stdout:
+        pytest.skip("There is no gdal_translate with the OGCAPI driver (apt install gdal-bin).")
+    path = tmp_path / "part.tif"
+    box = ["-projwin", "120.999", "28.101", "121.001", "28.099"]
+    command = [tool, "-q", "-oo", "API=COVERAGE", "-oo", "CACHE=NO", *box,
+               "-outsize", "64", "64", f"OGCAPI:{town_url}collections/dem", str(path)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(path) as dataset:
+        values = dataset.read(1)
+        columns, rows = np.meshgrid(np.arange(64) + 0.5, np.arange(64) + 0.5)
+        lon, lat = dataset.transform @ (columns, rows)
+    heights = town.height(*crs.transform(crs.CRS84, town.crs, lon, lat))
+    # it reads tiles of some level of its own and takes the nearest of their cells: half of 5 m away at most
+    assert np.nanmedian(np.abs(values - heights)) < 0.1
+    assert np.isfinite(values).all()
+
+
 def test_pandas_reads_a_profile_of_the_city(town_url, town):
     line = "LINESTRING(120.995 28.098,121.005 28.104)"
     answer = httpx.get(f"{town_url}collections/dem/trajectory", params={"coords": line, "f": "CSV"}, timeout=60)

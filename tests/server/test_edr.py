@@ -291,6 +291,22 @@ def test_a_series_equals_pandas(get):
     assert (everything.quality == "stuck").sum() == 9
 
 
+def test_series_in_short_are_those_of_pandas_by_sql_and_by_arrow(folder, monkeypatch):
+    import twin
+    from twin import series
+    from twin.scope import EVERYTHING
+
+    frame = readings().assign(unit=lambda each: each.unit.fillna(""))
+    truth = frame.groupby(["device_id", "quantity", "unit"]).time.agg(["count", "min", "max"])
+    expected = [(*key, *row) for key, row in zip(truth.index, truth.itertuples(index=False), strict=True)]
+    with twin.open(folder) as city:
+        by_sql = series.lines(city.store, "sensor_obs", EVERYTHING)
+        monkeypatch.setattr(series, "_grouped", lambda *_: [].index(1))
+        by_arrow = series.lines(city.store, "sensor_obs", EVERYTHING)
+    assert [(e.device, e.quantity, e.unit, e.n, e.first, e.last) for e in by_sql] == expected
+    assert by_arrow == by_sql
+
+
 def test_of_two_values_at_one_time_the_unmarked_one_is_taken(get):
     found = series_of(get("/collections/sensor/locations/A1").json())["A1/level"]
     assert len(found["domain"]["axes"]["t"]["values"]) == 100
