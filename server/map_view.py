@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layers import crs
+from layers import area, crs
 from layers.crs import Bounds
 from layers.errors import InvalidInput, NotFound
 from server import parameters
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from tiles.drawing import View
 
 DEFAULT_SIDE = 1024
+NEAR_USE_DEG = 5.0
+"""How far beyond its area of use a projected CRS is taken to reach."""
+MERCATOR_DEG = 85.05112877980659
+"""Latitude at which the square of EPSG:3857 ends."""
+_STEP_DEG, _STEP_M = 1e-4, 10.0
+"""Half the stretch by which the size of a unit on the ground is found."""
 SCALING = ("width", "height", "scale-denominator", "mm-per-pixel")
 SUBSETTING = ("bbox", "bbox-crs", "center", "center-crs", "subset", "subset-crs", "crs")
 MAX_BBOX_NUMBERS = 6
@@ -81,8 +87,7 @@ def view(given: Params, subset: Subset, city: Snapshot, everything: Bounds) -> "
     if scale is None:  # that at which everything fits into the view
         across, down = ground(target, whole)
         scale = max((whole[2] - whole[0]) * across / wide, (whole[3] - whole[1]) * down / high) / pixel_mm * 1000
-    metre = (middle[0], middle[1], middle[0] + 1e-6, middle[1] + 1e-6)
-    across, down = ground(target, metre)
+    across, down = ground(target, (*middle, *middle))
     half = wide * scale * pixel_mm / 2000 / across, high * scale * pixel_mm / 2000 / down
     box = (middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1])
     return made(target, box, wide, high, pixel_mm)
@@ -145,19 +150,26 @@ def made(target: str, box: Bounds, width: int, height: int, pixel_mm: float = 0.
 def ground(target: str, box: Bounds) -> tuple[float, float]:
     """Metres on the ground in one unit of a CRS to the east and to the north, in the middle of a box."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    step = max(abs(box[2] - box[0]), abs(box[3] - box[1]), 1e-9) * 1e-3
+    step = _STEP_DEG if crs.is_geographic(target) else _STEP_M
     if crs.is_geographic(target):
         y = min(max(y, -89.9), 89.9)
-    lon, lat = crs.transform(target, crs.CRS84, np.array([x, x + step, x]), np.array([y, y, y + step]))
+    lon, lat = crs.transform(target, crs.CRS84, x + step * np.array([-1, 1, 0, 0]), y + step * np.array([0, 0, -1, 1]))
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         raise InvalidInput("The box asked for has no place in this CRS.", "Ask for a smaller box or another crs.")
-    _, _, metres = crs.CGCS2000_GEOD.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
-    return max(float(metres[0]) / step, 1e-12), max(float(metres[1]) / step, 1e-12)
+    _, _, metres = crs.CGCS2000_GEOD.inv(lon[[0, 2]], lat[[0, 2]], lon[[1, 3]], lat[[1, 3]])
+    return max(float(metres[0]) / (2 * step), 1e-12), max(float(metres[1]) / (2 * step), 1e-12)
 
 
 def side(given: Params, name: str) -> int | None:
     """`width` or `height`: a positive whole number, None where it is not given."""
-    return parameters.whole(given, name, 1, minimum=1) if name in given else None
+    from tiles.drawing import MAX_SIDE
+
+    if name not in given:
+        return None
+    value = parameters.whole(given, name, 1, minimum=1)
+    if value > MAX_SIDE:
+        raise InvalidInput(f"{name}={value} is too much.", f"At most {MAX_SIDE} pixels are possible.")
+    return value
 
 
 def positive(given: Params, name: str, default: float | None) -> float | None:
@@ -217,10 +229,24 @@ def in_crs(box: Bounds, source: str, target: str, name: str) -> Bounds:
         raise InvalidInput(f"{name}={','.join(f'{v:g}' for v in box)} has no area.", hint)
     if source == target:
         return box
+    part = _reached(box, source, target)
     try:
-        return crs.transform_bounds(source, target, box)
+        return crs.transform_bounds(source, target, part)
     except InvalidInput as error:
         raise InvalidInput(f"{name} has no place in {target}.", "Ask for a smaller box or another crs.") from error
+
+
+def _reached(box: Bounds, source: str, target: str) -> Bounds:
+    """The part of a box in degrees that the CRS of the map reaches (20-058 lets a map be limited to that)."""
+    if not crs.is_geographic(source) or crs.is_geographic(target):
+        return box
+    use = (-180.0, -MERCATOR_DEG, 180.0, MERCATOR_DEG) if target == "EPSG:3857" else crs.area_of_use(target)
+    if use is None:
+        return box
+    part = area.cut_to(use, box, 0.0 if target == "EPSG:3857" else NEAR_USE_DEG)
+    if part is None or part[0] >= part[2] or part[1] >= part[3]:
+        raise InvalidInput(f"bbox lies where {target} is not defined.", "Mind the axis order, or name another crs.")
+    return part
 
 
 def _within(source: str, box: Bounds) -> None:

@@ -89,7 +89,9 @@ class Drawing:
                 elif made and isinstance(item, RasterItem):
                     target.layer(rasters.pixels(self.city, item.assets, view, item.wanted))
             labels.draw(target, names)
-            return target.pixels.copy()
+            pixels = target.pixels.copy()
+            pixels[pixels[..., 3] == 0] = 0  # AGG's open pixels are white
+            return pixels
 
     def kept(self, encode_pixels: Callable[[Bytes], bytes], tag: str, *key: object) -> bytes:
         """The encoded picture, kept on disk under its tag; `key` names the encoding."""
