@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from layers import catalogue
 from layers.catalogue import Attribute, LayerType
-from server import document_pages, geojson, openapi, page_maps, pages
+from server import document_pages, geojson, item_history, openapi, page_maps, pages
 from server.paging import after, page_links
 from server.parameters import Page
 from server.providers import OWN_FIELDS
@@ -216,12 +216,13 @@ def item_page(request: Request, city: Snapshot, info: LayerInfo, feature: dict[s
     own = f"{address}{path}/{pages.segment(feature['id'])}"
     has_map = bool(feature.get("geometry"))
     moment = [("datetime", request.query_params["datetime"])] if "datetime" in request.query_params else []
+    past = item_history.of(city, info, feature["id"], values.get("version") or 1, values.get("valid_from") or "")
     shown = page_maps.config(city, address, code, info.id, geojson=f"{own}?{urlencode([*moment, ('f', 'json')])}",
                              item=f"{address}{path}/ID")  # fmt: skip
     return pages.render(
         request, city, "item.html", str(feature["id"]), feature,
         crumbs=[*document_pages.layer_crumbs(city, info.id, code), (document_pages.of(code, FEATURES), path)],
         layer=info, attributes=attributes, own_titles={k: document_pages.of(code, v) for k, v in OWN_TITLES.items()},
-        own_fields=(*OWN_FIELDS, "extra"), has_map=has_map, map=shown if has_map else None,
+        own_fields=(*OWN_FIELDS, "extra"), past=past, own=own.removeprefix(address), has_map=has_map, map=shown if has_map else None,
         viewer=f"{address}/viewer/?{urlencode({'lang': code, 'feature': f'{info.id}/{feature["id"]}'})}",
     )  # fmt: skip

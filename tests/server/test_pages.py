@@ -1,12 +1,19 @@
 """Pages for people, read by lxml: what they show against the store, where their links lead, what they may load."""
 
 import re
+import shutil
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
+import shapely
 from lxml import html as lxml_html
+from starlette.testclient import TestClient
 
+import twin
 from server import pages
+from server.app import create_app
+from server.settings import Settings
+from tests.server.conftest import ORIGIN, WELL, put, rows
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PAGES = [
@@ -194,6 +201,30 @@ def test_one_feature_shows_what_it_has(page, get):
     assert facts["备注"] == "old"  # what no schema knows is kept and shown
     assert facts["Version"] == "1"
     assert "No value" not in facts.values()
+
+
+def test_earlier_versions_of_a_feature_and_what_changed(folder, tmp_path):
+    """Three states of a well: another name, then another place."""
+    shutil.copytree(folder, tmp_path / "twin")
+    with twin.open(tmp_path / "twin") as city:
+        places = [shapely.Point(ORIGIN[0] + 7 * i, ORIGIN[1] - 3 * i) for i in range(3)]
+        for name, moved in (("renamed", 0.0), ("renamed", 5.0)):
+            now = [places[0], shapely.Point(places[1].x + moved, places[1].y), places[2]]
+            put(city.store, "c.gpkg", WELL, rows(["w0", "w1", "w2"], now, {"name": ["<b>井</b>", name, None]},
+                                                 WELL.arrow_schema()))  # fmt: skip
+        app = create_app(city, Settings(access_log=False, warm_up=False))
+        with TestClient(app, base_url="http://city.test") as client:
+            address = "http://city.test/collections/well/items/w1?lang=en"
+            made = lxml_html.fromstring(client.get(address, headers=BROWSER).text)
+            past = made.xpath("//h3[starts-with(., 'Earlier')]/following-sibling::table[1]//tr[td]")
+            assert [[text_of(each) for each in row.xpath("./td")][::2] for row in past] == [
+                ["2", "geometry"], ["1", "name in English"],
+            ]  # fmt: skip
+            (first,) = past[1].xpath(".//a/@href")
+            then = client.get(f"{first}&f=json").json()
+            assert (then["properties"]["version"], then["properties"]["name"]) == (1, "B")
+            other = client.get("http://city.test/collections/well/items/w0", headers=BROWSER).text
+            assert "以前的版本" not in other
 
 
 def test_an_id_may_hold_anything(page):
