@@ -40,6 +40,7 @@ from server import (
     viewer,
     viewer_config,
     warming,
+    wfs,
     wms,
     wmts,
 )
@@ -96,6 +97,7 @@ def faces() -> tuple[Face, ...]:
         maps.face(),
         wms.face(),
         wmts.face(),
+        wfs.face(),
         Face(documents.routes()),
     )
 
