@@ -223,6 +223,7 @@ def item_page(request: Request, city: Snapshot, info: LayerInfo, feature: dict[s
         request, city, "item.html", str(feature["id"]), feature,
         crumbs=[*document_pages.layer_crumbs(city, info.id, code), (document_pages.of(code, FEATURES), path)],
         layer=info, attributes=attributes, own_titles={k: document_pages.of(code, v) for k, v in OWN_TITLES.items()},
-        own_fields=(*OWN_FIELDS, "extra"), past=past, own=own.removeprefix(address), has_map=has_map, map=shown if has_map else None,
+        own_fields=(*OWN_FIELDS, "extra"), past=past, own=own.removeprefix(address),
+        has_map=has_map, map=shown if has_map else None,
         viewer=f"{address}/viewer/?{urlencode({'lang': code, 'feature': f'{info.id}/{feature["id"]}'})}",
     )  # fmt: skip
