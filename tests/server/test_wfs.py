@@ -103,9 +103,8 @@ def test_boxes_in_every_spelling_are_the_same_box(client):
     envelope = f"<gml:lowerCorner>{south} {west}</gml:lowerCorner><gml:upperCorner>{north} {east}</gml:upperCorner>"
     envelope = f'<gml:Envelope srsName="urn:ogc:def:crs:EPSG::4549">{envelope}</gml:Envelope>'
     ring = f"{south} {west} {south} {east} {north} {east} {north} {west} {south} {west}"
-    polygon = (
-        f"<gml:Polygon><gml:exterior><gml:LinearRing><gml:posList>{ring}</gml:posList></gml:LinearRing></gml:exterior>"
-    )
+    ring = f"<gml:exterior><gml:LinearRing><gml:posList>{ring}</gml:posList></gml:LinearRing></gml:exterior>"
+    inside_of = f"<gml:Polygon>{ring}</gml:Polygon>"
     reference = "<fes:ValueReference>geometry</fes:ValueReference>"
     for kvp in (
         {"bbox": f"{south},{west},{north},{east}"},
