@@ -226,6 +226,10 @@ def _finite(text: str) -> float:
     return value
 
 
+def _nothing(text: str) -> None:
+    raise ValueError(text)
+
+
 def _integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,100}", text):
         raise ValueError(text)
@@ -242,7 +246,7 @@ def _value(attribute: Attribute, text: str) -> Any:
             return {"date": date.fromisoformat(text).isoformat()}
         if attribute.type == "datetime":
             instant = _instant(text, attribute.name)
-            return {"timestamp": "" if instant is None else instant.isoformat()}
+            return {"timestamp": instant.isoformat()} if instant else _nothing(text)
     except ValueError as error:
         raise InvalidInput(f"{attribute.name}={text[:60]!r} is not of type {attribute.type}.") from error
     if attribute.type == "boolean":

@@ -14,6 +14,7 @@ from layers import crs
 from layers.errors import InvalidInput
 from twin.store import curves
 
+NEAR_USE_DEG = 10.0
 GEOMETRIES = {"Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection"}
 
 
@@ -108,9 +109,36 @@ def reproject(expression: dict[str, Any], source: str, target: str) -> dict[str,
         made = geometry(node)
         if made is None:
             return node
-        return dict(orjson.loads(shapely.to_geojson(curves.placed(made, source, target))))
+        near = _near_use(made, target) if crs.is_geographic(source) else made
+        try:
+            there = curves.placed(near, source, target)
+        except InvalidInput as error:
+            raise InvalidInput(f"A geometry of the filter does not fit into {crs.name(target)}.", error.hint) from error
+        return dict(orjson.loads(shapely.to_geojson(there)))
 
     return dict(_replaced(expression, placed))
+
+
+def _near_use(made: shapely.Geometry, target: str) -> shapely.Geometry:
+    """What of a geometry in degrees lies within 10° of the area that the registry gives the target for.
+
+    Further away a projection may fold over itself; no feature of the city lies there, so that no answer changes.
+    """
+    use = crs.area_of_use(target)
+    if use is None:
+        return made
+    west, east = use[0] - NEAR_USE_DEG, use[2] + NEAR_USE_DEG + 360.0 * (use[2] < use[0])
+    south, north = max(use[1] - NEAR_USE_DEG, -90.0), min(use[3] + NEAR_USE_DEG, 90.0)
+    window = shapely.box(west, south, east, north)
+    if east - west >= 360 or shapely.is_empty(made) or shapely.covers(window, shapely.box(*shapely.bounds(made))):
+        return made
+    parts = []
+    for turn in (-360.0, 0.0, 360.0):
+        for part in shapely.get_parts(made):
+            cut = shapely.intersection(part, shapely.box(west + turn, south, east + turn, north))
+            parts += [shapely.transform(each, lambda xy, by=turn: xy - [by, 0.0]) for each in shapely.get_parts(cut)]
+    parts = [part for part in parts if not shapely.is_empty(part)]
+    return parts[0] if len(parts) == 1 else shapely.union_all(parts)
 
 
 def _replaced(node: Any, replace: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Any:

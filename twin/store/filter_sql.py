@@ -151,7 +151,7 @@ class _Reader:
             return _column(layer.columns[name], attribute.type)
         if isinstance(name, str) and name.startswith("extra."):
             return member(name.removeprefix("extra."))
-        if name in {GEOMETRY, "geometry"} and layer.has_geometry:
+        if isinstance(name, str) and name in {GEOMETRY, "geometry"} and layer.has_geometry:
             return Term(f"t.{GEOMETRY}", "geometry")
         known = [*layer.columns, *OWN, *(["geometry"] if layer.has_geometry else [])]
         near = get_close_matches(str(name), known, n=3)

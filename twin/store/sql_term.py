@@ -65,7 +65,7 @@ def date_literal(text: Any) -> Term:
     try:
         value = date.fromisoformat(str(text)).isoformat()
     except ValueError as error:
-        raise InvalidInput(f"{str(text)[:40]!r} is no date.", "Write 2026-01-31.") from error
+        raise InvalidInput(f"{str(text)[:40]!r} is no date in the filter.", "Write 2026-01-31.") from error
     return Term("?", "date", (value,), value)
 
 
@@ -75,7 +75,7 @@ def timestamp_literal(text: Any) -> Term:
         value = datetime.fromisoformat(str(text))
         value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"{str(text)[:40]!r} is no moment.", "Write 2026-01-31T12:00:00Z.") from error
+        raise InvalidInput(f"{str(text)[:40]!r} is no moment in the filter.", "Write 2026-01-31T12:00:00Z.") from error
     written = value.isoformat(timespec="microseconds").removesuffix("+00:00").removesuffix("000")
     return Term("?", "datetime", (written,), written)
 
