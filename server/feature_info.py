@@ -31,6 +31,7 @@ MAX_FEATURES = 100
 MAX_TRIED = 500
 """Features of a layer around the place that are put in order."""
 _SHOWN = 300
+NOTHING = {"zh": "此处没有要素。", "en": "There is nothing here."}
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,12 @@ def _rows(hit: Hit, language: str) -> list[tuple[str, str]]:
 
 
 def _html(found: Sequence[Hit], language: str) -> str:
-    nothing = {"zh": "此处没有要素。", "en": "There is nothing here."}[language]
     parts = []
     for hit in found:
         title = html.escape(getattr(hit.layer.type.title, language))
         cells = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in _rows(hit, language))
         parts.append(f"<h2>{title}</h2><table>{cells}</table>")
-    inner = "".join(parts) or f"<p>{nothing}</p>"
+    inner = "".join(parts) or f"<p>{NOTHING[language]}</p>"
     style = "body{font:14px sans-serif}th{text-align:left;padding-right:1em;vertical-align:top}h2{font-size:1.1em}"
     return (
         f'<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8"><title>GetFeatureInfo</title>'
@@ -181,7 +181,7 @@ def _html(found: Sequence[Hit], language: str) -> str:
 
 
 def _text(found: Sequence[Hit], language: str) -> str:
-    lines = []
+    lines = [] if found else [NOTHING[language]]
     for hit in found:
         lines.append(f"[{getattr(hit.layer.type.title, language)}]")
         for name, value in _rows(hit, language):
