@@ -92,6 +92,8 @@ def test_what_is_parked_is_named_with_place_and_next_step_and_exits_1(source, tm
         (["build", "{tmp}", "/dev/null"], "is a file"),
         (["info", "{tmp}"], "is not a twin"),
         (["serve", "{tmp}"], "is not a twin"),
+        (["serve", "{city}", "--edit", "--read-only"], "--edit and --read-only exclude each other"),
+        (["serve", "{city}", "--edit-origin", "editor.example/x"], "is no origin"),
         (["add", "{tmp}", "x.tif"], "is not a twin"),
         (["check", "/nowhere.tif"], "There is no file"),
         (["add", "{city}", "/nowhere.tif"], "There is no file"),

@@ -79,8 +79,8 @@ def test_a_failure_of_ours_is_a_problem_without_the_trace(city, monkeypatch, cap
     with TestClient(
         create_app(city, Settings(access_log=False, warm_up=False)), raise_server_exceptions=False
     ) as client:
-        monkeypatch.setattr(type(city.store), "count", fail)
-        response = client.get("/collections/building/items")
+        monkeypatch.setattr(type(city.store), "query", fail)
+        response = client.get("/collections/building/items/b01")
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.headers["content-type"] == "application/problem+json"
