@@ -106,7 +106,7 @@ class Documents:
         if kind == "collection":
             return self._collection(document)
         if kind in {"schema", "queryables"}:
-            return self._fields(document, language, with_own=kind == "schema")
+            return self._fields(document, language, with_extra=kind == "schema")
         return document
 
     def _collection(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -125,15 +125,15 @@ class Documents:
             document = merged(document, face.layer_members(self.snapshot, layer_id))
         return document
 
-    def _fields(self, document: dict[str, Any], language: str, *, with_own: bool) -> dict[str, Any]:
+    def _fields(self, document: dict[str, Any], language: str, *, with_extra: bool) -> dict[str, Any]:
         layer_type = self.snapshot.type_of(document["$id"].split("/collections/")[1].split("/")[0])
         document["$id"] = document["$id"].split("?")[0]
         properties = document["properties"]
         for attribute in layer_type.attributes:
             properties.get(attribute.name, {})["title"] = getattr(attribute.title, language)
         properties["id"] |= {"title": "id", "x-ogc-role": "id"}
-        if with_own:
-            properties |= {name: dict(schema) for name, schema in OWN_FIELDS.items() if name not in properties}
+        own = {name: dict(schema) for name, schema in OWN_FIELDS.items() if name not in properties}
+        properties |= own if with_extra else {name: schema for name, schema in own.items() if name != "extra"}
         if layer_type.geometry == "none":
             del properties["geometry"]
         else:
@@ -164,7 +164,8 @@ def heights_note(vertical_crs: str) -> Title:
 
 def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dict[str, Any]]:
     """Pygeoapi's links without what we do not serve, and ours."""
-    dropped = {RELATION + "tiling-schemes", "service-doc", "about"}
+    # faces name their own: pygeoapi's link to the analyses would be a second one
+    dropped = {RELATION + "tiling-schemes", RELATION + "processes", "service-doc", "about"}
     kept = [
         link | {"href": link["href"].replace(f"{BASE}?", f"{BASE}/?").replace(f"{BASE}/openapi", f"{BASE}/api")}
         for link in links

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import orjson
 import shapely
 
 from layers.errors import InvalidInput
@@ -39,6 +40,10 @@ _ARITHMETIC = {
     "%": "citytwin_remainder({}, {})",
     "^": "citytwin_power({}, {})",
 }
+
+
+MANY = 100
+"""Longer lists are handed over as one parameter: SQLite takes 32,766 of them."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,10 @@ class _Reader:
             raise InvalidInput("IN needs a list with at least one value.")
         subject = self.term(value)
         pairs = [comparable(subject, self.term(each)) for each in listed]
+        values = [pair[1].literal for pair in pairs]
+        if len(pairs) > MANY and pairs[0][0].kind in {"string", "integer", "number"} and None not in values:
+            listed_once = Term("?", "array", (orjson.dumps(values).decode(),))
+            return joined("({} IN (SELECT value FROM json_each({})))", "boolean", pairs[0][0], listed_once)
         if len({pair[0].sql for pair in pairs}) > 1:  # dates among moments: each pair has its own common type
             return balanced("OR", [joined("({} = {})", "boolean", *pair) for pair in pairs])
         marks = ", ".join("{}" for _ in pairs)

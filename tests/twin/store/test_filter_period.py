@@ -100,6 +100,16 @@ def test_regions_filters_and_ids_of_a_span(history):
     assert answer(store, since=since, filter=valid_now) == [("a", "uno"), ("d", "four")]
 
 
+def test_a_list_of_19000_values(history):
+    """More than SQLite takes parameters, twice, for two tables."""
+    store, versions = history
+    since = min(begun for _, _, begun, _ in versions)
+    names = ["four", *(f"name {i}" for i in range(19_000)), "uno"]
+    asked = {"op": "in", "args": [{"property": "name"}, names]}
+    assert answer(store, since=since, filter=asked) == [("a", "uno"), ("d", "four")]
+    assert answer(store, since=since, filter={"op": "not", "args": [asked]}) == [("b", "two is back"), ("c", "three")]
+
+
 def test_before_the_year_1000_there_was_nothing(history):
     """Years are written with four digits, or 999 would come after 2026."""
     store, _ = history
