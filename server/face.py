@@ -34,7 +34,7 @@ class Operation:
     status : of success
     answers : further statuses that mean something here -> description
     tag : heading in the API page
-    errors : media type of errors where they are no problem documents (services older than OGC API)
+    errors : media types of errors where they are no problem documents (services older than OGC API)
     """
 
     path: str
@@ -46,7 +46,7 @@ class Operation:
     status: int = 200
     answers: Mapping[int, str] = field(default_factory=dict)
     tag: str = ""
-    errors: str = ""
+    errors: tuple[str, ...] = ()
 
 
 def query(name: str, description: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:

@@ -199,12 +199,16 @@ def _operation(asked: Operation) -> dict[str, Any]:
 def _content(asked: Operation) -> dict[str, dict[str, Any]]:
     """Media types of the answer: those it names, and what `f` can ask for beside them."""
     content = dict(asked.media) if isinstance(asked.media, Mapping) else {each: {} for each in asked.media}
-    if "f" in asked.parameters:
+    if any(each == "f" or _offers_html(each) for each in asked.parameters):
         content.setdefault("text/html", {})
     if "fItems" in _named(asked):
         plain = {kind.partition(";")[0] for kind in content}
         content |= {kind: {} for kind in _formats().values() if kind.partition(";")[0] not in plain}
     return content
+
+
+def _offers_html(parameter: str | dict[str, Any]) -> bool:
+    return isinstance(parameter, dict) and parameter["name"] == "f" and "html" in parameter["schema"].get("enum", ())
 
 
 def _named(asked: Operation) -> list[str | dict[str, Any]]:
@@ -225,7 +229,7 @@ def _further(asked: Operation) -> dict[str, Any]:
     same |= {"default": "problem"}
     if asked.errors:
         report = _problem(PROBLEMS["problem"])
-        report["content"][asked.errors] = {"schema": _usual(asked.errors)}
+        report["content"] |= {kind: {"schema": _usual(kind)} for kind in asked.errors}
         found |= {status: report for status in ("400", "404", "default") if status in same}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in same.items()} | found
 

@@ -6,7 +6,11 @@ KINDS = {
     "application/vnd.mapbox-vector-tile": "MVT", "application/vnd.mapbox.style+json": "MapLibre",
     "application/vnd.oai.openapi+json": "OpenAPI 3.0", "application/x-qgis-project": "QGIS",
     "application/vnd.laszip+copc": "COPC", "image/tiff": "GeoTIFF (COG)", "image/png": "PNG", "image/jpeg": "JPEG",
-    "application/fg+json": "JSON-FG", "application/problem+json": "Problem",
+    "application/fg+json": "JSON-FG", "text/csv": "CSV",
+    "application/flatgeobuf": "FlatGeobuf", "application/vnd.apache.parquet": "GeoParquet", "text/xml": "XML",
+    "application/geopackage+sqlite3": "GeoPackage", "application/city+json": "CityJSON",
+    "application/city+json-seq": "CityJSONSeq", "application/vnd.cov+json": "CoverageJSON", "application/xml": "XML",
+    "application/problem+json": "Problem",
 }  # fmt: skip
 
 LINK_TITLES = {
@@ -19,6 +23,14 @@ LINK_TITLES = {
     "Queryables for this collection as HTML": "可查询属性（网页）", "TileJSON (MVT)": "TileJSON（矢量瓦片）",
     "3D Tiles, compact": "三维瓦片（紧凑）", "3D Tiles, float32": "三维瓦片（float32）", "Map tiles": "地图瓦片",
     "3D Tiles, explicit, float32 (QGIS)": "三维瓦片（显式，float32，QGIS）", "TileJSON (image)": "TileJSON（影像）",
+    "Map": "地图", "Map as JPEG": "地图（JPEG）", "Map in degrees (CRS84)": "地图（经纬度，CRS84）", "Legend": "图例",
+    "Analyses": "分析", "Fields of the coverage": "数据字段", "Values at points": "点位取值", "Stations": "测站",
+    "Values along a line (profile)": "剖面取值", "Values in an area": "区域取值", "3D GeoVolume": "三维地理体",
+    "Values within a radius": "半径内取值", "Values in a box": "矩形内取值",
+    "Coverage (geotiff)": "覆盖数据（GeoTIFF）", "Coverage (covjson)": "覆盖数据（CoverageJSON）",
+    "Coverage (netcdf)": "覆盖数据（NetCDF）", "Coverage (png)": "覆盖数据（PNG）",
+    "Description": "说明", "Execute (POST)": "执行（POST）",
+    "Coverage": "覆盖数据", "Results": "结果",
     "Job list": "任务", "Jobs": "任务", "Job results": "结果", "Catalogue": "目录",
 }  # fmt: skip
 """Titles of links as the documents have them, in Chinese."""
@@ -48,7 +60,15 @@ def kind_name(media_type: str | None) -> str:
 
 def link_title(title: str | None, code: str) -> str:
     """The title of a link in the reader's language, as far as we know it."""
+    for between in (" / ", " · "):
+        first, _, second = (title or "").partition(between)
+        if second and _is_chinese(first) != _is_chinese(second):
+            return first if _is_chinese(first) == (code == "zh") else second
     return LINK_TITLES.get(title or "", title or "") if code == "zh" else title or ""
+
+
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
 
 
 def key_title(name: object, code: str) -> str:

@@ -288,7 +288,11 @@ def face() -> Face:
     media = ("text/xml", *map_answer.FORMATS.values(), "application/json", "text/html", "text/plain")
     return Face(
         routes(),
-        (Operation("/wms", "Web Map Service", media, known, tag="WMS", errors="text/xml"),),
+        (
+            Operation(
+                "/wms", "Web Map Service", media, known, tag="WMS", errors=("text/xml", "application/vnd.ogc.se_xml")
+            ),
+        ),
         (),
         _landing_links,
     )

@@ -219,14 +219,16 @@ def face() -> Face:
     known: tuple[str | dict[str, Any], ...] = (asked, *(query(name, f"{said}.", text) for name, said in names), "lang")
     media = ("text/xml", *FORMATS.values(), *feature_info.FORMATS)
     operations = (
-        Operation("/wmts", "Web Map Tile Service", tuple(dict.fromkeys(media)), known, tag="WMTS", errors="text/xml"),
+        Operation(
+            "/wmts", "Web Map Tile Service", tuple(dict.fromkeys(media)), known, tag="WMTS", errors=("text/xml",)
+        ),
         Operation(
             "/wmts/1.0.0/WMTSCapabilities.xml",
             "Capabilities of the WMTS",
             ("text/xml",),
             ("lang",),
             tag="WMTS",
-            errors="text/xml",
+            errors=("text/xml",),
         ),
     )
     return Face(routes(), operations, (), _landing_links)

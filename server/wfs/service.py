@@ -257,6 +257,6 @@ def face() -> Face:
     )  # fmt: skip
     operation = Operation(
         "/wfs", "Web Feature Service 2.0.0 and 1.1.0, read only", (ows.XML, capabilities.GEOJSON),
-        tuple(query(name, words, text) for name, words in names), tag="WFS",
+        tuple(query(name, words, text) for name, words in names), tag="WFS", errors=(ows.XML,),
     )  # fmt: skip
     return Face((Route("/wfs", kvp, methods=["GET"]),), (operation,), landing_links=_landing)
