@@ -42,7 +42,8 @@ def _profile(coverage: Coverage, frame: Grid, fields: Sequence[Field]) -> dict[s
     profile: dict[str, Any] = {
         "driver": "GTiff", "width": frame.width, "height": frame.height, "count": len(fields), "dtype": coverage.dtype,
         "crs": crs.parse(frame.crs).to_wkt(), "transform": from_origin(frame.west, frame.north, frame.dx, frame.dy),
-        "nodata": coverage.nodata, "compress": "deflate", "BIGTIFF": "IF_SAFER", "interleave": "pixel",
+        "nodata": coverage.nodata, "compress": "deflate", "zlevel": 1, "BIGTIFF": "IF_SAFER",
+        "interleave": "pixel",
     }  # fmt: skip
     if kind.itemsize <= 4 and kind.kind in "iuf":
         profile["predictor"] = 3 if kind.kind == "f" else 2
