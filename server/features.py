@@ -6,7 +6,7 @@ another is told in `server.paging`.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import numpy as np
@@ -25,6 +25,7 @@ from server import (
     feature_tags,
     formats,
     geojson,
+    geojson_few,
     geojson_text,
     items_html,
     packing,
@@ -38,6 +39,7 @@ from server.serving import Snapshot, base, language, snapshot
 from twin.store import read_raw
 from twin.store.interface import LayerInfo, Query
 from twin.store.query_plan import Plan
+from twin.store.read_few import Few
 from twin.store.read_raw import RawReader
 
 CHUNK = 2500
@@ -64,18 +66,18 @@ def items(request: Request) -> Response:
     headers = answer.headers_for(tag, {"Content-Crs": f"<{crs.uri(asked.crs)}>"})
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
+    rest: list[NDArray[np.int64]] = []
     with read_raw.reading(city.city.store) as reader:
         plan = reader.plan(reader.layer(info.id, city.settings.scope), _query(asked), city.settings.scope)
-        page = _selected(request, city, info, asked, (reader, plan))
-        text = _Text(city, asked, page.fids)
-        begun, rest = text.begin(reader, plan)
-    headers |= {"OGC-NumberReturned": str(len(page.fids)), "Link": paging.header(page.links)}
-    if page.matched is not None:
-        headers["OGC-NumberMatched"] = str(page.matched)
+        text = _Text(city, asked, plan)
+        page, begun = _few(request, info, asked, (reader, text))
+        if page is None:
+            page, fids = _selected(request, city, info, asked, (reader, plan))
+            begun, rest = text.begin(reader, fids)
+    headers |= page.headers()
     if rest:
-        stream = _streamed(page, begun, text, rest)
-        return StreamingResponse(stream, headers=headers, media_type=answer.GEOJSON)
-    body = page.head() + begun + page.tail()
+        return StreamingResponse(_streamed(page, begun, text, rest), headers=headers, media_type=answer.GEOJSON)
+    body = page.head() + begun + TAIL
     if packed_as is not None and len(body) >= packing.MIN_BYTES:
         body = packing.packed(body, packed_as, quick=True)  # the middleware would do it in the event loop
         headers["Content-Encoding"] = packed_as
@@ -83,33 +85,59 @@ def items(request: Request) -> Response:
 
 
 def _query(asked: Page) -> Query:
-    return asked.query if not asked.after_fid else Query(**{**vars(asked.query), "after_fid": asked.after_fid})
+    return replace(asked.query, after_fid=asked.after_fid) if asked.after_fid else asked.query
 
 
 @dataclass(frozen=True)
-class _Selected:
-    """What a page holds and what is told about it."""
+class _Told:
+    """What is told about a page in front of it."""
 
-    fids: NDArray[np.int64]
-    matched: int | None
+    returned: int
+    matched: int
     links: list[dict[str, str]]
+
+    def headers(self) -> dict[str, str]:
+        """The same as headers, for formats and clients that read them there."""
+        numbers = {"OGC-NumberMatched": str(self.matched), "OGC-NumberReturned": str(self.returned)}
+        return numbers | {"Link": paging.header(self.links)}
 
     def head(self) -> bytes:
         """The FeatureCollection up to its first feature."""
-        told: dict[str, object] = {"type": "FeatureCollection"}
-        told |= {} if self.matched is None else {"numberMatched": self.matched}
-        told |= {"numberReturned": len(self.fids), "timeStamp": geojson.now(), "links": self.links}
+        told = {
+            "type": "FeatureCollection",
+            "numberMatched": self.matched,
+            "numberReturned": self.returned,
+            "timeStamp": geojson.now(),
+            "links": self.links,
+        }
         return orjson.dumps(told)[:-1] + b',"features":['
 
-    def tail(self) -> bytes:
-        """The rest of it."""
-        return b"]}"
+
+TAIL = b"]}"
+
+
+def _few(
+    request: Request, info: LayerInfo, asked: Page, reading: tuple[RawReader, "_Text"]
+) -> tuple[_Told | None, bytes]:
+    """A page out of a small region; None where it is not one."""
+    reader, text = reading
+    found = None if asked.offset else reader.few(text.plan)
+    if found is None:
+        return None, b""
+    rows = Few(found.rows[: asked.limit], found.shapes[: asked.limit])
+    encoded = text.encode_few(rows)
+    if encoded is None:
+        return None, b""
+    following = None
+    if len(found.rows) > asked.limit:
+        following = paging.token(info.id, (), geojson_few.position(found, asked.limit - 1))
+    return _Told(len(rows.rows), len(found.rows), paging.page_links(request, info, following)), encoded
 
 
 def _selected(
     request: Request, city: Snapshot, info: LayerInfo, asked: Page, reading: tuple[RawReader, Plan]
-) -> _Selected:
-    """Row numbers, count and links; one row more than asked for tells whether there is more."""
+) -> tuple[_Told, NDArray[np.int64]]:
+    """What is told, and row numbers; one row more than asked for tells whether there is more."""
     reader, plan = reading
     found = reader.page(plan, asked.limit + 1, asked.offset)
     fids = found[: asked.limit]
@@ -118,44 +146,46 @@ def _selected(
         following = paging.token(info.id, asked.query.sort, reader.position(plan, int(fids[-1])))
     is_whole = following is None and not asked.offset and not asked.after_fid and asked.query.after is None
     matched = len(fids) if is_whole else counting.matched(city, info, asked.query, lambda: reader.count(plan))
-    return _Selected(fids, matched, paging.page_links(request, info, following))
+    return _Told(len(fids), matched, paging.page_links(request, info, following)), fids
 
 
 class _Text:
     """The features of a page as text, chunk by chunk."""
 
-    def __init__(self, city: Snapshot, asked: Page, fids: NDArray[np.int64]) -> None:
-        self._city, self._asked = city, asked
-        self._chunks = [fids[start : start + CHUNK] for start in range(0, len(fids), CHUNK)]
+    def __init__(self, city: Snapshot, asked: Page, plan: Plan) -> None:
+        self.plan = plan
+        self._store = city.city.store
+        self._target = city.city.config.crs, asked.crs, vertical.anomaly(city.city, asked.crs)
 
-    def begin(self, reader: RawReader, plan: Plan) -> tuple[bytes, list[NDArray[np.int64]]]:
+    def begin(self, reader: RawReader, fids: NDArray[np.int64]) -> tuple[bytes, list[NDArray[np.int64]]]:
         """Text of the first chunks up to WHOLE_BYTES, and the chunks that are left."""
-        self._plan = plan
+        chunks = [fids[start : start + CHUNK] for start in range(0, len(fids), CHUNK)]
         made: list[bytes] = []
-        for at, fids in enumerate(self._chunks):
-            made.append(self.encode(reader, fids))
+        for at, chunk in enumerate(chunks):
+            made.append(self.encode(reader, chunk))
             if sum(map(len, made)) > WHOLE_BYTES:
-                return b",".join(made), self._chunks[at + 1 :]
+                return b",".join(made), chunks[at + 1 :]
         return b",".join(made), []
 
     def encode(self, reader: RawReader, fids: NDArray[np.int64]) -> bytes:
         """One chunk."""
-        city, target = self._city.city, self._asked.crs
-        return geojson_text.encode(
-            reader.items(self._plan, fids), city.config.crs, target, vertical.anomaly(city, target)
-        )
+        return geojson_text.encode(reader.items(self.plan, fids), *self._target)
+
+    def encode_few(self, few: Few) -> bytes | None:
+        """A few rows that are already read."""
+        return geojson_few.encode(few, self.plan, *self._target)
 
     def read(self, fids: NDArray[np.int64]) -> bytes:
         """One chunk, read by itself: a slow reader holds no transaction open."""
-        with read_raw.reading(self._city.city.store) as reader:
+        with read_raw.reading(self._store) as reader:
             return self.encode(reader, fids)
 
 
-async def _streamed(page: _Selected, begun: bytes, text: _Text, rest: list[NDArray[np.int64]]) -> AsyncIterator[bytes]:
+async def _streamed(page: _Told, begun: bytes, text: _Text, rest: list[NDArray[np.int64]]) -> AsyncIterator[bytes]:
     yield page.head() + begun
     for fids in rest:
         yield b"," + await run_in_threadpool(text.read, fids)
-    yield page.tail()
+    yield TAIL
 
 
 def item(request: Request) -> Response:

@@ -30,30 +30,28 @@ def texts(
     shapes: NDArray[np.object_], city_crs: str, target: str, anomaly: vertical.Anomaly | None = None
 ) -> NDArray[np.object_]:
     """GeoJSON text of each of n geometries; see `geometries`."""
-    placed = vertical.raised(crs.transform_geometries(city_crs, target, shapes), anomaly)
-    if crs.is_north_first(target):
-        placed = crs.swap_axes(placed)
-    present = np.array([geometry is not None for geometry in placed], bool)
-    found = np.full(len(placed), None, object)
-    if present.any():
-        found[present] = shapely.to_geojson(_rounded(placed[present], 9 if crs.is_geographic(target) else 4))
+    found = np.full(len(shapes), None, object)
+    has_z = shapely.has_z(shapes)
+    present = ~shapely.is_missing(shapes)
+    for where, include_z in ((present & ~has_z, False), (present & has_z, True)):
+        if where.any():
+            xyz = shapely.get_coordinates(shapes[where], include_z=include_z)
+            placed = shapely.set_coordinates(np.array(shapes[where], object), _placed(xyz, city_crs, target, anomaly))
+            found[where] = shapely.to_geojson(placed)
     return found
 
 
-def _rounded(placed: NDArray[np.object_], decimals: int) -> NDArray[np.object_]:
-    def round_2d(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        out = np.round(xy, decimals)
-        out[:, 2:] = np.round(xy[:, 2:], 4)
-        if not np.isfinite(out[:, :2]).all():
-            raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
-        return out
-
-    has_z = shapely.has_z(placed)
-    out = np.array(placed, object)
-    for include_z, where in ((False, ~has_z), (True, has_z)):
-        if where.any():
-            out[where] = shapely.transform(out[where], round_2d, include_z=include_z)
-    return out
+def _placed(
+    xyz: NDArray[np.float64], city_crs: str, target: str, anomaly: vertical.Anomaly | None
+) -> NDArray[np.float64]:
+    """(n, 2) or (n, 3) coordinates in `target`, in its axis order, rounded."""
+    east, north = crs.transform(city_crs, target, xyz[:, 0], xyz[:, 1])
+    if not (np.isfinite(east).all() and np.isfinite(north).all()):
+        raise InvalidInput("A coordinate cannot be expressed in the CRS asked for.", "Ask for another crs.")
+    decimals = 9 if crs.is_geographic(target) else 4
+    axes = [north, east] if crs.is_north_first(target) else [east, north]
+    heights = [] if xyz.shape[1] < 3 else [xyz[:, 2] if anomaly is None else xyz[:, 2] + anomaly(east, north)]
+    return np.column_stack([*(np.round(axis, decimals) for axis in axes), *(np.round(z, 4) for z in heights)])
 
 
 def properties(features: Features) -> list[dict[str, Any]]:

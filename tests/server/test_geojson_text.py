@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from layers.catalogue import Attribute, LayerType, Title
-from server import geojson, geojson_text
+from server import geojson, geojson_few, geojson_text
 from tests.server.conftest import put, rows
 from twin.scope import EVERYTHING
 from twin.store.geopackage import GeoPackageStore
@@ -86,6 +87,42 @@ def both(store, query, target):
         plan = reader.plan(reader.layer("thing", EVERYTHING), query, EVERYTHING)
         items = reader.items(plan, reader.page(plan, 10_000))
         return old, json.loads(b"[" + geojson_text.encode(items, "EPSG:4549", target) + b"]")
+
+
+def test_a_few_features_are_written_alike(tmp_path):
+    """The way of small regions: the same features, whatever shapes and texts they have."""
+    texts = [None, "a", 'q"\\\n', "楼"]
+    moments = [None, datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 4, 5, 678_901)]
+    features = [
+        (
+            i % len(SHAPES),
+            texts[i % 4],
+            i - 9,
+            i / 7,
+            i % 2 == 0,
+            date(2020, 1, 1 + i % 28),
+            moments[i % 3],
+            None,
+            '{"a": 1}',
+        )
+        for i in range(60)
+    ]
+    store = store_of(tmp_path, features)
+    for target in ("OGC:CRS84", "EPSG:4549"):
+        for query in (Query(), Query(properties=("x", "at", "ok")), Query(with_geometry=False)):
+            place = replace(query, region=shapely.box(E - 50, N - 50, E + 60, N + 60))
+            old = [
+                json.loads(each)
+                for batch in store.query("thing", place, EVERYTHING)
+                for each in geojson.encode(batch, "EPSG:4549", target)
+            ]
+            with reading(store) as reader:
+                plan = reader.plan(reader.layer("thing", EVERYTHING), place, EVERYTHING)
+                few = reader.few(plan)
+                new = json.loads(b"[" + geojson_few.encode(few, plan, "EPSG:4549", target) + b"]")
+            assert len(old) == sum(SHAPES[f[0]] is not None and not SHAPES[f[0]].is_empty for f in features)
+            assert new == old
+    store.close()
 
 
 @settings(max_examples=40, deadline=None)

@@ -224,9 +224,9 @@ def _least(boxes: FloatArray, a: float, b: float, c: float) -> FloatArray:
 
 def found(db: sqlite3.Connection, rtree: str, version: int, region: Region) -> Cells:
     """Features whose boxes meet the region."""
-    few = _few(db, rtree, region)
-    if few is not None:
-        return _sorted(_told(*few, region))
+    small = few(db, rtree, region.bounds)
+    if small is not None:
+        return _sorted(_told(*small, region))
     index = leaves(db, rtree, version)
     met = meeting(index.boxes, region.bounds)
     return _sorted(_keys(db, rtree, index, np.flatnonzero(met), region))
@@ -238,9 +238,9 @@ def ordered(db: sqlite3.Connection, rtree: str, version: int, region: Region, af
     Leaves are read by their lowest row number, so that a first part needs about as many leaves as it has features,
     however large the region and wherever its features stand in the table.
     """
-    few = _few(db, rtree, region)
-    if few is not None:
-        yield _after(_sorted(_told(*few, region)), after_fid)
+    small = few(db, rtree, region.bounds)
+    if small is not None:
+        yield _after(_sorted(_told(*small, region)), after_fid)
         return
     index = leaves(db, rtree, version)
     met = np.flatnonzero(meeting(index.boxes, region.bounds) & (index.highest > after_fid))
@@ -283,12 +283,12 @@ def _told(fids: IntArray, boxes: FloatArray, region: Region) -> IntArray:
     return np.concatenate([fids[is_sure] * 2 + 1, fids[region.touches(boxes, ~is_sure)] * 2])
 
 
-def _few(db: sqlite3.Connection, rtree: str, region: Region) -> tuple[IntArray, FloatArray] | None:
-    """Cells that meet the region's box, down from the root; None where they stand in more than a few leaves."""
+def few(db: sqlite3.Connection, rtree: str, box: Bounds) -> tuple[IntArray, FloatArray] | None:
+    """Row numbers and boxes that meet a box, down from the root; None where they stand in more than a few leaves."""
     blobs = [db.execute(f"SELECT data FROM {quote(rtree + '_node')} WHERE nodeno = 1").fetchone()[0]]
     depth = int.from_bytes(blobs[0][:2], "big")
     while True:
-        numbers, boxes = cells(blobs, region.bounds)
+        numbers, boxes = cells(blobs, box)
         if depth == 0:
             return numbers, boxes
         if len(numbers) > FEW_LEAVES:
@@ -307,9 +307,9 @@ def _cells_of(
 
 def counted(db: sqlite3.Connection, rtree: str, version: int, region: Region) -> tuple[int, IntArray]:
     """Number of features that certainly meet the region, and the row numbers (ascending) of those to be looked at."""
-    few = _few(db, rtree, region)
-    if few is not None:
-        keys = _told(*few, region)
+    small = few(db, rtree, region.bounds)
+    if small is not None:
+        keys = _told(*small, region)
         return int((keys & 1).sum()), np.sort(keys[keys & 1 == 0]) >> 1
     index = leaves(db, rtree, version)
     met = np.flatnonzero(meeting(index.boxes, region.bounds))

@@ -148,12 +148,13 @@ def _in_rows(db: sqlite3.Connection, asked: Plan, fids: IntArray) -> Items:
     ]
     return Items(
         pa.array(ids, pa.string()), pa.array(versions, pa.int64()), pa.array(valid_from, pa.string()),
-        pa.array(valid_to, pa.string()), pa.array([_json(each) for each in extra], pa.string()),
+        pa.array(valid_to, pa.string()), pa.array([as_json(each) for each in extra], pa.string()),
         packed.of_list(list(blobs)), np.array([each == 1 for each in single], np.bool_), _table(asked, arrays),
     )  # fmt: skip
 
 
-def _json(text: str | None) -> str | None:
+def as_json(text: str | None) -> str | None:
+    """What `extra` holds as JSON, whatever another program has written there."""
     if text is None:
         return None
     try:

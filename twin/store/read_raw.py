@@ -21,7 +21,18 @@ from numpy.typing import NDArray
 from layers.crs import Bounds
 from layers.errors import CityTwinError, LayerNotFound
 from twin.scope import Scope
-from twin.store import box_index, columns, geometry_kind, packed, query_plan, read_count, rtree_bulk, select, visible
+from twin.store import (
+    box_index,
+    columns,
+    geometry_kind,
+    packed,
+    query_plan,
+    read_count,
+    read_few,
+    rtree_bulk,
+    select,
+    visible,
+)
 from twin.store.columns import quote
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Query, Store
@@ -30,6 +41,7 @@ from twin.store.packed import Blobs
 from twin.store.query_plan import Plan
 
 if TYPE_CHECKING:
+    from twin.store.read_few import Few
     from twin.store.read_items import Items
 
 MAX_NODES = 20_000
@@ -173,6 +185,10 @@ class RawReader:
     def page(self, asked: Plan, limit: int, offset: int = 0) -> IntArray:
         """Row numbers of a page in the order asked for, everything tested exactly."""
         return select.page(self._db, asked, limit, offset)
+
+    def few(self, asked: Plan) -> "Few | None":
+        """All that is asked for, where it is little and of one small region."""
+        return read_few.read(self._db, asked)
 
     def count(self, asked: Plan) -> int:
         """Number of features, paging ignored."""
