@@ -53,7 +53,8 @@ from twin.city import City
 COMPRESSED = (
     "application/geo+json", "application/problem+json", "application/schema+json", "application/vnd.oai.openapi+json",
     "application/x-qgis-project", "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh",
-    "model/gltf-binary", "application/octet-stream", "application/vnd.cov+json",
+    "model/gltf-binary", "application/octet-stream", "application/fg+json", "application/city+json",
+    "application/city+json-seq", "application/vnd.cov+json",
 )  # fmt: skip
 """Media types that packing makes smaller, beside those of the web; byte ranges and what comes packed pass through."""
 

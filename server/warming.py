@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def warm(serving: Serving) -> None:
     """Every preparation in turn. A failure is logged: whoever needs the thing will be told what is wrong with it."""
-    steps: tuple[Callable[[Snapshot], None], ...] = (_pages, _tilesets, _terrain, _images)
+    steps: tuple[Callable[[Snapshot], None], ...] = (_pages, _tilesets, _terrain, _images, _downloads)
     for step in steps:
         try:
             step(serving.snapshot())
@@ -44,6 +45,12 @@ def _pages(city: Snapshot) -> None:
     for code in LANGUAGES:
         for kind in ("landing", "collections", "openapi"):
             documents.page(kind, None, code)
+
+
+def _downloads(_: Snapshot) -> None:
+    """What files of features are written with."""
+    for name in ("pyogrio", "pyarrow.csv", "pyarrow.parquet", "scipy.sparse.csgraph"):
+        importlib.import_module(name)
 
 
 def _tilesets(city: Snapshot) -> None:

@@ -18,7 +18,7 @@ from layers import crs
 from server.formats import table
 from server.formats.selection import BATCH, Selection
 
-ROWS_A_GROUP = 10 * BATCH
+ROWS_A_GROUP = 20 * BATCH
 GEOMETRY, BBOX = "geometry", "bbox"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _BOX = pa.struct([(side, pa.float64()) for side in _SIDES])

@@ -13,8 +13,8 @@ from server.serving import Snapshot
 from twin.store import read_raw
 from twin.store.interface import Features, LayerInfo, Query
 
-BATCH = 5_000
-"""Features read at once; of buildings about 5 MB in all stages, and 60 ms until the first bytes go out."""
+BATCH = 2_500
+"""Features read at once: with more the memory grows and the time does not fall."""
 
 
 @dataclass(frozen=True)
