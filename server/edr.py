@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -65,7 +64,7 @@ def location(request: Request) -> Response:
     city, layer = snapshot(request), request.path_params["layer"]
     city.type_of(layer)
     of = _observed(city, layer, "locations")
-    key = unquote(request.path_params["location"])
+    key = request.path_params["location"]
     edr_series.require(of, key)
     return _series(request, city, of, edr_request.asked(request, city, "locations"), key)
 
