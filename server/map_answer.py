@@ -1,5 +1,6 @@
 """A drawing as an answer: PNG, JPEG, WebP or GeoTIFF over the background asked for, with tag, place and CRS."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def _void(view: Any) -> NDArray[np.bool_] | None:
     else:
         return None
     west, south, east, north = view.bounds
+    limit_x = math.inf if view.wraps else limit_x
     if west >= -limit_x and east <= limit_x and south >= -limit_y and north <= limit_y:
         return None
     x = west + (np.arange(view.width) + 0.5) * view.cell[0]
@@ -177,5 +179,6 @@ def _lacks_font(drawing: Any) -> bool:
 def place(view: Any) -> dict[str, str]:
     """`Content-Crs` and `Content-Bbox` (20-058, core): the box in the axis order of the CRS."""
     west, south, east, north = view.bounds
+    east = east - 360 if view.wraps else east
     box = (south, west, north, east) if crs.is_north_first(view.crs) else (west, south, east, north)
     return {"Content-Crs": crs.uri(view.crs), "Content-Bbox": ",".join(f"{value:.12g}" for value in box)}

@@ -77,7 +77,7 @@ def view(given: Params, subset: Subset, city: Snapshot, everything: Bounds) -> "
     scale = positive(given, "scale-denominator", None)
     box = _box(given, subset, city, target, everything)
     if box is not None:
-        return _of_box(box, target, size, scale, pixel_mm)
+        return _of_box(box, target, size, scale, pixel_mm, crosses=_crosses(given, subset, city))
     whole = crs.transform_bounds(storage, target, not_flat(everything))
     centre = _centre(given, city, target)
     if centre is None and scale is None:
@@ -94,7 +94,13 @@ def view(given: Params, subset: Subset, city: Snapshot, everything: Bounds) -> "
 
 
 def _of_box(
-    box: Bounds, target: str, size: tuple[int | None, int | None], scale: float | None, pixel_mm: float
+    box: Bounds,
+    target: str,
+    size: tuple[int | None, int | None],
+    scale: float | None,
+    pixel_mm: float,
+    *,
+    crosses: bool,
 ) -> "View":
     if scale is not None and size != (None, None):
         raise InvalidInput("scale-denominator and width or height contradict each other with a box.", "Drop one.")
@@ -103,7 +109,7 @@ def _of_box(
     if scale is not None:
         size = _pixels(wide_m * 1000 / scale / pixel_mm), _pixels(high_m * 1000 / scale / pixel_mm)
     width, height = _sides(size, wide_m / high_m)
-    return made(target, box, width, height, pixel_mm)
+    return made(target, box, width, height, pixel_mm, crosses=crosses)
 
 
 def _of_whole(whole: Bounds, target: str, size: tuple[int | None, int | None], pixel_mm: float) -> "View":
@@ -133,7 +139,7 @@ def _pixels(number: float) -> int:
     return max(round(min(number, 1e9)), 1)
 
 
-def made(target: str, box: Bounds, width: int, height: int, pixel_mm: float = 0.28) -> "View":
+def made(target: str, box: Bounds, width: int, height: int, pixel_mm: float = 0.28, *, crosses: bool = False) -> "View":
     """A view within the limits; InvalidInput names width, height or their product."""
     from tiles.drawing import MAX_PIXELS, MAX_SIDE, View
 
@@ -144,7 +150,7 @@ def made(target: str, box: Bounds, width: int, height: int, pixel_mm: float = 0.
         raise InvalidInput(f"width times height is {width * height}.", f"At most {MAX_PIXELS} pixels are possible.")
     if not all(math.isfinite(value) for value in box):
         raise InvalidInput("The box asked for has no place in this CRS.", "Ask for a smaller box or another crs.")
-    return View(target, box, width, height, pixel_mm)
+    return View(target, box, width, height, pixel_mm, wraps=crosses)
 
 
 def ground(target: str, box: Bounds) -> tuple[float, float]:
@@ -211,6 +217,14 @@ def _box(given: Params, subset: Subset, city: Snapshot, target: str, everything:
     return None
 
 
+def _crosses(given: Params, subset: Subset, city: Snapshot) -> bool:
+    """Whether the box was given from east to west, over the antimeridian."""
+    if "bbox" in given:
+        west, _, east, _ = bbox(given["bbox"], asked_crs(given, "bbox-crs", city, crs.CRS84))
+        return west > east
+    return subset.east is not None and subset.east[0] > subset.east[1]
+
+
 def bbox(text: str, source: str, name: str = "bbox") -> Bounds:
     """West, south, east, north of `bbox`, which has the axis order of its CRS; heights are left aside."""
     parts = text.split(",")
@@ -224,8 +238,10 @@ def bbox(text: str, source: str, name: str = "bbox") -> Bounds:
 def in_crs(box: Bounds, source: str, target: str, name: str) -> Bounds:
     """A box in the CRS of the map, by its densified outline. InvalidInput where it is empty or turned round."""
     west, south, east, north = box
+    if crs.is_geographic(source) and -180 <= east < west <= 180 and south < north:
+        return _across(box, source, target, name)
     if west >= east or south >= north:
-        hint = "The lower left corner comes first, in the axis order of the CRS; the antimeridian is not crossed."
+        hint = "The lower left corner comes first, in the axis order of the CRS."
         raise InvalidInput(f"{name}={','.join(f'{v:g}' for v in box)} has no area.", hint)
     if source == target:
         return box
@@ -234,6 +250,19 @@ def in_crs(box: Bounds, source: str, target: str, name: str) -> Bounds:
         return crs.transform_bounds(source, target, part)
     except InvalidInput as error:
         raise InvalidInput(f"{name} has no place in {target}.", "Ask for a smaller box or another crs.") from error
+
+
+def _across(box: Bounds, source: str, target: str, name: str) -> Bounds:
+    """A box over the antimeridian, with 360° added to its east; from 180 to -180 it is the whole Earth."""
+    west, south, east, north = box
+    if not crs.is_geographic(target):
+        raise InvalidInput(
+            f"{name} crosses the antimeridian, which {target} does not.", f"Ask for crs={crs.CRS84_URI}."
+        )
+    if source != target:
+        west, south, _, north = crs.transform_bounds(source, target, (west, south, max(180.0, west + 1e-9), north))
+        _, _, east, _ = crs.transform_bounds(source, target, (min(-180.0, east - 1e-9), south, east, north))
+    return west, south, east + 360, north
 
 
 def _reached(box: Bounds, source: str, target: str) -> Bounds:

@@ -10,6 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import from_bounds, from_origin
 from rasterio.vrt import WarpedVRT
 
+import twin
 from layers.errors import CityTwinError
 from tests.tiles.mvt_city import CITY_CRS, EAST, NORTH, city_of, put, transformer
 from tests.tiles.towns import layer_type
@@ -17,6 +18,7 @@ from tiles import drawing, styles
 from tiles.drawing import RasterItem, VectorItem, View, canvas, choice, expression, features, fonts, key, labels
 from tiles.drawing.canvas import Canvas
 from tiles.drawing.features import Selection, Shapes
+from twin import config
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Asset
 from twin.store.wkb_paths import LINE, RING, Paths
@@ -468,3 +470,26 @@ def test_features_lie_over_imagery_in_the_order_given(city, photo, shapes):
     assert (over[inside] == (*FILL, 255)).all()
     assert (over[..., 3] == 255).all()
     assert (under == drawn(city, seen, RasterItem("dom", (photo,)))).all()
+
+
+def test_a_view_over_the_antimeridian_shows_both_sides(tmp_path):
+    """A city on either side of 180 degrees."""
+    folder = tmp_path / "twin"
+    folder.mkdir()
+    config.save(config.TwinConfig("edge", "EPSG:4490", 179.9, -17.0, 0.0), folder)
+    store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs="EPSG:4490")
+    put(store, [shapely.box(179.9, -17.1, 179.95, -17.0), shapely.box(-179.98, -17.1, -179.9, -17.0)])
+    store.close()
+    seen = View("OGC:CRS84", (179.8, -17.2, 180.2, -16.9), 400, 300, wraps=True)
+    with twin.open(folder) as city:
+        pixels = drawn(city, seen)
+        tag = drawing.Drawing(city, city.scope, (VectorItem("building"),), seen).tag()
+    assert len(tag) == 32
+    inside = pixels[..., 3] > 127
+    columns = np.flatnonzero(inside[150])
+    # 179.9 to 179.95 are columns 100 to 150, -179.98 to -179.9 are 220 to 300
+    assert columns.min() == pytest.approx(100, abs=1)
+    assert columns.max() == pytest.approx(300, abs=1)
+    assert inside[150, 102:148].all()
+    assert not inside[150, 153:217].any()
+    assert inside[150, 223:297].all()

@@ -7,7 +7,7 @@ numbers, stamps and files of what is shown, so that a change elsewhere leaves it
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -70,6 +70,8 @@ class Drawing:
 
     def tag(self) -> str:
         """Digest of everything that the pixels follow from; the same for all maps that show nothing."""
+        if self.view.wraps:
+            return hashlib.blake2b("|".join(each.tag() for each in self._parts()).encode()).hexdigest()[:32]
         digest = hashlib.blake2b(f"{DRAWING}|{self.view}|{self.selection.key}|{fonts_key(self)}".encode())
         for item, made in self._each():
             said = made.tag() if isinstance(made, LayerInView) else repr(made) if made else ""
@@ -80,6 +82,8 @@ class Drawing:
     def pixels(self) -> Bytes:
         """(height, width, 4) colours, opacity not multiplied in, transparent where there is nothing."""
         view = self.view
+        if view.wraps:
+            return np.hstack([each.pixels() for each in self._parts()])
         with _a_turn(view.width * view.height):
             target = Canvas(view.width, view.height)
             names: list[tuple[Label, Look]] = []
@@ -100,6 +104,10 @@ class Drawing:
             return encode_pixels(self.pixels())
 
         return cache.of_twin(self.city.folder).get_or_make(made, "map", tag, *key)
+
+    def _parts(self) -> "list[Drawing]":
+        """One drawing for each side of the antimeridian."""
+        return [replace(self, view=each) for each in self.view.parts()]
 
     def _each(self) -> Iterator[tuple[VectorItem | RasterItem, Any]]:
         """Each item with what it has in the view: a layer, or the signature of its files (empty: none)."""

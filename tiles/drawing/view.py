@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -36,6 +36,7 @@ class View:
     bounds : west, south, east, north in units of the CRS, east first
     width, height : pixels
     pixel_mm : side of a pixel on the reader's screen; symbols grow as pixels get smaller
+    wraps : the box goes on beyond 180° with -180°, its east having 360 more
     """
 
     crs: str
@@ -43,6 +44,20 @@ class View:
     width: int
     height: int
     pixel_mm: float = PIXEL_MM
+    wraps: bool = False
+
+    def parts(self) -> tuple["View", ...]:
+        """The views on either side of the antimeridian; itself where it does not wrap.
+
+        The border goes to the nearest edge of a pixel: what is drawn may lie half a pixel aside.
+        """
+        west, south, east, north = self.bounds
+        n_west = round((180.0 - west) / self.cell[0])
+        if not self.wraps or not 0 < n_west < self.width:
+            return (self,) if not self.wraps else (replace(self, bounds=_turned(self.bounds, n_west), wraps=False),)
+        left = replace(self, bounds=(west, south, 180.0, north), width=n_west, wraps=False)
+        right = replace(self, bounds=(-180.0, south, east - 360, north), width=self.width - n_west, wraps=False)
+        return left, right
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -88,6 +103,12 @@ class Placer:
         """(n, 4) boxes in the city's CRS -> left, top, right, bottom of their corners in pixels."""
         corners = np.stack([self(boxes[:, [i, j]]) for i in (0, 2) for j in (1, 3)])
         return np.concatenate([corners.min(axis=0), corners.max(axis=0)], axis=1)
+
+
+def _turned(bounds: Bounds, n_west: int) -> Bounds:
+    """Bounds of a view that lies, but for a part of a pixel, on one side of the antimeridian."""
+    west, south, east, north = bounds
+    return (west - 360, south, east - 360, north) if n_west <= 0 else bounds
 
 
 @lru_cache(maxsize=1024)
