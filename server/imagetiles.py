@@ -139,7 +139,10 @@ def tileset(
     links: list[dict[str, Any]] = [
         {"rel": "self", "type": answer.JSON, "href": f"{root}{query}"},
         {"rel": matrix_sets.SCHEME_REL, "type": answer.JSON, "href": scheme},
-        *({"rel": "item", "type": kind, "href": template, "templated": True} for kind in imagery.MEDIA_TYPES.values()),
+        *(
+            {"rel": "item", "type": kind, "href": f"{template}{'&' if rest else '?'}f={name}", "templated": True}
+            for name, kind in imagery.MEDIA_TYPES.items()
+        ),
     ]
     document = {
         "title": f"{title.zh} / {title.en}",

@@ -171,6 +171,8 @@ def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dic
         for link in links
         if link["rel"] not in dropped and link.get("type") not in NOT_SERVED
     ]
+    tilesets = {"rel": RELATION + "tilesets-vector", "type": answer.JSON, "title": "Vector tiles of all layers"}
+    kept.append(tilesets | {"href": f"{BASE}/tiles"})
     return kept + [
         {"rel": "related", "type": kind, "title": title, "href": BASE + path}
         for path, kind, title in (
