@@ -24,6 +24,7 @@ class Settings:
     demand_if_match : edits that do not say which state they were made on get 428. QGIS says none
     max_edit_bytes, max_edit_features, max_edit_points : of one request with edits
     jobs : what executions of processes may take, and how much is kept of them
+    threads : requests that one process works on at a time; others wait their turn
     warm_up : after start, import and prepare in the background what the first reader would wait for
     access_log : one line a request in the logger `citytwin.access`
     """
@@ -42,5 +43,6 @@ class Settings:
     max_edit_features: int = 10_000
     max_edit_points: int = 250_000
     jobs: Limits = field(default_factory=Limits)
+    threads: int = 8
     warm_up: bool = True
     access_log: bool = True

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
@@ -20,6 +21,8 @@ LOG = logging.getLogger("citytwin.server")
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Starts warming up in a thread when the server starts, and takes jobs; requests are served meanwhile."""
     serving: Serving = app.state.serving
+    # more threads than this only take the interpreter from one another, and each keeps its own connection to the store
+    to_thread.current_default_thread_limiter().total_tokens = serving.settings.threads
     if serving.settings.warm_up:
         threading.Thread(target=warm, args=(serving,), name="warming up", daemon=True).start()
     app.state.jobs.start()
