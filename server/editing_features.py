@@ -23,6 +23,7 @@ from server.serving import Snapshot
 from twin.edit import shapes, values
 
 GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
+MULTI = (4, 5, 6)
 KEPT_BY_STORE = ("id", "version", "valid_from", "valid_to")
 """Readable, not writable. QGIS and others send them back as they came."""
 FAR_M = 50_000.0
@@ -281,10 +282,21 @@ def _down(up: vertical.Anomaly, lon_deg: NDArray[np.float64], lat_deg: NDArray[n
 
 def _fitting(given: NDArray[np.object_], places: Sequence[str], layer: LayerType) -> NDArray[np.object_]:
     try:
-        return shapes.checked(layer, list(given), None, "", places)
+        fitting = shapes.checked(layer, list(given), None, "", places)
     except InvalidInput as error:
         where = error.problem.split(": ", 1)[0]
         raise WrongMember(where, error.problem.removeprefix(f"{where}: "), error.hint) from error
+    wanted = layer.geometry.removesuffix("Z")
+    if wanted not in {"Point", "LineString", "Polygon"}:
+        return fitting
+    for row in np.flatnonzero(np.isin(shapely.get_type_id(fitting), MULTI)):
+        if shapely.get_num_geometries(fitting[row]) == 1:
+            fitting[row] = shapely.get_geometry(fitting[row], 0)
+        elif wanted != "LineString":  # a line with gaps is taken, as from a file
+            raise WrongMember(
+                places[row], f"{layer.id!r} holds one {wanted} a feature.", "Make several features of it."
+            )
+    return fitting
 
 
 def _in_range(given: NDArray[np.object_], source: str, places: Sequence[str]) -> None:

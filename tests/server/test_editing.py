@@ -121,6 +121,22 @@ def test_without_a_crs_the_body_is_in_crs84(client, town):
     np.testing.assert_allclose(corners, square(E, N), rtol=0, atol=1e-4)
 
 
+def test_a_layer_of_points_stays_one(client, town):
+    place = on_the_wire(np.array([[E, N], [E + 1, N]]), "OGC:CRS84").tolist()
+    one = {
+        "type": "Feature",
+        "id": "one",
+        "geometry": {"type": "MultiPoint", "coordinates": place[:1]},
+        "properties": {},
+    }
+    assert client.post("/collections/well/items", json=one).status_code == 201
+    assert stored(town, "well").loc["one"].geometry.geom_type == "Point"
+    two = one | {"id": "two", "geometry": {"type": "MultiPoint", "coordinates": place}}
+    refused = client.post("/collections/well/items", json=two)
+    assert refused.status_code == 400
+    assert "geometry: 'well' holds one Point a feature" in refused.json()["detail"]
+
+
 def test_json_fg_names_its_crs_itself(client, town):
     body = feature([], "fg") | {"geometry": None, "coordRefSys": uri(4549)}
     body["place"] = polygon(square(E, N)[:, ::-1])

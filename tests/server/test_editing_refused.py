@@ -6,6 +6,8 @@ import tracemalloc
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import twin
@@ -232,6 +234,53 @@ def test_too_many_features_are_refused(town):
         assert "4 features" in answered.json()["detail"]
 
 
+WORDS = (
+    "type id geometry properties coordinates features place coordRefSys op args transaction action collection items "
+    "filter ids version height_m modify name value extra geometries semantic"
+).split()
+SCALARS = st.sampled_from(
+    ["Feature", "Point", "Polygon", "b01", "well", "building", "insert", "delete", "=", None, True]
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1)
+anything = st.recursive(
+    SCALARS | NUMBERS | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=4), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def another(folder, tmp_path_factory):
+    """A client of a town of its own: some of what is sent is right."""
+    copy = tmp_path_factory.mktemp("another") / "city"
+    shutil.copytree(folder, copy)
+    with twin.open(copy) as town, client_of(town) as session:
+        yield session
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=anything, at=st.integers(0, 5), spot=st.integers(0, 7))
+def test_whatever_json_is_sent_it_is_a_4xx_or_done(another, body, at, spot):
+    """Any JSON as a body, or in the place of one member of a good feature or a good transaction."""
+    paths = [("type",), ("id",), ("geometry",), ("geometry", "type"), POLYGON, (*POLYGON, 0), (*POLYGON, 0, 1),
+             ("properties",)]  # fmt: skip
+    feature = changed(paths[spot], body)
+    action = {"action": "insert", "collection": "building", "items": [feature]}
+    method, path, sent = [
+        ("POST", ITEMS, body),
+        ("POST", ITEMS, feature),
+        ("PUT", f"{ITEMS}/b00", feature),
+        ("PATCH", f"{ITEMS}/b00", body),
+        ("POST", "/transactions", body),
+        ("POST", "/transactions", {"transaction": [action]}),
+    ][at]
+    answered = another.request(method, path, content=orjson.dumps(sent), headers={"Content-Type": "application/json"})
+    assert answered.status_code < 500, (method, path, sent, answered.text)
+    assert answered.status_code < 400 or answered.json()["detail"]
+
+
 LOCAL, LAPTOP, STRANGER = "127.0.0.1", "http://127.0.0.1:8000", "203.0.113.9"
 MAY = [
     # settings, client, address, headers, may edit
@@ -272,9 +321,9 @@ MAY = [
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize(("settings", "who", "address", "headers", "may"), MAY)
-def test_who_may_edit(town, settings, who, address, headers, may):
-    app = create_app(town, Settings(access_log=False, warm_up=False, **settings))
+@pytest.mark.parametrize(("chosen", "who", "address", "headers", "may"), MAY)
+def test_who_may_edit(town, chosen, who, address, headers, may):
+    app = create_app(town, Settings(access_log=False, warm_up=False, **chosen))
     with TestClient(app, base_url=address, client=(who, 50_000)) as client:
         items, one = client.options(ITEMS, headers=headers), client.options(f"{ITEMS}/b01", headers=headers)
         assert items.status_code == one.status_code == 200
