@@ -173,3 +173,18 @@ def test_head_and_304(get, client):
     assert again.content == b""
     assert again.headers["link"] == first.headers["link"]
     get(f"{ITEMS}?limit=3&sortby=name", 304, headers={"If-None-Match": first.headers["etag"]})
+
+
+def test_sortables_are_what_sortby_takes(get):
+    document = get("/collections/building/sortables").json()
+    assert set(document["properties"]) == {"id", "name", "height_m", "floors", "heated", "built"}
+    assert document["properties"]["built"]["format"] == "date"
+    for name in document["properties"]:
+        assert get(f"{ITEMS}?sortby=-{name}").json()["numberReturned"] == 37
+    links = {link["rel"].rpartition("/")[2]: link for link in get("/collections/building").json()["links"]}
+    assert get(links["sortables"]["href"]).headers["content-type"] == "application/schema+json"
+    assert get("/conformance").json()["conformsTo"].count(
+        "http://www.opengis.net/spec/ogcapi-features-8/0.0/conf/sorting"
+    ) == 1  # fmt: skip
+    get("/collections/building/sortables?x=1", 400)
+    get("/collections/nothing/sortables", 404)
