@@ -16,6 +16,7 @@ from layers.errors import InvalidInput
 from twin.store.sql_functions import casei, geometry_of
 from twin.store.sql_term import Term, joined, typed
 
+LONGEST_M = 500.0
 _NUMBERS = frozenset({"number", "integer", "null"})
 _TEXT = frozenset({"string", "null"})
 _SHAPES = frozenset({"geometry", "null"})
@@ -106,9 +107,16 @@ def area_m2(city_crs: str, blob: bytes | None) -> float | None:
     """Ellipsoidal area; what CGCS2000 makes of the polygon's edges, which are straight in the city's CRS."""
     if blob is None:
         return None
-    made = geometry_of(blob)
-    polygons = [each for each in _parts(made) if each.geom_type == "Polygon" and not each.is_empty]
-    return float(sum(crs.ellipsoidal_area_m2(_in_degrees(each, city_crs)) for each in polygons))
+    total = 0.0
+    for polygon in _parts(geometry_of(blob)):
+        if polygon.geom_type == "Polygon" and not polygon.is_empty:
+            total += _ring_m2(polygon.exterior, city_crs)
+            total -= sum(_ring_m2(hole, city_crs) for hole in polygon.interiors)
+    return total
+
+
+def _ring_m2(ring: shapely.Geometry, city_crs: str) -> float:
+    return abs(float(crs.CGCS2000_GEOD.polygon_area_perimeter(*_in_degrees(ring, city_crs))[0]))
 
 
 def length_m(city_crs: str, blob: bytes | None) -> float | None:
@@ -116,22 +124,26 @@ def length_m(city_crs: str, blob: bytes | None) -> float | None:
     if blob is None:
         return None
     lines = [each for each in _parts(geometry_of(blob)) if each.geom_type in {"LineString", "LinearRing"}]
-    total = 0.0
-    for line in lines:
-        lon, lat = shapely.get_coordinates(_in_degrees(line, city_crs)).T
-        total += float(crs.CGCS2000_GEOD.line_length(lon, lat)) if len(lon) > 1 else 0.0
-    return total
+    paths = [_in_degrees(line, city_crs) for line in lines if not line.is_empty]
+    return float(sum(crs.CGCS2000_GEOD.line_length(*path) for path in paths))
 
 
-def _in_degrees(made: shapely.Geometry, city_crs: str) -> shapely.Geometry:
-    """Edges cut to 500 m: a chord of the grid and its geodesic then lie within millimetres."""
-    dense = shapely.segmentize(shapely.force_2d(made), 500.0)
-    return crs.transform_geometries(city_crs, crs.CGCS2000, np.array([dense], dtype=object))[0]
+def _in_degrees(path: shapely.Geometry, city_crs: str) -> tuple[Any, Any]:
+    """Longitudes and latitudes of a path, its edges cut to 500 m: chord and geodesic then lie within millimetres.
+
+    Lists and one transformer, since this is done row by row: 4 microseconds where arrays take 75.
+    """
+    xy = shapely.get_coordinates(path)
+    if np.abs(np.diff(xy, axis=0)).max(initial=0.0) > LONGEST_M:
+        xy = shapely.get_coordinates(shapely.segmentize(path, LONGEST_M))
+    x, y = xy.T.tolist()
+    return crs.transformer(city_crs, crs.CGCS2000).transform(x, y, errcheck=False)
 
 
 def _parts(made: shapely.Geometry) -> list[shapely.Geometry]:
-    parts: list[shapely.Geometry] = shapely.get_parts(made).tolist()
-    return [each for part in parts for each in (_parts(part) if hasattr(part, "geoms") else [part])]
+    if not hasattr(made, "geoms"):
+        return [made]
+    return [each for part in made.geoms for each in _parts(part)]
 
 
 def distance_m(a: bytes | None, b: bytes | None) -> float | None:
