@@ -21,7 +21,9 @@ from tiles import matrix_set
 from tiles.matrix_set import MatrixSet
 
 SELECTION = ("filter", "filter-lang", "filter-crs", "datetime")
-LOOK = ("bgcolor", "transparent", "void-color", "void-transparent", "mm-per-pixel")
+LOOK = (
+    "bgcolor", "transparent", "void-color", "void-transparent", "mm-per-pixel", "width", "height", "scale-denominator",
+)  # fmt: skip
 FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
 SIDE = matrix_set.TILE_SIZE
 MIN_ZOOM_STEPS = 10
@@ -58,11 +60,31 @@ def tile_drawing(
     several = len(layers) > 1
     items = tuple(map_layers.item(each, None if several and style not in each.styles else style, at) for each in layers)
     pixel_mm = _pixel_mm(given) / (2 if place.twice else 1)
+    width, height = _size(place, given, pixel_mm)
     bounds = place.grid.bounds(place.z, place.x, place.y)
-    side = SIDE * 2 if place.twice else SIDE
-    return drawing.Drawing(
-        city.city, city.settings.scope, items, drawing.View(place.grid.crs, bounds, side, side, pixel_mm), chosen
-    )
+    view = drawing.View(place.grid.crs, bounds, width, height, pixel_mm)
+    return drawing.Drawing(city.city, city.settings.scope, items, view, chosen)
+
+
+def _size(place: matrix_sets.Position, given: Mapping[str, str], pixel_mm: float) -> tuple[int, int]:
+    """Pixels of a tile: those of its grid, or as many as are asked for or a scale gives (20-058, map tilesets)."""
+    from server import map_view
+
+    named = dict(given)
+    width, height = map_view.side(named, "width"), map_view.side(named, "height")
+    scale = map_view.positive(named, "scale-denominator", None)
+    if scale is not None:
+        if width or height:
+            raise InvalidInput("scale-denominator and width or height contradict each other.", "Drop one of them.")
+        across, down = map_view.ground(place.grid.crs, place.grid.bounds(place.z, place.x, place.y))
+        side = place.grid.cell_size(place.z) * SIDE
+        width, height = (max(round(side * each * 1000 / scale / pixel_mm), 1) for each in (across, down))
+        if max(width, height) > map_view.MAX_SIDE:
+            raise InvalidInput(
+                f"scale-denominator={scale:g} would give {max(width, height)} pixels.", "Name a coarser one."
+            )
+    usual = SIDE * 2 if place.twice else SIDE
+    return width or usual, height or usual
 
 
 def _pixel_mm(given: Mapping[str, str]) -> float:
@@ -236,6 +258,8 @@ _TILE_PARAMETERS = (
     query("bgcolor", "Background, as 0xRRGGBB or a name of CSS.", {"type": "string"}),
     query("transparent", "Whether the background is left open.", {"type": "boolean"}),
     query("mm-per-pixel", "Side of a pixel on the screen.", {"type": "number", "default": 0.28}),
+    query("width", "Pixels.", {"type": "integer", "default": SIDE}),
+    query("height", "Pixels.", {"type": "integer", "default": SIDE}),
     *SELECTION,
 )
 OPERATIONS = (

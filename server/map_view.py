@@ -20,7 +20,7 @@ from server.serving import Snapshot, not_flat
 if TYPE_CHECKING:
     from tiles.drawing import View
 
-DEFAULT_SIDE = 1024
+DEFAULT_SIDE, MAX_SIDE = 1024, 4096
 NEAR_USE_DEG = 5.0
 """How far beyond its area of use a projected CRS is taken to reach."""
 MERCATOR_DEG = 85.05112877980659
@@ -141,7 +141,7 @@ def _pixels(number: float) -> int:
 
 def made(target: str, box: Bounds, width: int, height: int, pixel_mm: float = 0.28, *, crosses: bool = False) -> "View":
     """A view within the limits; InvalidInput names width, height or their product."""
-    from tiles.drawing import MAX_PIXELS, MAX_SIDE, View
+    from tiles.drawing import MAX_PIXELS, View
 
     for name, value in (("width", width), ("height", height)):
         if value > MAX_SIDE:
@@ -168,8 +168,6 @@ def ground(target: str, box: Bounds) -> tuple[float, float]:
 
 def side(given: Params, name: str) -> int | None:
     """`width` or `height`: a positive whole number, None where it is not given."""
-    from tiles.drawing import MAX_SIDE
-
     if name not in given:
         return None
     value = parameters.whole(given, name, 1, minimum=1)

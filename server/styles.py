@@ -19,6 +19,7 @@ TITLES = {
     True: {"zh": "默认样式，带注记", "en": "Default style with labels"},
 }
 STYLESHEET = "stylesheet"
+MAP = "http://www.opengis.net/def/rel/ogc/1.0/map"
 
 
 def city_styles(request: Request) -> Response:
@@ -62,7 +63,8 @@ def _listing(request: Request, city: Snapshot, first: str, root: str) -> Respons
     found = []
     for suffix, labels in VARIANTS.items():
         link = {"rel": STYLESHEET, "type": _type(), "href": f"{address}{root}/{first}{suffix}"}
-        found.append({"id": f"{first}{suffix}", "title": TITLES[labels][code], "links": [link]})
+        shown = {"rel": MAP, "type": "image/png", "href": f"{address}{root}/{first}{suffix}/map"}
+        found.append({"id": f"{first}{suffix}", "title": TITLES[labels][code], "links": [link, shown]})
     here = {"rel": "self", "type": answer.JSON, "href": f"{address}{root}"}
     document = {"default": first, "styles": found, "links": [here]}
     if html:

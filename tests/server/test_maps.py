@@ -364,6 +364,26 @@ def test_map_tiles_are_pieces_of_the_map(get):
     assert picture(tile)[..., 3].any()
 
 
+def test_map_tiles_take_the_parameters_of_maps(get):
+    z, x, y = tile_at(17)
+    for root in ("/collections/building", ""):
+        tile = f"{root}/map/tiles/WebMercatorQuad/{z}/{y}/{x}"
+        assert picture(get(f"{tile}?width=100&height=50")).shape[:2] == (50, 100)
+        assert (picture(get(f"{tile}?bgcolor=0x102030"))[..., 3] == 255).all()
+        ground = 2 * np.pi * 6378137 / 2**z * np.cos(np.radians(28.1))
+        assert picture(get(f"{tile}?scale-denominator=5000")).shape[0] == pytest.approx(ground / 1.4, abs=2)
+        assert (picture(get(f"{tile}?mm-per-pixel=0.1")) != picture(get(tile))).any()
+    assert "scale-denominator" in get(f"{tile}?scale-denominator=1", 400).json()["detail"]
+    assert "width" in get(f"{tile}?width=9999", 400).json()["detail"]
+
+
+def test_lists_of_styles_link_to_styled_maps(get):
+    for root in ("/styles", "/collections/building/styles"):
+        for style in get(root).json()["styles"]:
+            (href,) = [link["href"] for link in style["links"] if link["rel"] == f"{REL}map"]
+            assert get(f"{href.removeprefix('http://city.test')}?width=40").headers["content-type"] == "image/png"
+
+
 def test_neighbouring_map_tiles_meet_without_a_seam(get):
     z, x, y = tile_at(19)
     side = 2 * 20037508.342789244 / 2**z
