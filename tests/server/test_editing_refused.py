@@ -234,10 +234,32 @@ def test_too_many_features_are_refused(town):
         assert "4 features" in answered.json()["detail"]
 
 
-WORDS = (
-    "type id geometry properties coordinates features place coordRefSys op args transaction action collection items "
-    "filter ids version height_m modify name value extra geometries semantic"
-).split()
+WORDS = [
+    "type",
+    "id",
+    "geometry",
+    "properties",
+    "coordinates",
+    "features",
+    "place",
+    "coordRefSys",
+    "op",
+    "args",
+    "transaction",
+    "action",
+    "collection",
+    "items",
+    "filter",
+    "ids",
+    "version",
+    "height_m",
+    "modify",
+    "name",
+    "value",
+    "extra",
+    "geometries",
+    "semantic",
+]
 SCALARS = st.sampled_from(
     ["Feature", "Point", "Polygon", "b01", "well", "building", "insert", "delete", "=", None, True]
 )
