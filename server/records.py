@@ -9,11 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from layers import crs
 from layers.errors import InvalidInput, NotFound
-from server import answer, documents, editing, edr_request, features, negotiation, pages, parameters, record_list
+from server import answer, editing, edr_request, negotiation, pages, parameters, record_list
 from server.face import Face, Link, Operation, query
 from server.ogc import BASE, RELATION
 from server.record_list import ID, OTHER_ID, collection_id
@@ -32,15 +32,13 @@ Endpoint = Callable[[Request], Response]
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
-def _or_layer(own: Endpoint, of_layer: Endpoint) -> Endpoint:
-    """A route below `/collections/catalogue` that gives way to a layer of that name."""
+def _or_layer(own: Endpoint) -> Endpoint:
+    """An address below `/collections/catalogue` that gives way to a layer of that name."""
 
     def endpoint(request: Request) -> Response:
-        city = snapshot(request)
         asked = request.url.path.split("/collections/")[-1].split("/")[0]
-        if asked in {ID, OTHER_ID} and asked != collection_id(city):
-            request.scope["path_params"] = {**request.path_params, "layer": asked}
-            return of_layer(request)
+        if asked in {ID, OTHER_ID} and asked != collection_id(snapshot(request)):
+            return _of_layer(request)
         return own(request)
 
     return endpoint
@@ -58,6 +56,17 @@ def _written(of_layer: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
         return await of_layer(request)
 
     return endpoint
+
+
+def _of_layer(request: Request) -> Response:
+    """The answer of whoever serves this address for layers: the first route that has a place for the layer's name."""
+    for route in request.app.routes:
+        match, found = route.matches(request.scope)
+        if match == Match.FULL and "layer" in found["path_params"]:
+            request.scope.update(found)
+            answered: Response = found["endpoint"](request)
+            return answered
+    raise NotFound(f"{request.url.path} is not served.", "See /api.")
 
 
 def collection(request: Request) -> Response:
@@ -306,33 +315,16 @@ def landing_links(_: Snapshot) -> list[Link]:
 
 def face() -> Face:
     """The catalogue. Its routes must stand before those of the layers."""
-    by_kind = {route.path: route.endpoint for route in (*documents.routes(), *features.routes())}
-    root = "/collections/{layer}"
-    own: list[tuple[str, Endpoint, Endpoint]] = [
-        ("", collection, by_kind[root]),
-        ("/items", items, by_kind[f"{root}/items"]),
-        ("/schema", fields, by_kind[f"{root}/schema"]),
-        ("/queryables", fields, by_kind[f"{root}/queryables"]),
-    ]
+    own = (
+        ("", collection), ("/items", items), ("/items/{record:path}", item), ("/schema", fields),
+        ("/queryables", fields), ("/sortables", fields),
+    )  # fmt: skip
     routes = [Route("/catalogue", collection, methods=["GET"])]
     for name in (ID, OTHER_ID):
-        routes += [
-            Route(f"/collections/{name}{path}", _or_layer(mine, theirs), methods=["GET"]) for path, mine, theirs in own
-        ]
-        routes.append(Route(f"/collections/{name}/sortables", _or_layer(fields, _no_sortables), methods=["GET"]))
-        routes.append(Route(f"/collections/{name}/items/{{record:path}}", _or_layer(item, _feature), methods=["GET"]))
+        routes += [Route(f"/collections/{name}{path}", _or_layer(serve), methods=["GET"]) for path, serve in own]
         for path, theirs in (("", editing.items), ("/{feature:path}", editing.item)):
             routes.append(Route(f"/collections/{name}/items{path}", _written(theirs), methods=[*WRITING, "OPTIONS"]))
     return Face(
         routes, operations(), CLASSES, landing_links=landing_links,
         collections=lambda city, code: [document_of(city, code)],
     )  # fmt: skip
-
-
-def _feature(request: Request) -> Response:
-    request.scope["path_params"] = {**request.path_params, "feature": request.path_params["record"]}
-    return features.item(request)
-
-
-def _no_sortables(request: Request) -> Response:
-    raise NotFound(f"{request.url.path} is not served.", "See /api.")

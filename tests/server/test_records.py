@@ -240,4 +240,5 @@ def test_a_layer_of_the_same_name_keeps_its_addresses(tmp_path):
         self_link = next(link["href"] for link in first["links"] if link["rel"] == "self")
         assert client.get(self_link.removeprefix("http://city.test")).json()["id"] == first["id"]
         assert client.get("/collections/catalogue-records/sortables").status_code == 200
-        assert client.get("/collections/catalogue/sortables").status_code == 404
+        assert "Trees" not in client.get("/collections/catalogue-records/queryables").text
+        assert "name" in client.get("/collections/catalogue/queryables").json()["properties"]
