@@ -235,6 +235,10 @@ def test_too_many_features_are_refused(town):
 
 
 WORDS = [
+    "type", "id", "geometry", "properties", "coordinates", "features", "place", "coordRefSys", "op", "args",
+    "transaction", "action", "collection", "items", "filter", "ids", "version", "height_m", "modify", "name", "value",
+    "extra", "geometries", "semantic",
+]  # fmt: skip
     "type",
     "id",
     "geometry",
