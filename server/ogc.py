@@ -96,7 +96,13 @@ class Documents:
             has_terrain = "dem" in self.snapshot.files
             links = landing_links(document["links"], has_terrain=has_terrain)
             return document | {
-                "links": links + [e for face in self.snapshot.faces for e in face.landing_links(self.snapshot)]
+                "links": links + [e for face in self.snapshot.faces for e in face.landing_links(self.snapshot)],
+                # of the map of the whole city (20-058, dataset map)
+                "crs": [crs.uri(name) for name in self.snapshot.crs_names],
+                "storageCrs": crs.uri(self.snapshot.city.config.crs),
+                "extent": {
+                    "spatial": {"bbox": [list(self.snapshot.lonlat(self.snapshot.city_bounds))], "crs": crs.CRS84_URI}
+                },
             }
         if kind == "collections":
             links = [link for link in document["links"] if link.get("type") not in NOT_SERVED]

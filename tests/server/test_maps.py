@@ -426,7 +426,11 @@ def test_legends(get):
 
 
 def test_landing_page_and_collections_link_to_their_maps(get):
-    links = get("/").json()["links"]
+    landing = get("/").json()
+    links = landing["links"]
+    assert landing["storageCrs"] == get("/map?width=50").headers["content-crs"] in landing["crs"]
+    west, south, east, north = landing["extent"]["spatial"]["bbox"][0]
+    assert (120.9 < west < east < 121.1, 28.0 < south < north < 28.2) == (True, True)
     maps = [link for link in links if link["rel"] == f"{REL}map"]
     assert maps[0]["href"] == "http://city.test/map"
     for link in links:
