@@ -14,6 +14,7 @@ from server.face import Operation
 from server.openapi_schemas import SCHEMAS, ref
 from server.serving import Snapshot
 from tiles import matrix_set
+from twin import analysis
 
 ITEMS_PARAMETERS = ("f", "lang", "limit", "offset", "next", "sortby", "bbox", "bbox-crs", "crs", "datetime", "filter",
                     "filter-lang", "filter-crs", "q", "ids", "properties", "skipGeometry")  # fmt: skip
@@ -162,7 +163,7 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
         "collectionId": text | ({"enum": vectors + files} if vectors or files else {}),
         "featureId": text,
         "rasterId": text | ({"enum": rasters} if rasters else {}),
-        "processId": text,
+        "processId": text | {"enum": list(analysis.registry())},
         "jobId": text,
         "outputId": text,
         "assetId": text,
@@ -237,6 +238,8 @@ def _further(asked: Operation) -> dict[str, Any]:
 def _usual(media_type: str) -> dict[str, Any]:
     """The schema of an answer of that type where its operation says no more."""
     kind = media_type.partition(";")[0]
+    if "*" in kind:
+        return {}
     if kind in {"application/geo+json", "application/fg+json"}:
         return ref("featureCollection")
     if kind.endswith("json"):
