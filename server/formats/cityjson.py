@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from layers import crs
 from server import geojson
 from server.formats import models
+from server.formats.form import after
 from server.formats.models import Grid
 from server.formats.selection import Selection
 from tiles import cityjson
@@ -80,7 +81,11 @@ def write(selection: Selection) -> Generator[bytes]:
     """One document in pieces."""
     grid = models.grid(selection, selection.asked.crs, STEP_M)
     head = {"type": "CityJSON", "version": "2.0", "transform": _transform(grid)}
-    yield orjson.dumps(head)[:-1] + b',"CityObjects":{'
+    return after(orjson.dumps(head)[:-1] + b',"CityObjects":{', _document(selection, grid))
+
+
+def _document(selection: Selection, grid: Grid) -> Generator[bytes]:
+    """What follows in a document: objects, vertices, metadata."""
     wholes, extent, is_first = _Wholes(), _Extent(), True
     with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as waiting:
         for objects in _objects(selection, grid, is_sequence=False):
@@ -109,9 +114,8 @@ def write_sequence(selection: Selection) -> Generator[bytes]:
         "type": "CityJSON", "version": "2.0", "transform": _transform(grid), "CityObjects": {}, "vertices": [],
         "metadata": _metadata(selection, grid, None),
     }  # fmt: skip
-    yield orjson.dumps(head) + b"\n"
-    for objects in _objects(selection, grid, is_sequence=True):
-        yield b"".join(_line(each) for each in objects)
+    lines = (b"".join(map(_line, objects)) for objects in _objects(selection, grid, is_sequence=True))
+    return after(orjson.dumps(head) + b"\n", lines)
 
 
 def _entry(key: str, content: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """What a format is: its names, and how a selection is written in it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from server.formats.selection import Selection
@@ -37,3 +37,9 @@ class Form:
     fits: Callable[[Snapshot, LayerInfo], bool] = _always
     rel: str = "items"
     needs: str = ""
+
+
+def after(head: bytes, pieces: Iterator[bytes]) -> Generator[bytes]:
+    """The pieces behind a head that goes out with the first: what is wrong with that one is told instead."""
+    yield head + next(pieces, b"")
+    yield from pieces

@@ -17,6 +17,7 @@ from layers import crs
 from layers.errors import InvalidInput
 from server import geojson
 from server.formats import models
+from server.formats.form import after
 from server.formats.models import Grid
 from server.formats.selection import Selection
 from server.serving import CRS84H
@@ -38,7 +39,11 @@ _PLAIN = (crs.CRS84, CRS84H)
 def write(selection: Selection) -> Generator[bytes]:
     """The FeatureCollection in pieces; what is only known at the end stands at the end."""
     places = _Places(selection)
-    yield orjson.dumps(_head(selection, places.reference))[:-1] + b',"features":['
+    head = orjson.dumps(_head(selection, places.reference))[:-1] + b',"features":['
+    return after(head, _features(selection, places))
+
+
+def _features(selection: Selection, places: "_Places") -> Generator[bytes]:
     returned, dimensions = 0, set[int]()
     for batch in selection.batches(BATCH):
         texts = geojson.geometries(batch, selection.city.city.config.crs, crs.CRS84)

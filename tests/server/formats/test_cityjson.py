@@ -1,15 +1,22 @@
 """CityJSON and CityJSONSeq: read back by our own reader and by cjio; volumes by trimesh from the meshes as made."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import trimesh
+from starlette.testclient import TestClient
 
+import twin
 from ingest.cityjson import reader
 from layers.source import Hints
+from server.app import create_app
+from server.settings import Settings
 from tests.server.formats.conftest import MODELS
 
 
@@ -186,3 +193,24 @@ def test_cjio_reads_it(odd, tmp_path):
     assert "CityJSON version = 2.0" in said
     assert "EPSG = 4549" in said
     assert f"Building ({len(MODELS)})" in said
+
+
+def test_a_model_that_is_gone_is_still_there_then(odd_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(odd_folder, folder)
+    with twin.open(folder) as city:
+        moment = datetime.now(UTC)
+        time.sleep(0.01)
+        with city.store.writing() as batch:
+            assert batch.delete("building", ["h0"], "test") == 1
+        with TestClient(
+            create_app(city, Settings(access_log=False, warm_up=False)), base_url="http://odd.test"
+        ) as client:
+            path = "/collections/building/items?f=cityjson"
+            now = client.get(path).json()["CityObjects"]
+            then = client.get(path, params={"f": "cityjson", "datetime": moment.isoformat()[:26] + "Z"}).json()[
+                "CityObjects"
+            ]
+    assert sorted(now) == ["h1", "h2", "h3", "h4", "h5"]
+    assert sorted(then) == ["h0", "h1", "h2", "h3", "h4", "h5"]
+    assert then["h0"]["geometry"][0]["type"] == "Solid"
