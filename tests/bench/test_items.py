@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -133,7 +134,7 @@ def pygeoapi(dsn, folder, n):
             "search_path": ["public"]}  # fmt: skip
     provider = {"type": "feature", "name": "PostgreSQL", "data": data, "id_field": "fid", "table": "parcel",
                 "geom_field": "geom", "storage_crs": "http://www.opengis.net/def/crs/EPSG/0/4549",
-                "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84"]}  # fmt: skip
+                "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/EPSG/0/4549"]}  # fmt: skip
     settings = {
         "server": {"bind": {"host": "127.0.0.1", "port": port}, "url": address, "mimetype": "application/json",
                    "encoding": "utf-8", "languages": ["en-US"], "limits": {"default_items": 1000, "max_items": 10000},
@@ -233,6 +234,25 @@ def beside(client, addresses, places, extra):
     last = told("pygeoapi over PostGIS", seconds, size, f"{len(answer.json()['features']):,} features")
     assert answer.json()["features"], "pygeoapi finds what is there"
     print(f"  tipg / ours {peer / ours:.1f}, pygeoapi / ours {last / ours:.1f}")  # noqa: T201
+    print(f"  eight at once: ours {at_once(mine):.0f} answers/s, tipg {at_once(theirs):.0f}")  # noqa: T201
+
+
+def at_once(addresses):
+    """Answers a second to eight readers, for a bounded time."""
+    end = time.perf_counter() + 6
+
+    def read(reader):
+        with httpx.Client(timeout=300, headers={"Accept-Encoding": PACKED}) as client:
+            n = 0
+            while time.perf_counter() < end:
+                client.get(addresses[(reader + n) % len(addresses)]).raise_for_status()
+                n += 1
+            return n
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        n = sum(pool.map(read, range(8)))
+    return n / (time.perf_counter() - begin)
 
 
 def deep(client, own):

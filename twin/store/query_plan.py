@@ -182,7 +182,9 @@ def lookup_closed(asked: Plan, fids: NDArray[np.int64]) -> tuple[str, list[Any]]
     return f"SELECT {_select_list(asked, table)} FROM {source}", [text]
 
 
-def numbers(asked: Plan, fids: NDArray[np.int64] | None, limit: int | None = None) -> tuple[str, list[Any]]:
+def numbers(
+    asked: Plan, fids: NDArray[np.int64] | None, limit: int | None = None, offset: int = 0
+) -> tuple[str, list[Any]]:
     """Row numbers, in the plan's order, of all rows or of some for which the conditions hold, regions left aside."""
     beyond, values = ordering.beyond(asked.sort, asked.after)
     parts: list[str] = []
@@ -200,5 +202,5 @@ def numbers(asked: Plan, fids: NDArray[np.int64] | None, limit: int | None = Non
         where = f" WHERE {' AND '.join(f'({each})' for each in conditions)}" if conditions else ""
         parts.append(f"SELECT t.fid AS fid{ordering.selected(asked.sort)} FROM {source}{where}")
     order = ordering.order_by(asked.sort) if asked.sort or fids is None or len(parts) > 1 else ""
-    bound = "" if limit is None else " LIMIT ?"
-    return " UNION ALL ".join(parts) + order + bound, [*parameters, *([] if limit is None else [limit])]
+    bound = "" if limit is None else " LIMIT ? OFFSET ?"
+    return " UNION ALL ".join(parts) + order + bound, [*parameters, *([] if limit is None else [limit, offset])]

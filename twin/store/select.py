@@ -32,7 +32,7 @@ def page(db: sqlite3.Connection, asked: Plan, limit: int, offset: int = 0) -> In
     if wanted == 0:
         return np.zeros(0, np.int64)
     if is_everywhere(db, asked) and asked.z is None:
-        return _all(db, *numbers(asked, None, wanted))[offset:]
+        return _all(db, *numbers(asked, None, limit, offset))
     if asked.sort:
         return _sorted(db, asked, wanted)[offset:]
     pieces, n = [], 0
