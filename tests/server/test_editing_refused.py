@@ -239,31 +239,6 @@ WORDS = [
     "transaction", "action", "collection", "items", "filter", "ids", "version", "height_m", "modify", "name", "value",
     "extra", "geometries", "semantic",
 ]  # fmt: skip
-    "type",
-    "id",
-    "geometry",
-    "properties",
-    "coordinates",
-    "features",
-    "place",
-    "coordRefSys",
-    "op",
-    "args",
-    "transaction",
-    "action",
-    "collection",
-    "items",
-    "filter",
-    "ids",
-    "version",
-    "height_m",
-    "modify",
-    "name",
-    "value",
-    "extra",
-    "geometries",
-    "semantic",
-]
 SCALARS = st.sampled_from(
     ["Feature", "Point", "Polygon", "b01", "well", "building", "insert", "delete", "=", None, True]
 )
