@@ -289,7 +289,7 @@ def _fitting(given: NDArray[np.object_], places: Sequence[str], layer: LayerType
     wanted = layer.geometry.removesuffix("Z")
     if wanted not in {"Point", "LineString", "Polygon"}:
         return fitting
-    for row in np.flatnonzero(np.isin(shapely.get_type_id(fitting), MULTI)):
+    for row in np.flatnonzero(np.isin(shapely.get_type_id(fitting), MULTI)).tolist():
         if shapely.get_num_geometries(fitting[row]) == 1:
             fitting[row] = shapely.get_geometry(fitting[row], 0)
         elif wanted != "LineString":  # a line with gaps is taken, as from a file
