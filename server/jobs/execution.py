@@ -129,7 +129,8 @@ async def _waited(request: Request, queue: Jobs, job: Job, limit_s: float) -> Jo
         if found.is_over:
             return found
         if await request.is_disconnected():
-            await run_in_threadpool(queue.store.dismiss, job.id, job.scope)
-            return found
+            dismissed = await run_in_threadpool(queue.store.dismiss, job.id, job.scope)
+            queue.slots.kill(job.id)
+            return dismissed or found
         job = found
     return job

@@ -105,6 +105,7 @@ def _dismissed(request: Request) -> Response:
     job = jobs(request).store.dismiss(request.path_params["job"], scope)
     if job is None:
         raise _no_such(request)
+    jobs(request).slots.kill(job.id)
     was_over = job.status != "dismissed"
     document = status_info(job, base(request)) | {"status": "dismissed"}
     if was_over:

@@ -81,6 +81,7 @@ class Slots:
         self._n_news = 0
         self._is_ending = False
         self._lock = threading.Lock()
+        self._runners: dict[str, Runner] = {}
 
     def start(self) -> None:
         """Begin to take jobs; does nothing when that has begun already."""
@@ -98,6 +99,13 @@ class Slots:
         with self._news:
             self._n_news += 1
             self._news.notify_all()
+
+    def kill(self, job_id: str) -> None:
+        """End the worker process of a dismissed job at once, if it is one of this server; else its server sees it."""
+        with self._lock:
+            runner = self._runners.get(job_id)
+            if runner is not None:
+                runner.process.kill()
 
     def stop(self) -> None:
         """Give running jobs back to the queue and end the worker processes."""
@@ -141,14 +149,25 @@ class Slots:
             runner = None
         try:
             runner = runner or Runner(self.folder, self.limits)
+            with self._lock:
+                self._runners[job.id] = runner
             runner.order(job)
         except OSError as error:
             LOG.error("No worker process for job %s: %s", job.id, error)  # noqa: TRY400 the system's own words suffice
             self.store.fail(job.id, claim, 500, f"No worker process could be started: {error}.", "NO_WORKER")
+            self._forget(job)
             if runner is not None:
                 runner.end()
             return None
-        return runner if self._watch(job, claim, runner) else None
+        try:
+            return runner if self._watch(job, claim, runner) else None
+        finally:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        """From now on the process may have another job: it is no longer killed for this one."""
+        with self._lock:
+            self._runners.pop(job.id, None)
 
     def _watch(self, job: Job, claim: str, runner: Runner) -> bool:
         """Until the job is over; whether the worker process lives on."""
