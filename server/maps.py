@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from layers import crs
 from layers.crs import Bounds
 from layers.errors import InvalidInput, NotFound
 from server import answer, filters, map_answer, map_layers, map_tiles, map_view, parameters
@@ -111,6 +112,8 @@ def _answer(
     more = map_answer.place(view)
     if at is not None:
         more["Content-Datetime"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    elif epochs := sorted(epoch for layer, _ in styled for epoch in layer.epochs):
+        more["Content-Datetime"] = "/".join(dict.fromkeys((epochs[0], epochs[-1])))
     return map_answer.respond(request, drawing, name, below, more)
 
 
@@ -166,6 +169,16 @@ def _layer_links(city: Snapshot, layer_id: str) -> list[Link]:
     if not map_layers.every(city)[layer_id].is_raster:  # rasters have theirs already
         links.append(_link("tilesets-map", answer.JSON, "Map tiles", f"{url}/map/tiles"))
     return links
+
+
+def _layer_members(city: Snapshot, layer_id: str) -> dict[str, Any]:
+    """The box of a feature layer in the storage CRS (20-058, collection map)."""
+    layer = map_layers.every(city).get(layer_id)
+    if layer is None or layer.is_raster:
+        return {}
+    west, south, east, north = layer.bounds
+    box = [south, west, north, east] if crs.is_north_first(city.city.config.crs) else [west, south, east, north]
+    return {"extent": {"spatial": {"storageCrsBbox": [box]}}}
 
 
 def _map_links(url: str) -> list[Link]:
@@ -234,4 +247,4 @@ def face() -> Face:
         Operation(f"{layer}{style}/legend", "Key of a layer's colours in a style", key, ("lang",), tag="Maps"),
         *map_tiles.OPERATIONS,
     )
-    return Face(routes(), operations, CONFORMANCE, _landing_links, _layer_links)
+    return Face(routes(), operations, CONFORMANCE, _landing_links, _layer_links, layer_members=_layer_members)

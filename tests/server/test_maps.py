@@ -425,7 +425,7 @@ def test_legends(get):
     assert get("/collections/building/styles/default/legend?lang=en").content == response.content
 
 
-def test_landing_page_and_collections_link_to_their_maps(get):
+def test_landing_page_and_collections_link_to_their_maps(get, outlines):
     landing = get("/").json()
     links = landing["links"]
     assert landing["storageCrs"] == get("/map?width=50").headers["content-crs"] in landing["crs"]
@@ -437,6 +437,10 @@ def test_landing_page_and_collections_link_to_their_maps(get):
         if link["rel"] in {f"{REL}map", f"{REL}tilesets-map"}:
             get(link["href"].removeprefix("http://city.test"))
     collection = get("/collections/building").json()
+    south, west, north, east = collection["extent"]["spatial"]["storageCrsBbox"][0]
+    assert (west, south, east, north) == pytest.approx(shapely.total_bounds(list(outlines.values())), abs=0.5)
+    for uri in collection["crs"]:  # whatever is listed is offered
+        assert get("/collections/building/map", params={"crs": uri, "width": "30"}).headers["content-bbox"]
     own = [link for link in collection["links"] if link["rel"] == f"{REL}map"]
     # the first is in the storage CRS, as the standard has it; the last in degrees, as GDAL's driver reads it
     assert (own[0]["type"], own[-1]["type"]) == ("image/png", "image/png")
