@@ -42,7 +42,8 @@ from twin.store.query_plan import Plan
 from twin.store.read_few import Few
 from twin.store.read_raw import RawReader
 
-CHUNK = 2500
+CHUNK, CHUNK_BYTES = 2500, 8_000_000
+"""Features, and bytes of their stored geometries, that become text at once."""
 WHOLE_BYTES = 12_000_000
 """A page whose text is larger is streamed."""
 ONE = {"json": answer.GEOJSON, "html": "text/html"}
@@ -159,7 +160,7 @@ class _Text:
 
     def begin(self, reader: RawReader, fids: NDArray[np.int64]) -> tuple[bytes, list[NDArray[np.int64]]]:
         """Text of the first chunks up to WHOLE_BYTES, and the chunks that are left."""
-        chunks = [fids[start : start + CHUNK] for start in range(0, len(fids), CHUNK)]
+        chunks = reader.parts(self.plan, fids, CHUNK, CHUNK_BYTES)
         made: list[bytes] = []
         for at, chunk in enumerate(chunks):
             made.append(self.encode(reader, chunk))

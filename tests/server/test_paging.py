@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from server import paging
+from server import geojson_text, paging
 from server.packing import packed
 
 ITEMS = "/collections/building/items"
@@ -135,6 +135,21 @@ def test_pages_cost_no_count_where_they_hold_everything(get, monkeypatch):
     monkeypatch.setattr("server.counting.matched", lambda *_: pytest.fail("counted"))
     assert get(f"{ITEMS}?limit=37").json()["numberMatched"] == 37
     assert get(f"{ITEMS}?filter=floors%20%3D%203").json()["numberMatched"] == 4
+
+
+@pytest.mark.parametrize("most_bytes", [1, 300, 1000])
+def test_chunks_are_bounded_by_their_geometries(get, monkeypatch, most_bytes):
+    sizes, encode = [], geojson_text.encode
+    monkeypatch.setattr("server.features.CHUNK_BYTES", most_bytes)
+    monkeypatch.setattr(
+        "server.features.geojson_text.encode", lambda i, *a: (sizes.append(i.blobs.sizes), encode(i, *a))[1]
+    )
+    features = get(f"{ITEMS}?limit=36&sortby=-height_m").json()["features"]
+    assert sum(map(len, sizes)) == len(features) == 36
+    assert all(each.sum() <= most_bytes or len(each) == 1 for each in sizes)
+    assert len(sizes) > 1
+    monkeypatch.undo()
+    assert features == get(f"{ITEMS}?limit=36&sortby=-height_m").json()["features"]
 
 
 def test_a_large_page_is_streamed_and_says_the_same(get, monkeypatch):

@@ -61,6 +61,31 @@ def read(db: sqlite3.Connection, asked: Plan, fids: IntArray) -> Items:
     return _in_rows(db, chosen, fids) if found is None else found
 
 
+def parts(db: sqlite3.Connection, asked: Plan, fids: IntArray, most: int, most_bytes: int) -> list[IntArray]:
+    """Row numbers in runs of so many features, and of so many bytes of geometries or a single feature, at most."""
+    found = [fids[start : start + most] for start in range(0, len(fids), most)]
+    if not asked.fetches_geometry:
+        return found
+    tables = [asked.layer.table] if asked.is_now else [asked.layer.table, asked.layer.history]
+    out: list[IntArray] = []
+    for run in found:
+        sizes = np.zeros(len(run), np.int64)
+        for table in tables:
+            sql = f"SELECT json_group_array(coalesce(length(t.geom), 0)) FROM json_each(?) j LEFT JOIN {quote(table)} t"
+            text = db.execute(f"{sql} ON t.fid = j.value", (row_numbers(run),)).fetchone()[0]
+            sizes += np.array(orjson.loads(text), np.int64)
+        if int(sizes.sum()) <= most_bytes:
+            out.append(run)
+            continue
+        ends, start = np.cumsum(sizes), 0
+        while start < len(run):
+            before = int(ends[start - 1]) if start else 0
+            end = max(start + 1, int(np.searchsorted(ends, before + most_bytes, side="right")))
+            out.append(run[start:end])
+            start = end
+    return out
+
+
 class _Columns:
     """What is selected of the rows, and how it is read back, column by column."""
 

@@ -198,6 +198,12 @@ class RawReader:
         """Sort values and row number of a feature."""
         return select.position(self._db, asked, fid)
 
+    def parts(self, asked: Plan, fids: IntArray, most: int, most_bytes: int) -> list[IntArray]:
+        """Row numbers in runs of so many features, and of so many bytes of geometries, at most."""
+        from twin.store import read_items
+
+        return read_items.parts(self._db, asked, fids, most, most_bytes)
+
     def items(self, asked: Plan, fids: IntArray) -> "Items":
         """Whole rows of some row numbers, in their order."""
         from twin.store import read_items  # it reads columns as this module parts them
