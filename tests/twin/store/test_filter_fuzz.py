@@ -26,7 +26,8 @@ NAMES = ["name", "height_m", "floors", "ok", "built", "geometry", "extra.tags", 
 VALUES = [
     1, -1.5, True, None, "a", "..", {"date": "2020-01-01"}, {"timestamp": "2020-01-01T00:00:00Z"},
     {"bbox": [1, 2, 3, 4]}, {"interval": ["..", "2020-01-01"]}, {"interval": [{"property": "built"}, ".."]},
-    {"type": "Point", "coordinates": [1, 2]}, {"type": "Point"}, {"date": None}, [1, "a"], [], {}, {"interval": 5}, 2**70, 1e308,
+    {"type": "Point", "coordinates": [1, 2]}, {"type": "Point"}, {"date": None}, [1, "a"], [], {}, {"interval": 5},
+    2**70, 1e308,
     *({"property": name} for name in NAMES * 2),
 ]  # fmt: skip
 
