@@ -179,7 +179,8 @@ def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dic
     ]
     tilesets = {"rel": RELATION + "tilesets-vector", "type": answer.JSON, "title": "Vector tiles of all layers"}
     kept.append(tilesets | {"href": f"{BASE}/tiles"})
-    return kept + [
+    page = {"rel": "service-doc", "type": "text/html", "title": "API documentation", "href": f"{BASE}/api?f=html"}
+    return [*kept, page] + [
         {"rel": "related", "type": kind, "title": title, "href": BASE + path}
         for path, kind, title in (
             ("/viewer/", "text/html", "3D viewer"),

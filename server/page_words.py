@@ -19,7 +19,7 @@ LINK_TITLES = {
     "Styles of the map of all layers": "全部图层的地图样式", "Terrain-RGB": "地形（Terrain-RGB）", "Processes": "分析",
     "Collections": "图层", "Items as GeoJSON": "要素（GeoJSON）", "Items as HTML": "要素（网页）", "Styles": "样式",
     "Schema of collection in JSON": "属性结构（JSON）", "Schema of collection in HTML": "属性结构（网页）",
-    "Queryables for this collection as JSON": "可查询属性（JSON）", "Vector tiles": "矢量瓦片",
+    "Queryables for this collection as JSON": "可查询属性（JSON）", "Vector tiles": "矢量瓦片", "Vector tiles of all layers": "全部图层的矢量瓦片",
     "Queryables for this collection as HTML": "可查询属性（网页）", "TileJSON (MVT)": "TileJSON（矢量瓦片）",
     "3D Tiles, compact": "三维瓦片（紧凑）", "3D Tiles, float32": "三维瓦片（float32）", "Map tiles": "地图瓦片",
     "3D Tiles, explicit, float32 (QGIS)": "三维瓦片（显式，float32，QGIS）", "TileJSON (image)": "TileJSON（影像）",
@@ -31,7 +31,7 @@ LINK_TITLES = {
     "Coverage (netcdf)": "覆盖数据（NetCDF）", "Coverage (png)": "覆盖数据（PNG）",
     "Description": "说明", "Execute (POST)": "执行（POST）",
     "Coverage": "覆盖数据", "Results": "结果",
-    "Job list": "任务", "Jobs": "任务", "Job results": "结果", "Catalogue": "目录",
+    "API documentation": "接口文档", "Job list": "任务", "Jobs": "任务", "Job results": "结果", "Catalogue": "目录",
 }  # fmt: skip
 """Titles of links as the documents have them, in Chinese."""
 

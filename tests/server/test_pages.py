@@ -14,6 +14,8 @@ from server import pages
 from server.app import create_app
 from server.settings import Settings
 from tests.server.conftest import ORIGIN, WELL, put, rows
+from twin import config
+from twin.store.geopackage import GeoPackageStore
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PAGES = [
@@ -300,3 +302,18 @@ def test_a_module_without_a_template_of_its_own_gets_a_page(client, city):
     assert ["Id", "x", "y", "a", "1.5", "", "b", "", "1, 2"] in tables
     assert ["", "k", "p", "1", "q", "2", "r", "3"] in tables
     assert made.xpath("//a[@href='http://city.test/z']/text()") == ["Z"]
+
+
+def test_an_empty_city_has_pages_too(tmp_path):
+    config.save(config.TwinConfig("empty", "EPSG:4549", 121.0, 28.1, title={"zh": "空城", "en": "Empty"}), tmp_path)
+    store = GeoPackageStore(tmp_path / "city.gpkg", create=True, city_crs="EPSG:4549")
+    none = rows([], [], {"name": []}, WELL.arrow_schema())
+    put(store, "c.gpkg", WELL, none)
+    store.close()
+    with twin.open(tmp_path) as city:
+        app = create_app(city, Settings(access_log=False, warm_up=False))
+        with TestClient(app, base_url="http://city.test") as client:
+            for path in ("/", "/collections", "/collections/well", "/collections/well/items", "/styles", "/api"):
+                answered = client.get(path, headers=BROWSER)
+                assert answered.status_code == 200, path
+                assert "空城" in answered.text
