@@ -1,5 +1,6 @@
 """What can be drawn as a map: layers, their styles, their order; shared by OGC API Maps, WMS and WMTS."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +8,11 @@ from typing import Any
 
 from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
-from layers.errors import NotFound
+from layers.errors import InvalidInput, NotFound
 from server.serving import KIND_NAMES, Snapshot
 from twin.store.interface import Asset
 
+LOG = logging.getLogger("citytwin.server")
 DEFAULT = "default"
 LABELLED = "default-labelled"
 CITY, CITY_LABELLED = "city", "city-labelled"
@@ -60,7 +62,11 @@ def _every(city: Snapshot) -> dict[str, MapLayer]:
         bounds = city.bounds_of(layer.id)
         assets = tuple(each for each in layer.assets if each.kind == "raster")
         if assets and bounds:
-            names = imagery.styles(city.city, assets)
+            try:
+                names = imagery.styles(city.city, assets)
+            except InvalidInput as error:  # one damaged file must not take all other layers with it
+                LOG.warning("%s is not drawn: %s", layer.id, error)
+                continue
             found[layer.id] = MapLayer(layer.id, layer.type, bounds, names, assets)
     drawable = {key: info for key, info in city.vectors.items() if info.type.geometry != "none" and info.bounds}
     ordered = styles.style("", [info.type for info in drawable.values()], {})["layers"]
@@ -87,6 +93,14 @@ def one(city: Snapshot, layer_id: str) -> MapLayer:
 def features(city: Snapshot) -> list[MapLayer]:
     """The feature layers, lowest first: what a map of the whole city shows."""
     return [each for each in every(city).values() if not each.is_raster]
+
+
+def some_features(city: Snapshot) -> list[MapLayer]:
+    """The feature layers; NotFound where there are none."""
+    found = features(city)
+    if not found:
+        raise NotFound("There is nothing to draw in this city yet.", "Build or add data first.")
+    return found
 
 
 def style_of(layer: MapLayer, name: str | None) -> str:

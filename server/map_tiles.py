@@ -43,7 +43,7 @@ def city_tile(request: Request) -> Response:
     """A tile of the city."""
     city = snapshot(request)
     style = _city_style(request)
-    return _tile(request, city, map_layers.features(city), LABELLED if style == CITY_LABELLED else None)
+    return _tile(request, city, map_layers.some_features(city), LABELLED if style == CITY_LABELLED else None)
 
 
 def tile_drawing(
@@ -134,13 +134,13 @@ def layer_tileset(request: Request) -> Response:
 def city_tilesets(request: Request) -> Response:
     """The map tilesets of the city."""
     city = snapshot(request)
-    return _listing(request, city, map_layers.features(city), _city_root(request))
+    return _listing(request, city, map_layers.some_features(city), _city_root(request))
 
 
 def city_tileset(request: Request) -> Response:
     """One map tileset of the city."""
     city = snapshot(request)
-    return _one(request, city, map_layers.features(city), _city_root(request))
+    return _one(request, city, map_layers.some_features(city), _city_root(request))
 
 
 def _layer_root(request: Request, layer: MapLayer) -> str:

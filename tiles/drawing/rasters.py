@@ -69,6 +69,8 @@ def _sheet(view: View) -> _Sheet:
 def _blocks(
     city: TileCity, chosen: Sequence[Asset], sheet: _Sheet, wanted: Wanted
 ) -> Iterator[tuple[int, int, Picture]]:
+    if not chosen:
+        return
     columns, rows = math.ceil(sheet.width / sheet.side), math.ceil(sheet.height / sheet.side)
     cell = sheet.cell * sheet.side / TILE_SIZE
     grid = MatrixSet("view", "", sheet.crs, sheet.west, sheet.north, cell, columns, rows)
