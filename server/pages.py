@@ -17,6 +17,7 @@ MapLibre GL and Swagger UI come with the viewer (`python -m server.viewer` build
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +44,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; worker-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'self'"
 )
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SHOWN_ROWS = 500
 """Rows of a table of the generic page; what lies beyond is in the JSON."""
 Crumbs = Sequence[tuple[str, str]]
@@ -107,7 +109,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters: dict[str, Callable[..., Any]] = {
-        "value": shown, "thousands": lambda n: f"{n:,}", "kind": page_words.kind_name, "segment": segment,
+        "value": shown, "thousands": lambda n: f"{n:,}", "kind": page_words.kind_name, "segment": segment, "flat": flat,
         "unit": page_words.unit, "link_title": page_words.link_title, "key_title": page_words.key_title,
     }  # fmt: skip
     made.filters.update(filters)
@@ -134,6 +136,8 @@ def shown(value: object, at_most: int = 300) -> Markup | str:
             return Markup("<code>{}</code>").format(text)
         return Markup('<a href="{}">{}</a>').format(text, text if len(text) < 90 else text[:87] + "…")
     text = str(value)
+    if _INSTANT.fullmatch(text):
+        return Markup('<time datetime="{}">{}</time>').format(text, text[:19].replace("T", " ") + "Z")
     return text if len(text) <= at_most else text[: at_most - 1] + "…"
 
 
@@ -141,6 +145,22 @@ def is_table(value: Mapping[str, Any]) -> bool:
     """Whether an object is many objects of one kind, by name."""
     rows = list(value.values())
     return len(rows) > 2 and all(isinstance(row, Mapping) and len(row) < 9 for row in rows)
+
+
+def flat(features: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Features as rows of a table: id and plain properties, with the address of each as `$self`."""
+    rows = []
+    for each in features[:SHOWN_ROWS]:
+        plain = {key: v for key, v in (each.get("properties") or {}).items() if not _is_nested(v)}
+        own = next((link["href"] for link in each.get("links", ()) if link.get("rel") == "self"), None)
+        rows.append({"id": each.get("id")} | plain | ({"$self": own} if own else {}))
+    return rows
+
+
+def _is_nested(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value)
 
 
 def segment(value: object) -> str:

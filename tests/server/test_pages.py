@@ -275,7 +275,8 @@ def test_files_of_pages_are_kept_for_ever_under_their_version(get, page):
     [(None, ""), (True, "✓"), (False, "✗"), (0.1 + 0.2, "0.3"), (12, "12"), ("a" * 400, "a" * 299 + "…"),
      ("http://x.test/{z}", "<code>http://x.test/{z}</code>"),
      ('http://x.test/"><script>', '<a href="http://x.test/&#34;&gt;&lt;script&gt;">http://x.test/&#34;&gt;&lt;script&gt;</a>'),
-     ("javascript:alert(1)", "javascript:alert(1)")],
+     ("javascript:alert(1)", "javascript:alert(1)"),
+     ("2026-11-29T18:58:30.268Z", '<time datetime="2026-11-29T18:58:30.268Z">2026-11-29 18:58:30Z</time>')],
 )  # fmt: skip
 def test_values_for_the_eye(value, text):
     assert str(pages.shown(value)) == text
