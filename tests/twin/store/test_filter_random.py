@@ -517,7 +517,7 @@ def answer(town, parsed):
     return [int(id_[1:]) for part in town.store.query("thing", Query(filter=parsed), EVERYTHING) for id_ in part.ids]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees)
 def test_a_filter_equals_brute_force_in_both_encodings(town, tree):
     text, doc, truth = grown(tree, town)
@@ -544,10 +544,10 @@ def test_areas_lengths_and_distances_are_those_of_the_ellipsoid_and_the_plane(to
     def selected(text, among):
         return set(answer(town, cql2_parse.from_text(text))) & set(among)
 
-    for i in polygons[:12]:
+    for i in polygons[:5]:
         area = abs(geod.geometry_area_perimeter(in_degrees(town.geometry[i]))[0])
         assert i in selected(f"area_m2(geometry) BETWEEN {area - 0.001} AND {area + 0.001}", polygons)
-    for i in lines[:12]:
+    for i in lines[:5]:
         length = geod.geometry_length(in_degrees(town.geometry[i]))
         assert i in selected(f"length_m(geometry) BETWEEN {length - 0.001} AND {length + 0.001}", lines)
     near = {i for i in rows if town.geometry[i].distance(where) <= 700}
