@@ -194,13 +194,14 @@ def tipg_python():
 
 
 @contextlib.contextmanager
-def tipg(dsn, python, log):
+def tipg(dsn, python, log, workers=1):
     """Address of tipg over the database."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"DATABASE_URL": dsn, "TIPG_DB_SCHEMAS": '["public"]', "TIPG_TILE_BUFFER": "64"}
     command = [python, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "warning"]
+    command += ["--workers", str(workers)] if workers > 1 else []
     with log.open("w") as err, subprocess.Popen(command, env=os.environ | settings, stderr=err, cwd="/") as server:
         address = f"http://127.0.0.1:{port}"
         try:

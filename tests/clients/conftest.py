@@ -38,9 +38,9 @@ def built(source, folder, codes):
 
 
 @contextlib.contextmanager
-def served(folder, log):
-    """Address of a twin served by a real process, with a slash at the end."""
-    command = [sys.executable, "-u", "-m", "server.cli", "serve", str(folder), "--port", "0"]
+def served(folder, log, *options):
+    """Address of a twin served by a real process, with a slash at the end. `options` of `citytwin serve`."""
+    command = [sys.executable, "-u", "-m", "server.cli", "serve", str(folder), "--port", "0", *options]
     with (
         log.open("w") as stderr,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,

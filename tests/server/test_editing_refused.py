@@ -1,5 +1,6 @@
 """What is sent wrong, or by who may not: a 4xx that names the member or says what would allow it; nothing is stored."""
 
+import contextlib
 import shutil
 import sqlite3
 import tracemalloc
@@ -38,7 +39,7 @@ def unchanged(town):
     """Whatever the test sends, the file holds afterwards what it held before."""
 
     def content():
-        with sqlite3.connect(f"file:{town.folder / 'city.gpkg'}?mode=ro", uri=True) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{town.folder / 'city.gpkg'}?mode=ro", uri=True)) as db:
             rows = {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for name in ("building", "well")}
         db.close()
         return rows, town.store.version()

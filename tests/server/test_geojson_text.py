@@ -1,5 +1,6 @@
 """GeoJSON written in bulk against GEOS and orjson, feature by feature, whatever geometries and texts there are."""
 
+import contextlib
 import json
 import sqlite3
 from dataclasses import replace
@@ -166,7 +167,7 @@ def test_every_shape_at_its_place_by_proj(tmp_path):
 @pytest.mark.parametrize("value", ["not json", '{"a": ', "\x1f"])
 def test_extra_that_is_no_json_is_a_text(tmp_path, value):
     store = store_of(tmp_path, [(1, "a", 1, 1.5, True, None, None, None, None)])
-    with sqlite3.connect(store.path) as other:
+    with contextlib.closing(sqlite3.connect(store.path)) as other, other:
         other.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
         other.execute("UPDATE thing SET extra = ?", (value,))
     other.close()

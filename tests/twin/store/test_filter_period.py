@@ -1,5 +1,6 @@
 """Features of a span of time against the versions in the store, put together by hand; filters over closed versions."""
 
+import contextlib
 import itertools
 import sqlite3
 import time
@@ -31,7 +32,7 @@ def history(tmp_path_factory, make):
         shapes = [shapely.Point(500_000 + 10 * x, 3_100_000) for _, x in reading.values()]
         make.stored(store, layer, make.rows(list(reading), shapes, name=[name for name, _ in reading.values()]))
         time.sleep(0.005)  # so that no two readings are of the same millisecond
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
         parts = [
             db.execute(f"SELECT id, name, valid_from, valid_to FROM {table}").fetchall()
             for table in ("thing", "gpkg_citytwin_thing_history")
