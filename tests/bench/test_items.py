@@ -234,25 +234,30 @@ def beside(client, addresses, places, extra):
     last = told("pygeoapi over PostGIS", seconds, size, f"{len(answer.json()['features']):,} features")
     assert answer.json()["features"], "pygeoapi finds what is there"
     print(f"  tipg / ours {peer / ours:.1f}, pygeoapi / ours {last / ours:.1f}")  # noqa: T201
-    print(f"  eight at once: ours {at_once(mine):.0f} answers/s, tipg {at_once(theirs):.0f}")  # noqa: T201
+    (rate, failed), (other_rate, other_failed) = at_once(mine), at_once(theirs)
+    print(f"  eight at once: ours {rate:.0f} answers/s, tipg {other_rate:.0f}, {other_failed} broken off")  # noqa: T201
+    assert not failed
 
 
 def at_once(addresses):
-    """Answers a second to eight readers, for a bounded time."""
+    """Answers a second to eight readers, for a bounded time, and how many were broken off."""
     end = time.perf_counter() + 6
 
     def read(reader):
+        n, failed = 0, 0
         with httpx.Client(timeout=300, headers={"Accept-Encoding": PACKED}) as client:
-            n = 0
             while time.perf_counter() < end:
-                client.get(addresses[(reader + n) % len(addresses)]).raise_for_status()
-                n += 1
-            return n
+                try:
+                    client.get(addresses[(reader + n) % len(addresses)]).raise_for_status()
+                    n += 1
+                except httpx.HTTPError:
+                    failed += 1
+        return n, failed
 
     begin = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
-        n = sum(pool.map(read, range(8)))
-    return n / (time.perf_counter() - begin)
+        answered, failed = zip(*pool.map(read, range(8)), strict=True)
+    return sum(answered) / (time.perf_counter() - begin), sum(failed)
 
 
 def deep(client, own):
