@@ -134,7 +134,8 @@ def pygeoapi(dsn, folder, n):
             "search_path": ["public"]}  # fmt: skip
     provider = {"type": "feature", "name": "PostgreSQL", "data": data, "id_field": "fid", "table": "parcel",
                 "geom_field": "geom", "storage_crs": "http://www.opengis.net/def/crs/EPSG/0/4549",
-                "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/EPSG/0/4549"]}  # fmt: skip
+                "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+                        "http://www.opengis.net/def/crs/EPSG/0/4549"]}  # fmt: skip
     settings = {
         "server": {"bind": {"host": "127.0.0.1", "port": port}, "url": address, "mimetype": "application/json",
                    "encoding": "utf-8", "languages": ["en-US"], "limits": {"default_items": 1000, "max_items": 10000},
