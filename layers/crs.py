@@ -216,7 +216,9 @@ def transform_box(source: str, target: str, box: Bounds, points_per_edge: int = 
     The polygon's deviation from the true curve is the sagitta of 1/32 of an edge.
     """
     west, south, east, north = box
-    outline = shapely.segmentize(shapely.box(west, south, east, north), _step(box, points_per_edge))
+    outline = shapely.box(west, south, east, north)
+    if west != east or south != north:  # GEOS refuses to densify a ring that is one point: the box of a lone point
+        outline = shapely.segmentize(outline, _step(box, points_per_edge))
     placed = transform_geometries(source, target, np.array([outline], dtype=object))[0]
     if not np.isfinite(shapely.get_coordinates(placed)).all():
         raise InvalidInput(f"The box {box} does not fit into {name(target)}.", "Ask for a smaller box.")

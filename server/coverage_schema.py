@@ -36,6 +36,15 @@ def whole(city: Snapshot, layer_id: str) -> Coverage:
     return city.make(key, lambda: coverage(city.city.folder, city.city.config, layer_id, assets))
 
 
+def readable(city: Snapshot, layer_id: str) -> Coverage | None:
+    """The coverage, for documents that list many; None, and a line in the log, where one of its files is damaged."""
+    try:
+        return whole(city, layer_id)
+    except CityTwinError as error:
+        LOG.warning("%s", error)
+        return None
+
+
 def document(city: Snapshot, layer_id: str, language: str, address: str) -> dict[str, Any]:
     """Fields as a JSON Schema: a logical one, whatever the format of the coverage."""
     found = whole(city, layer_id)
@@ -95,10 +104,8 @@ def members(city: Snapshot, layer_id: str) -> dict[str, Any]:
     """What the collection of a raster layer says beside its links."""
     if not has(city, layer_id):
         return {}
-    try:
-        found = whole(city, layer_id)
-    except CityTwinError as error:  # a file that is damaged must not take the list of all collections with it
-        LOG.warning("%s", error)
+    found = readable(city, layer_id)
+    if found is None:
         return {}
     spatial = {"storageCrsBbox": [on_the_wire(found.grid)], "grid": _grid(found.grid)}
     extent: dict[str, Any] = {"spatial": spatial}

@@ -147,8 +147,9 @@ def members(city: Snapshot, layer: str) -> dict[str, Any]:
         "output_formats": list(FORMATS),
     }
     if coverage_schema.has(city, layer):
-        found = coverage_schema.whole(city, layer)
-        return made | {"parameter_names": coverage_schema.parameters(found, found.fields)}
+        found = coverage_schema.readable(city, layer)
+        # of a damaged file nothing is known: it offers no queries, and takes no other collection with it
+        return made | {"parameter_names": coverage_schema.parameters(found, found.fields)} if found else {}
     of = edr_series.source(city, layer)
     if of is None:
         return {}

@@ -21,8 +21,9 @@ CORS = (
     (b"access-control-allow-origin", b"*"),
     (
         b"access-control-expose-headers",
-        b"Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Crs, Content-Location, Content-Range, ETag, "
-        b"Last-Modified, Link, Location, OGC-NumberMatched, Preference-Applied, Retry-After",
+        b"Accept-Patch, Accept-Post, Accept-Ranges, Allow, CityTwin-Note, Content-Bbox, Content-Crs, Content-Datetime, "
+        b"Content-Disposition, Content-Interpolation, Content-Language, Content-Location, Content-Range, ETag, "
+        b"Last-Modified, Link, Location, OGC-NumberMatched, OGC-NumberReturned, Preference-Applied, Retry-After",
     ),
 )
 PREFLIGHT = (

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
-from server import answer, map_tiles, matrix_sets, parameters
+from server import answer, map_layers, map_tiles, matrix_sets, parameters
 from server.serving import KIND_NAMES, Snapshot, base, snapshot
 from server.weights import preferred
 from tiles import imagery, matrix_set
@@ -40,7 +40,7 @@ def layer_tile(request: Request) -> Response:
     image_format = _format(request, given.get("f"), where.extension)
     chosen = rasters(city, request.path_params["layer"], given)
     frame = Frame(where.grid, where.z, where.x, where.y, _pixels(given, twice=where.twice))
-    tile = imagery.picture(city.city, chosen, frame, _wanted(given), image_format)
+    tile = imagery.picture(city.city, _without_damaged(city, chosen, frame), frame, _wanted(given), image_format)
     tag = answer.etag(*tile.signature, weak=False)
     headers = answer.headers_for(tag, immutable="v" in given and given["v"] == imagery.version(chosen))
     if answer.is_fresh(request, tag):
@@ -97,11 +97,22 @@ def rasters(city: Snapshot, layer_id: str, given: Mapping[str, str]) -> list[Ass
     return imagery.select(found, layer_id, given.get("epoch"), given.get("asset"))
 
 
+def _listed(city: Snapshot, chosen: list[Asset]) -> list[Asset]:
+    """What a description goes by: without damaged files, unless there are no others, whose error then is the answer."""
+    return map_layers.readable(city, chosen) or chosen
+
+
+def _without_damaged(city: Snapshot, chosen: list[Asset], frame: Frame) -> list[Asset]:
+    """What a tile is made of: a damaged file elsewhere does not matter, one under the tile is told by its name."""
+    whole, under = map_layers.readable(city, chosen), imagery.sheets.touching(chosen, frame)
+    return [each for each in chosen if each in whole or each in under] or chosen
+
+
 def image_tilejson(
     city: Snapshot, layer_id: str, address: str, given: Mapping[str, str], grid: MatrixSet
 ) -> dict[str, Any]:
     """TileJSON of the files chosen; `y` counts from north (XYZ). `given` are parameters of the tiles' address."""
-    chosen = rasters(city, layer_id, given)
+    chosen = _listed(city, rasters(city, layer_id, given))
     _check(city, chosen, given)
     size = _pixels(given, twice=False)
     low, high = imagery.zooms(city.city, chosen, grid, size)
@@ -127,7 +138,7 @@ def tileset(
 ) -> dict[str, Any]:
     """Tileset metadata (OGC 17-083r4, 8) of a raster collection: data type, grid, limits of its tiles, links."""
     given = {key: value for key, value in (given or {}).items() if key != "f"}
-    chosen = rasters(city, layer_id, given)
+    chosen = _listed(city, rasters(city, layer_id, given))
     _check(city, chosen, given)
     uri, title = dict(grid.head).get("uri"), city.type_of(layer_id).title
     low, high = imagery.zooms(city.city, chosen, grid)

@@ -49,6 +49,25 @@ class MapLayer:
         return tuple(sorted({each.epoch for each in self.assets if each.epoch}))
 
 
+def readable(city: Snapshot, assets: Sequence[Asset]) -> list[Asset]:
+    """Those that can be opened: a damaged raster must not take documents that list many with it. The log names it."""
+    return [each for each in assets if each.kind != "raster" or _opens(city, each)]
+
+
+def _opens(city: Snapshot, asset: Asset) -> bool:
+    from tiles import imagery
+
+    def opens() -> bool:
+        try:
+            imagery.sheets.header(city.city.folder, asset)
+        except InvalidInput as error:
+            LOG.warning("left out of the lists: %s", error)
+            return False
+        return True
+
+    return bool(city.make(("opens", asset.path), opens))
+
+
 def every(city: Snapshot) -> dict[str, MapLayer]:
     """All layers that can be drawn, lowest first: images, then features in the order of the style."""
     return city.make("map layers", lambda: _every(city))
@@ -63,7 +82,7 @@ def _every(city: Snapshot) -> dict[str, MapLayer]:
         assets = tuple(each for each in layer.assets if each.kind == "raster")
         if assets and bounds:
             try:
-                names = imagery.styles(city.city, assets)
+                names = imagery.styles(city.city, readable(city, assets) or assets)
             except InvalidInput as error:  # one damaged file must not take all other layers with it
                 LOG.warning("%s is not drawn: %s", layer.id, error)
                 continue

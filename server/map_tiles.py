@@ -14,8 +14,10 @@ from starlette.routing import Route
 from layers import crs
 from layers.errors import InvalidInput, NotFound
 from server import answer, filters, map_answer, map_layers, matrix_sets, parameters
-from server.face import Operation, query
+from server.face import Operation
 from server.map_layers import CITY, CITY_LABELLED, LABELLED, MapLayer
+from server.openapi_paths import DRAWN, IMAGE_FORMAT, ONLY_JSON, VERSION
+from server.openapi_schemas import ref
 from server.serving import Snapshot, base, snapshot, union
 from tiles import matrix_set
 from tiles.matrix_set import MatrixSet
@@ -254,17 +256,18 @@ def routes() -> list[Route]:
 
 _PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
 _TILE = {kind: _PICTURE for name, kind in map_answer.FORMATS.items() if name != "tiff"}
-_TILE_PARAMETERS = (
-    query("bgcolor", "Background, as 0xRRGGBB or a name of CSS.", {"type": "string"}),
-    query("transparent", "Whether the background is left open.", {"type": "boolean"}),
-    query("mm-per-pixel", "Side of a pixel on the screen.", {"type": "number", "default": 0.28}),
-    query("width", "Pixels.", {"type": "integer", "default": SIDE}),
-    query("height", "Pixels.", {"type": "integer", "default": SIDE}),
-    *SELECTION,
-)
-OPERATIONS = (
-    Operation("/map/tiles", "Map tilesets of the city", ("application/json",), tag="Maps"),
-    Operation("/map/tiles/{tileMatrixSetId}", "Map tileset of the city", ("application/json",), tag="Maps"),
-    Operation("/map/tiles/{tileMatrixSetId}/{z}/{row}/{col}", "Map tile of the city", _TILE, _TILE_PARAMETERS,
-              tag="Maps"),
-)  # fmt: skip
+
+
+def _operations(root: str, words: str) -> tuple[Operation, ...]:
+    sets, one, tile = f"{root}/map/tiles", "{tileMatrixSetId}", "{tileMatrixSetId}/{z}/{row}/{col}"
+    passed = (ONLY_JSON, *DRAWN)
+    return (
+        Operation(sets, f"Map tilesets of the city, {words}", {answer.JSON: ref("tilesets")}, passed, tag="Maps"),
+        Operation(f"{sets}/{one}", f"Map tileset of the city, {words}", {answer.JSON: ref("tileset")}, passed,
+                  tag="Maps"),
+        Operation(f"{sets}/{tile}", f"Map tile of the city, {words}", _TILE, (IMAGE_FORMAT, *DRAWN, VERSION),
+                  tag="Maps"),
+    )  # fmt: skip
+
+
+OPERATIONS = (*_operations("", "in the default style"), *_operations("/styles/{styleId}", "in a style"))

@@ -21,6 +21,8 @@ from server.providers import OWN_FIELDS
 from server.serving import FILES, AssetLayer, Snapshot
 from twin.store.interface import LayerInfo
 
+LOG = logging.getLogger("citytwin.server")
+
 BASE = "http://base.citytwin.invalid"
 SCHEMA_JSON = "application/schema+json"
 NOT_SERVED = {"application/ld+json", "text/csv; charset=utf-8"}
@@ -277,7 +279,11 @@ def _files(layer: AssetLayer, snapshot: Snapshot) -> dict[str, Any]:
             title, href = asset.title or asset.id, f"{BASE}/{adopted.address(asset)}"
             links.append(_link("item", "application/json+3dtiles", title, href))
             continue
-        size = (snapshot.city.folder / asset.path).stat().st_size
+        path = snapshot.city.folder / asset.path
+        if not path.is_file():  # one that was removed must not take the list of all collections with it
+            LOG.warning("%s of %s is gone: %s", asset.id, layer.id, asset.path)
+            continue
+        size = path.stat().st_size
         kind, name = FILES[asset.kind]
         links.append(_link("enclosure", kind, asset.title or asset.id, f"{url}/{name}?asset={asset.id}", length=size))
         if asset.kind == "points":

@@ -6,7 +6,6 @@ from server.face import Operation, query
 from server.openapi_schemas import ref
 
 FEATURES, COLLECTION = "/collections/{featuresId}", "/collections/{collectionId}"
-RASTERS = "/collections/{rasterId}"
 GEOJSON, JSON, HTML, SCHEMA_JSON = "application/geo+json", "application/json", "text/html", "application/schema+json"
 MVT, QUANTIZED_MESH = "application/vnd.mapbox-vector-tile", "application/vnd.quantized-mesh"
 MAPLIBRE, OPENAPI = "application/vnd.mapbox.style+json", "application/vnd.oai.openapi+json;version=3.0"
@@ -16,6 +15,7 @@ WORD: dict[str, Any] = {"type": "string"}
 TEXT_HTML: dict[str, dict[str, Any]] = {HTML: WORD}
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 NO_TILE = {204: "The tile is empty"}
+IMAGE_FORMAT = query("f", "Format; default by the Accept header.", {"type": "string", "enum": ["png", "jpeg", "webp"]})
 ONLY_JSON = query("f", "Format.", {"type": "string", "enum": ["json"]})
 VERSION = query("v", "Version of the content, as in links: what has it may be kept for ever.", WORD)
 TMS = query("tms", "Tile matrix set of the tiles.", WORD)
@@ -28,6 +28,21 @@ LOOK = (
     query("rescale", "Lowest and highest value.", WORD),
     query("bands", "Numbers of bands.", {"type": "array", "items": {"type": "integer", "minimum": 1}}),
 )
+SIDE: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 4096, "default": 256}
+DRAWN: tuple[str | dict[str, Any], ...] = (
+    query("bgcolor", "Background, as 0xRRGGBB or a name of CSS.", WORD),
+    query("transparent", "Whether the background is left open.", {"type": "boolean"}),
+    query("void-color", "Colour where the CRS ends.", WORD),
+    query("void-transparent", "Whether that is left open.", {"type": "boolean"}),
+    query("mm-per-pixel", "Side of a pixel on the screen.",
+          {"type": "number", "minimum": 0.05, "maximum": 5, "default": 0.28}),
+    query("width", "Pixels.", SIDE),
+    query("height", "Pixels.", SIDE),
+    query("scale-denominator", "Scale on the ground, instead of width and height.",
+          {"type": "number", "minimum": 0, "exclusiveMinimum": True}),
+    *SELECTION,
+)  # fmt: skip
+"""How map tiles of features look, and what of them is drawn."""
 IMAGES = dict.fromkeys(("image/png", "image/jpeg", "image/webp"), BINARY)
 
 
@@ -82,9 +97,7 @@ def _terrain() -> tuple[Operation, ...]:
 
 
 def _tiles() -> tuple[Operation, ...]:
-    sets, one, text, tile = (
-        {JSON: ref("tilesets")}, {JSON: ref("tileset")}, {JSON: ref("tileJson")}, "{tileMatrixSetId}/{z}/{row}/{col}"
-    )  # fmt: skip
+    text, tile = {JSON: ref("tileJson")}, "{tileMatrixSetId}/{z}/{row}/{col}"
     return (
         Operation("/tileMatrixSets", "Tile matrix sets", _both(JSON, "tileMatrixSets"), PAGE),
         Operation("/tileMatrixSets/{tileMatrixSetId}", "One tile matrix set", _both(JSON, "tileMatrixSet"), PAGE),
@@ -98,12 +111,23 @@ def _tiles() -> tuple[Operation, ...]:
         Operation("/tiles/{tileMatrixSetId}", "Vector tileset of the whole city", _both(JSON, "tileset"), PAGE),
         Operation(f"/tiles/{tile}", "MVT tile of the whole city", {MVT: BINARY}, ("datetime", CHOSEN),
                   answers=NO_TILE),
-        Operation(f"{RASTERS}/map/tiles", "Image tilesets of a raster", sets, (ONLY_JSON, EPOCH, ASSET, *LOOK)),
-        Operation(f"{RASTERS}/map/tiles/{{tileMatrixSetId}}", "Image tileset of a raster", one,
-                  (ONLY_JSON, EPOCH, ASSET, *LOOK)),
-        Operation(f"{RASTERS}/map/tiles/{tile}", "Image tile of a raster", IMAGES, (EPOCH, ASSET, *LOOK)),
-        Operation(f"{RASTERS}/styles/{{styleId}}/map/tiles/{tile}", "Image tile in a style", IMAGES,
-                  (EPOCH, ASSET, *LOOK[1:])),
+        *(each for root, words in ((COLLECTION, "in the default style"),
+                                   (f"{COLLECTION}/styles/{{styleId}}", "in a style"))
+          for each in _map_tiles(root, words, tile, LOOK[1:] if "styleId" in root else LOOK)),
+    )  # fmt: skip
+
+
+def _map_tiles(root: str, words: str, tile: str, look: tuple[dict[str, Any], ...]) -> tuple[Operation, ...]:
+    """Tiles of pictures of one layer: drawn features, or images."""
+    kinds = "Features take what they are drawn with and filter; rasters take epoch, asset and colours."
+    passed = (EPOCH, ASSET, *look, *DRAWN)
+    return (
+        Operation(f"{root}/map/tiles", f"Map tilesets of a layer, {words}. {kinds}", {JSON: ref("tilesets")},
+                  (ONLY_JSON, *passed)),
+        Operation(f"{root}/map/tiles/{{tileMatrixSetId}}", f"Map tileset of a layer, {words}. {kinds}",
+                  {JSON: ref("tileset")}, (ONLY_JSON, *passed)),
+        Operation(f"{root}/map/tiles/{tile}", f"Map tile of a layer, {words}. {kinds}", IMAGES,
+                  (IMAGE_FORMAT, *passed, VERSION)),
     )  # fmt: skip
 
 

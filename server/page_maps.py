@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from server import imagetiles, pages
+from server import imagetiles, map_layers, pages
 from server.serving import Snapshot, union
 from twin.store.interface import Asset
 
@@ -40,11 +40,12 @@ def config(city: Snapshot, address: str, code: str, layer_id: str | None = None,
     bounds = city.lonlat(city.bounds_of(layer_id) if layer_id else city.city_bounds)
     column = 0 if code == "zh" else 1
     folder = pages.library(address, "maplibre-gl")
+    images = map_layers.readable(city, city.files["dom"].assets if "dom" in city.files else ())
     return {
         "bounds": list(bounds),
         "style": f"{address}/styles/city?lang={code}",
         "worker": f"{folder}/maplibre-gl-csp-worker.js" if folder else None,
-        "images": [image(city, address, asset) for asset in (city.files["dom"].assets if "dom" in city.files else ())],
+        "images": [image(city, address, asset) for asset in images],
         "texts": {key: both[column] for key, both in TEXTS.items()},
         "locale": {key: both[column] for key, both in LOCALE.items()},
     } | more
@@ -65,6 +66,9 @@ def image(city: Snapshot, address: str, asset: Asset) -> dict[str, Any]:
 def raster(city: Snapshot, address: str, assets: Sequence[Asset]) -> dict[str, Any] | None:
     """All rasters of a layer as one set of image tiles; None where there are none."""
     if not assets or assets[0].kind != "raster":
+        return None
+    assets = map_layers.readable(city, assets)
+    if not assets:
         return None
     ranges = [imagetiles.zooms(city, asset) for asset in assets]
     path = f"/collections/{pages.segment(assets[0].layer)}/tiles/{imagetiles.GRID}/{{z}}/{{y}}/{{x}}"

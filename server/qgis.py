@@ -18,6 +18,7 @@ from layers.catalogue import LayerType, Title, category_titles
 from layers.crs import Bounds
 from server import adopted, answer, maptiles, parameters, qgis_style
 from server.imagetiles import image_path, zooms
+from server.map_layers import readable
 from server.qgis_style import simple
 from server.serving import FILES, Snapshot, base, language, not_flat, snapshot
 from tiles import matrix_set
@@ -83,9 +84,9 @@ class _Writer:
         self._vector_tiles()
         for layer in self.city.files.values():
             group = three_d if adopted.has(self.city, layer.id) else self._group(*_category(layer.type))
-            for position, asset in enumerate(layer.assets):
+            for position, asset in enumerate(readable(self.city, layer.assets)):
                 self._asset(group, layer.type, asset, first=position == 0)
-        if "dem" in self.city.files:
+        if "dem" in self.city.files and readable(self.city, self.city.files["dem"].assets):
             source = f"url={self.address}/terrain/layer.json"
             name = getattr(TERRAIN, self.code)
             self._layer(three_d, _Source("terrain", "tiled-scene", "quantizedmesh", source), name, "EPSG:4326")

@@ -11,6 +11,7 @@ from layers.catalogue import category_titles
 from layers.errors import InvalidInput
 from server import adopted, answer, point_tiles
 from server.imagetiles import image_path, zooms
+from server.map_layers import readable
 from server.serving import Snapshot, snapshot
 from twin.store.interface import Asset, LayerInfo
 
@@ -25,6 +26,7 @@ def config(request: Request) -> Response:
 def document(city: Snapshot) -> dict[str, Any]:
     """The viewer's configuration."""
     settings = city.city.config
+    images = city.files["dom"].assets if "dom" in city.files else ()
     return {
         "title": {"zh": settings.title_in("zh"), "en": settings.title_in("en")},
         "crs": settings.crs,
@@ -38,7 +40,7 @@ def document(city: Snapshot) -> dict[str, Any]:
         },
         "extent": list(city.lonlat(city.city_bounds)),
         "terrain": "/terrain/" if "dem" in city.files else None,
-        "imagery": [_imagery(city, asset) for asset in (city.files["dom"].assets if "dom" in city.files else ())],
+        "imagery": [_imagery(city, asset) for asset in readable(city, images)],
         "layers3d": [
             *(_layer3d(info) for info in city.vectors.values() if info.mesh_count),
             *(_adopted(city, asset) for asset in adopted.sets(city)),

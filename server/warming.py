@@ -51,8 +51,9 @@ def _pages(city: Snapshot) -> None:
 
 
 def _downloads(_: Snapshot) -> None:
-    """What files of features are written with."""
-    for name in ("pyogrio", "pyarrow.csv", "pyarrow.parquet", "scipy.sparse.csgraph"):
+    """What files of features are written with, and what maps are drawn with."""
+    modules = ("pyogrio", "pyarrow.csv", "pyarrow.parquet", "scipy.sparse.csgraph", "matplotlib.backends.backend_agg")
+    for name in modules:
         importlib.import_module(name)
 
 

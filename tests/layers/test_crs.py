@@ -1,6 +1,7 @@
 """Oracles: control values of the EPSG database (PROJ 9.5.1), the official series for ellipsoidal areas, brute force."""
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 from hypothesis import given
@@ -148,3 +149,10 @@ def test_a_local_grid_as_proj_string_or_wkt():
         x, y = crs.transform("EPSG:4490", spelling, np.array([121.0]), np.array([28.1]))
         assert float(x[0]) == pytest.approx(50000.0, abs=1e-3)
         assert float(y[0]) == pytest.approx(109523.773, abs=1e-3)
+
+
+def test_the_box_of_a_lone_point_has_a_place():
+    """GEOS refuses to densify a ring of one point, which is the extent of a layer with one point."""
+    west, south, east, north = crs.transform_bounds(crs.CRS84, "EPSG:4549", (121.0, 28.1, 121.0, 28.1))
+    there = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:4549", always_xy=True).transform(121.0, 28.1)
+    assert (west, south) == (east, north) == pytest.approx(there, abs=1e-4)

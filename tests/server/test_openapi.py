@@ -135,6 +135,9 @@ def examples(town):
     return {
         "/styles/{styleId}": {"styleId": "city"},
         "/styles/{styleId}/map": {"styleId": "city"},
+        "/styles/{styleId}/map/tiles": {"styleId": "city"},
+        "/styles/{styleId}/map/tiles/{tileMatrixSetId}": {"styleId": "city"},
+        "/styles/{styleId}/map/tiles/{tileMatrixSetId}/{z}/{row}/{col}": {"styleId": "city"},
         "/collections/{collectionId}/points.copc.laz": {"collectionId": "point_cloud"},
         "/collections/{collectionId}/raster.tif": {"collectionId": "dom"},
         "/collections/{collectionId}/3dtiles/{assetId}/tileset.json": {
