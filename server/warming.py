@@ -1,5 +1,6 @@
 """What the first reader would wait for, done beforehand: imports of pygeoapi and rio-tiler, first pages and tiles."""
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -7,10 +8,10 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
+from server import lanes
 from server.ogc import Documents
 from server.serving import LANGUAGES, Serving, Snapshot
 
@@ -21,12 +22,12 @@ LOG = logging.getLogger("citytwin.server")
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Starts warming up in a thread when the server starts, and takes jobs; requests are served meanwhile."""
     serving: Serving = app.state.serving
-    # more threads than this only take the interpreter from one another, and each keeps its own connection to the store
-    to_thread.current_default_thread_limiter().total_tokens = serving.settings.threads
+    watching = asyncio.create_task(lanes.watch(serving.settings.threads, serving.settings.most_threads))
     if serving.settings.warm_up:
         threading.Thread(target=warm, args=(serving,), name="warming up", daemon=True).start()
     app.state.jobs.start()
     yield
+    watching.cancel()
     await run_in_threadpool(app.state.jobs.stop)
 
 
