@@ -101,7 +101,6 @@ def _headers(wanted: Wanted, name: str, layer: str) -> dict[str, str]:
     found = {
         "Content-Bbox": ",".join(f"{value:.15g}" for value in bounds),
         "Content-Disposition": f'inline; filename="{_plain(layer)}.{SUFFIXES[name]}"',
-        "Access-Control-Expose-Headers": "Content-Crs, Content-Bbox, Content-Datetime, Values-Scale, Values-Offset",
     }
     if frame.crs == crs.CRS84 or frame.crs.startswith("EPSG:"):
         found["Content-Crs"] = f"<{covjson.identifier(frame.crs)}>"

@@ -23,7 +23,8 @@ CORS = (
         b"access-control-expose-headers",
         b"Accept-Patch, Accept-Post, Accept-Ranges, Allow, CityTwin-Note, Content-Bbox, Content-Crs, Content-Datetime, "
         b"Content-Disposition, Content-Interpolation, Content-Language, Content-Location, Content-Range, ETag, "
-        b"Last-Modified, Link, Location, OGC-NumberMatched, OGC-NumberReturned, Preference-Applied, Retry-After",
+        b"Last-Modified, Link, Location, OGC-NumberMatched, OGC-NumberReturned, Preference-Applied, Retry-After, "
+        b"Values-Offset, Values-Scale",
     ),
 )
 PREFLIGHT = (

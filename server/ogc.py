@@ -95,8 +95,7 @@ class Documents:
 
     def _corrected(self, kind: str, document: dict[str, Any], language: str) -> dict[str, Any]:
         if kind == "landing":
-            has_terrain = "dem" in self.snapshot.files
-            links = landing_links(document["links"], has_terrain=has_terrain)
+            links = landing_links(document["links"], self.snapshot)
             return document | {
                 "links": links + [e for face in self.snapshot.faces for e in face.landing_links(self.snapshot)],
                 # of the map of the whole city (20-058, dataset map)
@@ -170,8 +169,12 @@ def heights_note(vertical_crs: str) -> Title:
     )
 
 
-def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dict[str, Any]]:
+def landing_links(links: list[dict[str, Any]], city: Snapshot) -> list[dict[str, Any]]:
     """Pygeoapi's links without what we do not serve, and ours."""
+    has_terrain = "dem" in city.files
+    shapes = [("/3dtiles/tileset.json", "application/json+3dtiles", "3D Tiles of the whole city")]
+    if not (any(info.mesh_count for info in city.vectors.values()) or adopted.sets(city) or point_tiles.every(city)):
+        shapes = []
     # faces name their own: pygeoapi's link to the analyses would be a second one
     dropped = {RELATION + "tiling-schemes", RELATION + "processes", "service-doc", "about"}
     kept = [
@@ -187,7 +190,7 @@ def landing_links(links: list[dict[str, Any]], *, has_terrain: bool) -> list[dic
         for path, kind, title in (
             ("/viewer/", "text/html", "3D viewer"),
             ("/qgis/city.qgs", "application/x-qgis-project", "QGIS project with every layer"),
-            ("/3dtiles/tileset.json", "application/json+3dtiles", "3D Tiles of the whole city"),
+            *shapes,
             ("/terrain/layer.json", answer.JSON, "Terrain (quantized mesh)"),
             ("/styles", answer.JSON, "Styles of the map of all layers"),
             *([("/terrain-rgb/tilejson.json", answer.JSON, "Terrain-RGB")] if has_terrain else []),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput, NotFound
-from server import answer, document_pages, maptiles, negotiation, page_maps, pages, parameters
+from server import answer, document_pages, map_layers, maptiles, negotiation, page_maps, pages, parameters
 from server.serving import KIND_NAMES, Snapshot, base, language, snapshot
 from tiles import matrix_set
 
@@ -60,15 +60,18 @@ def _listing(request: Request, city: Snapshot, first: str, root: str) -> Respons
     parameters.once(request.query_params, ("f", "lang"))
     html = negotiation.wants_html(request)
     code, address = language(request), base(request)
+    layer_id = request.path_params.get("layer")
+    drawn = {each.id for each in map_layers.features(city)}
+    is_drawn = layer_id in drawn if layer_id else bool(drawn)  # an empty layer has styles, but no map
     found = []
     for suffix, labels in VARIANTS.items():
         link = {"rel": STYLESHEET, "type": _type(), "href": f"{address}{root}/{first}{suffix}"}
         shown = {"rel": MAP, "type": "image/png", "href": f"{address}{root}/{first}{suffix}/map"}
-        found.append({"id": f"{first}{suffix}", "title": TITLES[labels][code], "links": [link, shown]})
+        links = [link, shown] if is_drawn else [link]
+        found.append({"id": f"{first}{suffix}", "title": TITLES[labels][code], "links": links})
     here = {"rel": "self", "type": answer.JSON, "href": f"{address}{root}"}
     document = {"default": first, "styles": found, "links": [here]}
     if html:
-        layer_id = request.path_params.get("layer")
         shown = page_maps.config(city, address, code, layer_id, style=f"{address}{root}/{first}?lang={code}")
         crumbs = document_pages.layer_crumbs(city, layer_id, code) if layer_id else ()
         title = "样式" if code == "zh" else "Styles"

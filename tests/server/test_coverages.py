@@ -470,6 +470,11 @@ def test_a_box_over_the_antimeridian_takes_both_sides(tmp_path):
             assert 10 <= dataset.width <= 13
             x, _ = transform("EPSG:4326", utm, [180.0], [lat[0]])
             assert dataset.bounds.left < x[0] < dataset.bounds.right
+        # in degrees its edges lie at both ends of the world: said, instead of cells of no height
+        for name in ("EPSG:4326", "EPSG:3857"):
+            refused = client.get(f"{DEM}?crs={name}&f=covjson&scale-factor=20")
+            assert refused.status_code == 400
+            assert refused.json()["detail"].startswith(f"crs={name}")
 
 
 def test_the_api_document_names_every_parameter(get):

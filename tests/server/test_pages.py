@@ -318,3 +318,9 @@ def test_an_empty_city_has_pages_too(tmp_path):
                 answered = client.get(path, headers=BROWSER)
                 assert answered.status_code == 200, path
                 assert "空城" in answered.text
+            # no link to what an empty layer has not
+            assert "3dtiles" not in client.get("/").text
+            assert client.get("/collections/well/tiles").status_code == 200
+            for path in ("/styles", "/collections/well/styles"):
+                links = [link for style in client.get(path).json()["styles"] for link in style["links"]]
+                assert [client.get(link["href"]).status_code for link in links] == [200] * 2

@@ -193,7 +193,7 @@ def test_the_viewer_configuration_names_the_layers(get):
 def test_the_qgis_project_is_xml_with_every_layer_and_nothing_unescaped(get):
     root = ET.fromstring(get("/qgis/city.qgs").content)
     names = [each.findtext("layername") for each in root.iter("maplayer")]
-    assert sorted(names) == sorted(["建筑物", "建筑物 3D", "给水管", "井", "抄表记录"])
+    assert sorted(names) == sorted(["建筑物", "建筑物 3D", "给水管", "井", "抄表记录", "矢量瓦片（全市）"])
     assert root.find("projectFlags").get("set") == "TrustStoredLayerStatistics"
     ids = [each.findtext("id") for each in root.iter("maplayer")]
     assert {each.get("id") for each in root.iter("layer-tree-layer")} == set(ids)

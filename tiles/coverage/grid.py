@@ -18,6 +18,8 @@ SNAP_CELLS = 1e-6
 ALIGNED_CELLS = 1e-3
 """Grids whose cells lie within this part of a cell on each other are one grid."""
 EDGE_POINTS = 65
+HALF_WORLD_DEG, HALF_WORLD_M = 180.0, 2.0e7
+"""What is wider than this in another CRS has its edges on both sides of the antimeridian."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ class Grid:
 
         if target == self.crs:
             return self
+        west, _, east, _ = box_in(self.crs, target, self.bounds)
+        if east - west > (HALF_WORLD_DEG if crs.is_geographic(target) else HALF_WORLD_M):
+            raise InvalidInput(
+                f"crs={target}: this coverage crosses the antimeridian, where that CRS is torn.",
+                f"Ask for crs={self.crs}.",
+            )
         transform, width, height = calculate_default_transform(
             crs.parse(self.crs).to_wkt(), crs.parse(target).to_wkt(), self.width, self.height, *self.bounds
         )
