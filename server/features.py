@@ -36,7 +36,7 @@ from server import (
 from server.negotiation import chosen
 from server.parameters import Page
 from server.serving import Snapshot, base, language, snapshot
-from twin.store import read_raw
+from twin.store import patience, read_raw
 from twin.store.interface import LayerInfo, Query
 from twin.store.query_plan import Plan
 from twin.store.read_few import Few
@@ -59,7 +59,8 @@ def items(request: Request) -> Response:
         return RedirectResponse(tidy, 303)
     asked = parameters.page(request.query_params, info.type, city)
     if form == "html":
-        return items_html.items_page(request, city, info, asked)
+        with patience.within(city.settings.max_search_s):
+            return items_html.items_page(request, city, info, asked)
     if form != "json":
         return formats.respond(form, request, city, info, asked)
     packed_as = packing.accepted(request)
@@ -68,7 +69,7 @@ def items(request: Request) -> Response:
     if answer.is_fresh(request, tag):
         return answer.not_modified(headers)
     rest: list[NDArray[np.int64]] = []
-    with read_raw.reading(city.city.store) as reader:
+    with patience.within(city.settings.max_search_s), read_raw.reading(city.city.store) as reader:
         plan = reader.plan(reader.layer(info.id, city.settings.scope), _query(asked), city.settings.scope)
         text = _Text(city, asked, plan)
         page, begun = _few(request, info, asked, (reader, text))

@@ -18,6 +18,7 @@ class Settings:
     trust_forwarded : take the address in links from `X-Forwarded-Proto`, `-Host` and `-Prefix`. Only for a server that
         none but a proxy of one's own can reach: anyone else may send these headers too. `public_url` needs no trust
     default_limit, max_limit : features of a page when `limit` is absent, and at most
+    max_search_s : seconds that looking for a page of features, or counting, may take
     max_url_bytes, max_body_bytes : longer requests get 414 and 413
     edit : whose edits are taken: `local` of whoever works at this machine, `anyone` of who reaches the server, `nobody`
     edit_origins : origins (`https://editor.example`) whose pages may edit from a browser, beside the server's own
@@ -35,6 +36,7 @@ class Settings:
     trust_forwarded: bool = False
     default_limit: int = 1000
     max_limit: int = 10_000
+    max_search_s: float = 30.0
     max_url_bytes: int = 16_384
     max_body_bytes: int = 2_000_000
     edit: Literal["local", "anyone", "nobody"] = "local"

@@ -10,7 +10,7 @@ from layers.errors import InvalidInput
 from server.face import Link
 from server.parameters import Page
 from server.serving import Snapshot
-from twin.store import read_raw
+from twin.store import patience, read_raw
 from twin.store.interface import Features, LayerInfo, Query
 
 BATCH = 2_500
@@ -55,7 +55,8 @@ class Selection:
     @cached_property
     def matched(self) -> int:
         """Number of features that the query matches, paging ignored."""
-        return self.city.city.store.count(self.info.id, self.asked.query, self.city.settings.scope)
+        with patience.within(self.city.settings.max_search_s):
+            return self.city.city.store.count(self.info.id, self.asked.query, self.city.settings.scope)
 
     @cached_property
     def is_whole_layer(self) -> bool:

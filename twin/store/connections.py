@@ -10,7 +10,7 @@ from urllib.parse import quote
 from weakref import finalize
 
 from layers.errors import CityTwinError, InvalidInput, NotFound
-from twin.store import sql_functions
+from twin.store import patience, sql_functions
 
 BUSY_TIMEOUT_S = 30
 
@@ -81,7 +81,8 @@ class ReaderPool:
             connection = connect(self._path, read_only=True)
         try:
             connection.execute("BEGIN")
-            yield connection
+            with patience.limited(connection):
+                yield connection
         finally:
             self._give_back(connection)
 
