@@ -108,7 +108,10 @@ def _crs(given: Params, name: str, found: Coverage, city: Snapshot) -> str | Non
     if text is None:
         return None
     offered = list(dict.fromkeys((found.grid.crs, *city.crs_names)))
-    known = crs.name(text)
+    try:
+        known = crs.name(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error.problem}", error.hint) from error
     if known not in offered:
         raise InvalidInput(f"{name}={text[:80]!r} is not offered.", f"Offered: {', '.join(offered)}.")
     return known

@@ -221,5 +221,5 @@ def in_crs(asked_: Asked, target: str) -> Any:
         shape = shapely.segmentize(shape, max(high_x - low_x, high_y - low_y, 1e-9) / 64)
     placed = crs.transform_geometries(asked_.crs, target, np.array([shape], dtype=object))[0]
     if not np.isfinite(shapely.get_coordinates(placed)).all():
-        raise InvalidInput(f"coords do not fit into {target}.", "Mind the axis order of crs.")
+        raise InvalidInput(f"coords or bbox do not fit into {target}.", "Mind the axis order of crs.")
     return placed

@@ -134,7 +134,7 @@ def _collections(city: Snapshot, given: dict[str, str]) -> list[MapLayer]:
     """The layers of `collections`, ids or addresses of collections, lowest first; all feature layers without it."""
     if "collections" not in given:
         return map_layers.features(city)
-    names = parameters.listed(given["collections"], MAX_COLLECTIONS)
+    names = parameters.listed(given["collections"], MAX_COLLECTIONS, "collections")
     ids = [urlsplit(name).path.rstrip("/").rpartition("/")[2] if "/" in name else name for name in names]
     return [map_layers.one(city, each) for each in dict.fromkeys(ids)]
 

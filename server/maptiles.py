@@ -59,7 +59,7 @@ def collections(city: Snapshot, given: dict[str, str]) -> list[str]:
     """The layers that `collections` names, all drawable ones without it."""
     if "collections" not in given:
         return drawable(city)
-    names = parameters.listed(given["collections"], MAX_LAYERS)
+    names = parameters.listed(given["collections"], MAX_LAYERS, "collections")
     return list(dict.fromkeys(spatial(city, name) for name in names))
 
 
@@ -96,7 +96,7 @@ def _selection(city: Snapshot, layer_ids: list[str], given: dict[str, str]) -> A
         raise InvalidInput("filter-crs and filter-lang mean nothing without filter.", "Add filter=…, or drop them.")
     names = None
     if "properties" in given:
-        names = tuple(dict.fromkeys(parameters.listed(given["properties"], 1000)))
+        names = tuple(dict.fromkeys(parameters.listed(given["properties"], 1000, "properties")))
         types = [city.vectors[key].type for key in layer_ids]
         unknown = [name for name in names if all(each.attribute(name) is None for each in types)]
         if unknown:

@@ -62,7 +62,7 @@ def page(asked: QueryParams, layer_type: LayerType, snapshot: Snapshot) -> Page:
             region=box.region,
             z=box.z,
             filter=filters.all_of(conditions),
-            ids=tuple(listed(given["ids"], 1000)) if "ids" in given else None,
+            ids=tuple(listed(given["ids"], 1000, "ids")) if "ids" in given else None,
             at=at,
             since=since,
             properties=chosen(given, layer_type),
@@ -111,11 +111,11 @@ def whole(given: Params, name: str, default: int, minimum: int = 0) -> int:
     return int(text)
 
 
-def listed(text: str, at_most: int) -> list[str]:
-    """Comma-separated values."""
+def listed(text: str, at_most: int, name: str) -> list[str]:
+    """Comma-separated values of the parameter `name`."""
     values = [part for part in text.split(",") if part]
     if not values or len(values) > at_most:
-        raise InvalidInput(f"A list has {len(values)} values; 1 to {at_most} are possible.")
+        raise InvalidInput(f"{name} has {len(values)} values; 1 to {at_most} are possible.")
     return values
 
 
@@ -123,10 +123,10 @@ def chosen(given: Params, layer_type: LayerType) -> tuple[str, ...] | None:
     """The `properties` parameter."""
     if "properties" not in given:
         return None
-    names = listed(given["properties"], 1000)
+    names = listed(given["properties"], 1000, "properties")
     for name in names:
         if layer_type.attribute(name) is None:
-            raise InvalidInput(f"{layer_type.id} has no attribute {name[:60]!r}.", "See /queryables.")
+            raise InvalidInput(f"properties: {layer_type.id} has no attribute {name[:60]!r}.", "See /queryables.")
     return tuple(dict.fromkeys(names))
 
 

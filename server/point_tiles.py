@@ -93,7 +93,7 @@ def choice(request: Request) -> Choice:
 
 
 def _classes(text: str) -> frozenset[int]:
-    numbers = parameters.listed(text[:2000], MAX_CLASSES)
+    numbers = parameters.listed(text[:2000], MAX_CLASSES, "classes")
     for number in numbers:
         if not (number.isascii() and number.isdigit() and len(number) <= 3 and int(number) <= 255):
             raise InvalidInput(

@@ -136,13 +136,13 @@ def search(records: Sequence[Json], given: Mapping[str, str]) -> list[Json]:
     """Records for which every parameter holds, sorted. InvalidInput names what is not understood."""
     found = list(records)
     if "ids" in given:
-        wanted = set(parameters.listed(given["ids"], 1000))
+        wanted = set(parameters.listed(given["ids"], 1000, "ids"))
         found = [each for each in found if each["id"] in wanted]
     if "type" in given:
-        kinds = set(parameters.listed(given["type"], 100))
+        kinds = set(parameters.listed(given["type"], 100, "type"))
         found = [each for each in found if each["properties"]["type"] in kinds]
     if "externalIds" in given:
-        named = parameters.listed(given["externalIds"], 1000)
+        named = parameters.listed(given["externalIds"], 1000, "externalIds")
         found = [each for each in found if any(_is_named(each, text) for text in named)]
     if "q" in given:
         terms = _terms(given["q"])

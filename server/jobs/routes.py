@@ -44,7 +44,7 @@ def listing(request: Request) -> Response:
 
 
 def _wanted(given: dict[str, str]) -> Wanted:
-    statuses = tuple(parameters.listed(given["status"], 10)) if "status" in given else ()
+    statuses = tuple(parameters.listed(given["status"], 10, "status")) if "status" in given else ()
     if unknown := [each for each in statuses if each not in STATUSES]:
         raise InvalidInput(f"status={unknown[0][:40]!r} is none.", f"Use {', '.join(STATUSES)}.")
     least, most = (
@@ -54,7 +54,7 @@ def _wanted(given: dict[str, str]) -> Wanted:
     if least is not None and most is not None and least > most:
         raise InvalidInput(f"minDuration={least:g} is above maxDuration={most:g}.", "No job can have both.")
     return Wanted(
-        processes=tuple(parameters.listed(given["processID"], 100)) if "processID" in given else (),
+        processes=tuple(parameters.listed(given["processID"], 100, "processID")) if "processID" in given else (),
         statuses=statuses, created=_created(given.get("datetime")), duration_s=(least, most),
         before=parameters.whole(given, "cursor", 0) or None,
     )  # fmt: skip

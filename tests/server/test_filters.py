@@ -269,3 +269,20 @@ def test_classes_are_declared_as_the_standard_spells_them(get):
         "temporal-functions array-functions property-property functions arithmetic basic-spatial-operators"
     )
     assert {f"http://www.opengis.net/spec/cql2/1.0/conf/{name}" for name in cql2.split()} <= declared
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("/collections/building/items?filter=POINT EMPTY", "filter"),
+     ("/collections/building/items?filter=nope = 1", "filter"),
+     ("/collections/building/items?filter=S_INTERSECTS(geometry,POINT EMPTY)", "filter"),
+     ("/collections/building/items?filter=1 = (name divMULTIPOINT((1 1),(2 2)) AND 2)", "filter"),
+     ("/collections/building/items?filter=1 = (name divPOINT(0 0) AND 2)", "filter"),
+     ("/collections/building/items?properties=nope", "properties"), ("/collections/building/items?ids=", "ids"),
+     ("/collections/catalogue/items?type=", "type"), ("/map?collections=", "collections"),
+     ("/tiles/tilejson.json?collections=,", "collections"), ("/collections/building/map?filter=nope = 1", "filter")],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_the_name_of_its_parameter(client, address, name):
+    answered = client.get(address)
+    assert answered.status_code == 400
+    assert name in answered.json()["detail"]

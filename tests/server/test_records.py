@@ -165,7 +165,7 @@ def test_pages_and_order(get, records):
 @pytest.mark.parametrize(
     ("query", "named"),
     [("q=", "q="), ("bbox=1,2,3", "bbox"), ("datetime=soon", "datetime"), ("limit=0", "limit"),
-     ("sortby=colour", "sortby"), ("colour=red", "colour"), ("f=exe", "f="), ("ids=", "list"),
+     ("sortby=colour", "sortby"), ("colour=red", "colour"), ("f=exe", "f="), ("ids=", "ids"),
      ("q=" + "a," * 200, "q="), ("offset=-1", "offset")],
 )  # fmt: skip
 def test_bad_searches_are_refused_by_name(client, query, named):

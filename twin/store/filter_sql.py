@@ -161,7 +161,7 @@ class _Reader:
         known = [*layer.columns, *OWN, *(["geometry"] if layer.has_geometry else [])]
         near = get_close_matches(str(name), known, n=3)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {', '.join(known)}."
-        raise InvalidInput(f"Layer {layer.type.id!r} has no property {str(name)[:80]!r}.", hint)
+        raise InvalidInput(f"The filter: layer {layer.type.id!r} has no property {str(name)[:80]!r}.", hint)
 
     def _operation(self, written: str, node: dict[str, Any]) -> Term:
         operator = written.lower()
