@@ -151,7 +151,5 @@ class _Restored:
         """The geometry of the number that stands for it; the package sees geometries glued to a word, we do not."""
         number = place[0] if place else None
         if not isinstance(number, (int, float)) or not 0 <= number < len(self.geometries):
-            raise InvalidInput(
-                "The filter has a geometry right behind a word.", "Put a blank or a bracket between them."
-            )
+            raise InvalidInput("The filter has a geometry right behind a word.", "Put a blank between them.")
         return self.geometries[int(number)]
