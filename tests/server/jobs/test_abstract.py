@@ -448,7 +448,7 @@ def some_jobs(client):
     """Addresses of jobs of three processes in four states, and the moment before they were made."""
     before = datetime.now(UTC)
     jobs = [execute(client, "echo", {"number": i}) for i in range(4)]
-    jobs += [execute(client, "echo", {"pause_s": 2}), execute(client, "echo", {"fail": True})]
+    jobs += [execute(client, "echo", {"pause_s": 2.3}), execute(client, "echo", {"fail": True})]
     jobs.append(execute(client, "crs-audit", {"layer": "well"}))
     inputs = {"layer": "well", "distance_m": 1, "geometry": {"type": "Point", "coordinates": [121.0, 28.1]}}
     jobs.append(execute(client, "buffer-query", inputs))
