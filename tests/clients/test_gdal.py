@@ -75,3 +75,19 @@ def test_vector_tiles_hold_the_buildings_of_their_place(town_url, town_twin, tmp
     there = drawn.drop_duplicates("id").set_index("id").geometry.iloc[:50].representative_point()
     far = [there[key].distance(footprints.geometry[key]) for key in there.index]
     assert max(far) < 3 * side / 4096
+
+
+def test_the_ogcapi_driver_reads_items_and_vector_tiles(town_url, town_twin):
+    """GDAL 3.12; the tiles of zoom 15 in degrees hold every building, in its place to two units of the tile's grid."""
+    if "OGCAPI" not in pyogrio.list_drivers():
+        pytest.skip("this GDAL has no OGCAPI driver")
+    stored = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+    items = pyogrio.read_dataframe(f"OGCAPI:{town_url}collections/building", API="ITEMS").set_index("id")
+    assert set(items.index) == set(stored.index)
+    tiles = pyogrio.read_dataframe(f"OGCAPI:{town_url}collections/building", API="TILES", layer="Zoom level 15")
+    boxes = tiles.groupby("id").geometry.apply(lambda parts: shapely.union_all(parts.to_numpy()).bounds)
+    assert set(boxes.index) == set(stored.index)
+    expected = stored.to_crs("OGC:CRS84").bounds
+    unit = 360 / 2**16 / 4096
+    read = np.array([boxes[key] for key in expected.index])
+    np.testing.assert_allclose(read, expected.to_numpy(), rtol=0, atol=2 * unit)
