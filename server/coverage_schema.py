@@ -21,6 +21,8 @@ from twin.store.interface import Asset
 
 HEIGHT_URI = "http://qudt.org/vocab/quantitykind/Height"
 RASTER = "raster"
+KIND = {"layerDataType": "Coverage"}
+"""What GDAL's driver of features leaves such a collection out by; without it, it asks for its items."""
 LOG = logging.getLogger("citytwin.server")
 
 
@@ -106,7 +108,7 @@ def members(city: Snapshot, layer_id: str) -> dict[str, Any]:
         return {}
     found = readable(city, layer_id)
     if found is None:
-        return {}
+        return KIND
     spatial = {"storageCrsBbox": [on_the_wire(found.grid)], "grid": _grid(found.grid)}
     extent: dict[str, Any] = {"spatial": spatial}
     made = times(city.files[layer_id].assets)
@@ -116,7 +118,7 @@ def members(city: Snapshot, layer_id: str) -> dict[str, Any]:
             "trs": "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian",
             "grid": {"cellsCount": len(made), "coordinates": made},
         }
-    return {
+    return KIND | {
         "crs": [covjson.identifier(each) for each in offered_crs(city, found)],
         "storageCrs": covjson.identifier(found.grid.crs),
         "extent": extent,

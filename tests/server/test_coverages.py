@@ -389,7 +389,7 @@ def test_a_damaged_file_takes_nothing_with_it(tmp_path):
     city, client = town.served(folder)
     with city, client:
         taken = client.app.app.state.serving.snapshot()
-        assert coverage_schema.members(taken, "risk_zone") == {}
+        assert coverage_schema.members(taken, "risk_zone") == {"layerDataType": "Coverage"}
         refused = client.get("/collections/risk_zone/coverage")
         assert refused.status_code == 400
         assert "zones" in refused.json()["detail"]
@@ -483,3 +483,10 @@ def test_the_api_document_names_every_parameter(get):
     assert {"bbox", "subset", "subset-crs", "scale-factor", "properties", "datetime", "crs", "width"} <= named
     classes = get("/conformance").json()["conformsTo"]
     assert "http://www.opengis.net/spec/ogcapi-coverages-1/1.0/conf/core" in classes
+
+
+def test_rasters_say_that_they_are_no_features(get):
+    """GDAL's driver of features asks a collection for its items unless it says so."""
+    kinds = {each["id"]: each.get("layerDataType") for each in get("/collections").json()["collections"]}
+    assert {kinds["dem"], kinds["dom"]} == {"Coverage"}
+    assert all(kind is None for name, kind in kinds.items() if get(f"/collections/{name}").json().get("itemType"))
