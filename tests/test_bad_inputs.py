@@ -318,7 +318,7 @@ ITEMS = "/collections/building/items"
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("bbox=170,20,-170,30", "antimeridian"),
+        ("bbox=170,30,-170,20", "bbox"),
         ("bbox=121.1,28.2,120.9,28.0", "lower bound above"),
         ("bbox=28.0,120.9,28.2,121.1", ""),
         ("bbox=120,20,130,95", "90°"),
