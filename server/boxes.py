@@ -99,14 +99,22 @@ class _Way:
         return curves.placed(shapely.box(*_not_flat(box, self.source)), self.source, self.city_crs, self.near)
 
 
-@lru_cache(maxsize=256)
 def _region(box: Bounds, way: _Way) -> shapely.Geometry:
-    """A box in the axis order of its CRS as a prepared geometry in the city's."""
-    if crs.is_north_first(way.source):
-        box = box[1], box[0], box[3], box[2]
-    made = _in_degrees(box, way) if crs.is_geographic(way.source) else _in_metres(box, way)
+    """A box in the axis order of its CRS as a prepared geometry in the city's.
+
+    A new one for each request: a prepared geometry makes its indexes when it is first used, and two threads that do so
+    at once end the process (seen with GEOS 3.14: general protection fault under eight readers of one box).
+    """
+    made = shapely.from_wkb(_placed(box, way))
     shapely.prepare(made)
     return made
+
+
+@lru_cache(maxsize=256)
+def _placed(box: Bounds, way: _Way) -> bytes:
+    if crs.is_north_first(way.source):
+        box = box[1], box[0], box[3], box[2]
+    return bytes(shapely.to_wkb(_in_degrees(box, way) if crs.is_geographic(way.source) else _in_metres(box, way)))
 
 
 def _in_degrees(box: Bounds, way: _Way) -> shapely.Geometry:
@@ -216,7 +224,7 @@ def _normal(z: tuple[float, float], region: shapely.Geometry, snapshot: Snapshot
 
     The anomaly is taken at the corners and the middle of what the box and the city have in common.
     """
-    if region is NOWHERE or snapshot.city_bounds is None:
+    if snapshot.city_bounds is None:
         return z
     west, south, east, north = snapshot.city_bounds
     box = shapely.bounds(region)

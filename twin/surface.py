@@ -63,7 +63,6 @@ class DerivedSurface:
     def __init__(self, terrain: Terrain, levelled: Levelled) -> None:
         self.terrain, self.levelled = terrain, levelled
         self._tree = shapely.STRtree(levelled.areas)
-        shapely.prepare(levelled.areas)
 
     @property
     def is_empty(self) -> bool:

@@ -8,6 +8,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+from threading import local
 from typing import Any
 
 import shapely
@@ -70,14 +71,23 @@ def geometry_of(blob: bytes) -> shapely.Geometry:
 
 
 def _geometry(blob: bytes) -> shapely.Geometry:
-    return geometry_blob.decode_one(blob) if _is_column(blob) else _literal(blob)
+    return geometry_blob.decode_one(blob) if _is_column(blob) else _LITERALS.of(blob)
 
 
-@lru_cache(maxsize=64)
-def _literal(wkb: bytes) -> shapely.Geometry:
+class _Literals(local):
+    """The last literals of a thread, prepared. Two threads must not share one: it makes its indexes when it is used."""
+
+    def __init__(self) -> None:
+        self.of = lru_cache(maxsize=64)(_prepared)
+
+
+def _prepared(wkb: bytes) -> shapely.Geometry:
     made = shapely.from_wkb(wkb)
     shapely.prepare(made)
     return made
+
+
+_LITERALS = _Literals()
 
 
 def casei(text: str | None) -> str | None:
