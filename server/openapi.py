@@ -173,7 +173,7 @@ def _path_parameters(snapshot: Snapshot) -> dict[str, Any]:
         "styleId": text,
         "tileMatrixSetId": text | {"enum": list(matrix_set.ids(snapshot.city.config.crs))},
     }
-    schemas |= {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col")}
+    schemas |= {name: {"type": "integer", "minimum": 0} for name in ("z", "x", "y", "row", "col", "i", "j")}
     return {name: _parameter(name, name, schema, where="path") for name, schema in schemas.items()}
 
 

@@ -20,6 +20,7 @@ from tiles import matrix_set
 from tiles.matrix_set import TILE_SIZE
 
 Given = Mapping[str, str]
+_REST_TILE = "/wmts/1.0.0/{collectionId}/{styleId}/{tileMatrixSetId}/{z}/{row}"
 _REST = re.compile(r"(\d{1,9})\.([a-z]{3,5})")
 FRESH_S = 300
 """A tile may be shown again without asking: clients of WMTS ask for hundreds at a time."""
@@ -230,5 +231,9 @@ def face() -> Face:
             tag="WMTS",
             errors=("text/xml",),
         ),
-    )
+        Operation(f"{_REST_TILE}/{{col}}.png", "A tile, by its address", ("image/png",), tag="WMTS",
+                  errors=("text/xml",)),
+        Operation(f"{_REST_TILE}/{{col}}/{{j}}/{{i}}.json", "What is at a pixel of a tile", ("application/json",),
+                  tag="WMTS", errors=("text/xml",)),
+    )  # fmt: skip
     return Face(routes(), operations, (), _landing_links)
