@@ -32,6 +32,18 @@ ITEM_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
+class _AsWritten(bytes):
+    """A header's name that stays as it is written. QGIS 3.40 looks for `Location` in this spelling alone; uvicorn's
+    fast protocol writes every name in lower case.
+    """
+
+    __slots__ = ()
+
+    def lower(self) -> bytes:
+        """The name itself."""
+        return self
+
+
 def settings_of(request: Request) -> Settings:
     """Settings of the server that the request came to."""
     return cast(Serving, request.app.state.serving).settings
@@ -226,7 +238,9 @@ def _answer(request: Request, edit: Editing, done: Edited, status: int) -> Respo
         response = Response(answer.json_bytes(document), status, headers, answer.JSON)
     if status == 201 and len(done.ids) == 1:
         # QGIS 3.40 finds it under exactly this spelling; Starlette would write it in lower case
-        response.raw_headers.append((b"Location", changes.address(address, done.layer, done.ids[0]).encode("ascii")))
+        response.raw_headers.append(
+            (_AsWritten(b"Location"), changes.address(address, done.layer, done.ids[0]).encode("ascii"))
+        )
     return response
 
 

@@ -1,6 +1,7 @@
 """Older clients over WFS: GDAL's driver (pyogrio), OWSLib, and QGIS's WFS provider, against the store's file."""
 
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -82,7 +83,8 @@ def test_qgis_reads_filters_and_boxes(qgis_python, town_url, stored, version):
     west, south, east, north = stored.total_bounds
     box = [west, south, (west + east) / 2, (south + north) / 2]
     command = [qgis_python, "-c", QGIS, town_url, version, json.dumps(box)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    headless = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=headless)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert (found["valid"], found["crs"]) == (True, "EPSG:4549"), found["error"]
