@@ -6,6 +6,10 @@ Run in a process of its own, since what goes wrong ends the process.
 import subprocess
 import sys
 
+from tests.server.conftest import fill
+from twin import config
+from twin.store.geopackage import GeoPackageStore
+
 SCRIPT = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +39,13 @@ print("done")
 """
 
 
-def test_one_box_by_sixteen_readers_at_once(folder):
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder)]
+def test_one_box_by_sixteen_readers_at_once(tmp_path):
+    settings = config.TwinConfig("tiny", "EPSG:4549", 121.0, 28.1, 0.0)
+    config.save(settings, tmp_path)
+    store = GeoPackageStore(tmp_path / "city.gpkg", create=True, city_crs="EPSG:4549")
+    fill(store)
+    store.close()
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     assert done.stdout.strip() == "done"

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 import warnings
 from contextlib import closing
 from datetime import UTC, datetime
@@ -268,6 +269,7 @@ def test_closed_versions_are_still_read_by_row_and_by_moment(store, make):
         store, layer, make.rows(list("abc"), [shapely.Point(i, i) for i in range(3)], meshes=meshes, floors=[1, 2, 3])
     )
     before, then = store.mesh_table("house", EVERYTHING), datetime.now(UTC)
+    time.sleep(0.005)  # moments are kept to the millisecond
     make.stored(
         store,
         layer,
