@@ -3,7 +3,6 @@
 OGC 19-079r2 (features part 3), 21-065r2 (CQL2); `q` as in the draft of part 9, text search.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from layers import crs
@@ -19,11 +18,6 @@ MAX_TERMS, MAX_TERM = 20, 200
 def parse(given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
     """A filter as CQL2 JSON whose geometries are in the city's CRS, east first. InvalidInput says what is wrong."""
     return _placed(_parsed(given["filter"], given.get("filter-lang")), given, snapshot)
-
-
-def from_body(document: Mapping[str, Any], given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
-    """The same of a document that was posted; `given` may have a `filter-crs`."""
-    return _placed(cql2_parse.from_json(document), given, snapshot)
 
 
 def _placed(parsed: dict[str, Any], given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:

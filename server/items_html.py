@@ -21,7 +21,7 @@ from twin.store.interface import Features, LayerInfo
 HTML_LIMIT = 100
 MAX_HTML_LIMIT = 500
 """Rows of a page: without `limit`, and at most."""
-PAGING = ("limit", "offset", "cursor", "next", "f")
+PAGING = ("limit", "offset", "next", "f")
 OWN_TITLES = {
     "version": ("版本", "Version"), "valid_from": ("生效时间", "Valid from"), "valid_to": ("失效时间", "Valid to"),
     "extra": ("其他属性", "Other attributes"),
@@ -57,7 +57,7 @@ def items_page(request: Request, city: Snapshot, info: LayerInfo, asked: Page) -
         id_sort=_Sort.of(request, "id"), limit=limit, next=_next(links, limit), given=_given(request),
         hidden=_hidden(request), has_map=has_map, map=_map(request, city, info, limit) if has_map else None,
         downloads=_downloads(request, city, info), is_part="offset" in request.query_params or _continues(request),
-        first="?" + urlencode(_kept(request, drop=("cursor", "next", "offset"))), can_search=_known("q"),
+        first="?" + urlencode(_kept(request, drop=("next", "offset"))), can_search=_known("q"),
         selected=[name for name in ("bbox", "ids", *(each.name for each in info.type.attributes)) if name in
                   request.query_params],
     )  # fmt: skip
@@ -75,7 +75,7 @@ def _known(name: str) -> bool:
 
 
 def _continues(request: Request) -> bool:
-    return any(name in request.query_params for name in ("cursor", "next"))
+    return "next" in request.query_params
 
 
 def _plain(batch: Features) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ class _Sort:
         now = request.query_params.get(SORT, "")
         state = {name: "ascending", f"+{name}": "ascending", f"-{name}": "descending"}.get(now, "none")
         following = {"none": [(SORT, name)], "ascending": [(SORT, f"-{name}")], "descending": []}[state]
-        kept = _kept(request, drop=(SORT, "cursor", "next", "offset"))
+        kept = _kept(request, drop=(SORT, "next", "offset"))
         return cls("?" + urlencode([*kept, *following]), state)
 
 
@@ -173,7 +173,7 @@ def _given(request: Request) -> dict[str, str]:
 
 def _hidden(request: Request) -> list[tuple[str, str]]:
     """What the form must carry along: everything that it has no field for."""
-    return _kept(request, drop=("q", "filter", "datetime", "bbox", "limit", "offset", "cursor", "next"))
+    return _kept(request, drop=("q", "filter", "datetime", "bbox", "limit", "offset", "next"))
 
 
 def _next(links: list[dict[str, str]], limit: int) -> str | None:

@@ -32,14 +32,7 @@ def client(folder):
 
 @pytest.fixture(scope="module")
 def get(client):
-    def get(path, status=200, **options):
-        response = client.get(path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text[:300]}"
-        if status >= 400:
-            assert response.headers["content-type"] == "application/problem+json"
-        return response
-
-    return get
+    return town.getter(client)
 
 
 @pytest.fixture(scope="module")

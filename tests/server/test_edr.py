@@ -79,12 +79,7 @@ def client(folder):
 
 @pytest.fixture(scope="module")
 def get(client):
-    def get(path, status=200, **options):
-        response = client.get(path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text[:300]}"
-        return response
-
-    return get
+    return town.getter(client)
 
 
 def wkt(*points, kind="POINT"):
