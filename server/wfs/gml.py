@@ -128,10 +128,7 @@ class _Geometry:
             return self._many(("MultiCurve", "curveMember"), self._line, shape, head, f"{gml_id}.g")
         if kind in _POINTS and (self._is_multi or kind == 4):
             return self._many(("MultiPoint", "pointMember"), self._point, shape, head, f"{gml_id}.g")
-        single = {0: self._point, 1: self._line, 2: self._line, 3: self._polygon}.get(int(kind))
-        if single is None:
-            return self._many(("MultiGeometry", "geometryMember"), self._any, shape, head, f"{gml_id}.g")
-        return single(shape, head, f"{gml_id}.g")
+        return self._any(shape, head, f"{gml_id}.g")
 
     def _any(self, shape: Any, head: str, gml_id: str) -> str:
         single = {0: self._point, 1: self._line, 2: self._line, 3: self._polygon}.get(int(shapely.get_type_id(shape)))
