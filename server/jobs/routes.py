@@ -123,7 +123,9 @@ def result(request: Request) -> Response:
         own = f"{base(request)}/jobs/{job.id}/results"
         outputs = {each.name: f"{own}/{each.name}" for each in job.outputs}
         title = "结果" if language(request) == "zh" else "Results"
-        return pages.render(request, snapshot(request), "generic.html", title, outputs, crumbs=_crumbs(job))
+        # in a member of their own: an output may have any name, also one that a page reads (features, links)
+        shown = {"outputs": outputs}
+        return pages.render(request, snapshot(request), "generic.html", title, shown, crumbs=_crumbs(job))
     tag = answer.etag("results", job.id, job.finished, base(request), request.headers.get("accept", ""))
     headers = answer.headers_for(tag)
     if answer.is_fresh(request, tag):

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import rasterio
+from lxml import html
 
 from server.jobs.store import JobStore
 from tests.server.jobs.conftest import awaited, execute, gone, in_process, is_alive, noted
@@ -28,6 +29,16 @@ def test_progress_grows_and_times_are_told(client):
     assert seen == sorted(seen)
     assert any(20 <= each < 100 for each in seen)
     assert found["created"] <= found["started"] < found["finished"] <= found["updated"]
+
+
+def test_the_page_of_results_leads_to_outputs_of_any_name(client):
+    """`features` was read as a collection's: the page of such a job was an error."""
+    job = execute(client, "echo", {"text": "x", "features": {"type": "FeatureCollection", "features": []}})
+    assert awaited(client, job)["status"] == "successful"
+    page = client.get(f"{job}/results", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    found = html.fromstring(page.text).xpath("//main//a/@href")
+    assert {f"{job}/results/features", f"{job}/results/text"} <= set(found)
 
 
 def test_a_dismissed_job_is_stopped_though_it_tells_no_progress(client, tmp_path):
