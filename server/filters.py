@@ -3,6 +3,7 @@
 OGC 19-079r2 (features part 3), 21-065r2 (CQL2); `q` as in the draft of part 9, text search.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from layers import crs
@@ -13,11 +14,15 @@ from twin.store import cql2_parse
 
 MAX_TERMS, MAX_TERM = 20, 200
 """Of `q`: terms, and characters of a term."""
+SHORT = 2_000
+"""Characters of a filter that is remembered."""
 
 
 def parse(given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
     """A filter as CQL2 JSON whose geometries are in the city's CRS, east first. InvalidInput says what is wrong."""
-    return _placed(_parsed(given["filter"], given.get("filter-lang")), given, snapshot)
+    text = given["filter"]
+    parsed = _parsed_before if len(text) <= SHORT else _parsed
+    return _placed(parsed(text, given.get("filter-lang")), given, snapshot)
 
 
 def _placed(parsed: dict[str, Any], given: dict[str, str], snapshot: Snapshot) -> dict[str, Any]:
@@ -35,6 +40,10 @@ def _parsed(text: str, language: str | None) -> dict[str, Any]:
     if language == "cql2-json" or (language is None and text.lstrip().startswith("{")):
         return cql2_parse.from_json(text)
     return cql2_parse.from_text(text)
+
+
+_parsed_before = lru_cache(maxsize=256)(_parsed)
+"""Who pages or draws a map sends the same filter again and again. Each step makes a new expression of it."""
 
 
 def all_of(conditions: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from layers.catalogue import Attribute, LayerType, Title
 from server import geojson, geojson_few, geojson_text
 from tests.server.conftest import put, rows
 from twin.scope import EVERYTHING
+from twin.store import read_few
 from twin.store.geopackage import GeoPackageStore
 from twin.store.interface import Query
 from twin.store.read_raw import reading
@@ -123,6 +124,26 @@ def test_a_few_features_are_written_alike(tmp_path):
                 new = json.loads(b"[" + geojson_few.encode(few, plan, "EPSG:4549", target) + b"]")
             assert len(old) == sum(SHAPES[f[0]] is not None and not SHAPES[f[0]].is_empty for f in features)
             assert new == old
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("least", "is_few"), [(read_few.MOST - 1, True), (read_few.MOST + 1, False), (2 * read_few.MOST, False)]
+)
+def test_few_that_a_filter_leaves_of_many_are_read_at_once(tmp_path, least, is_few):
+    """However many lie in the region, up to MOST_TESTED; more than MOST that pass are read the other way."""
+    place = next(i for i, each in enumerate(SHAPES) if each is not None and each.geom_type == "Point")
+    store = store_of(tmp_path, [(place, "a", i, None, None, None, None, None, None) for i in range(3 * read_few.MOST)])
+    asked = {"op": "<", "args": [{"property": "n"}, least]}
+    query = Query(filter=asked, region=shapely.box(E - 50, N - 50, E + 60, N + 60))
+    with reading(store) as reader:
+        plan = reader.plan(reader.layer("thing", EVERYTHING), query, EVERYTHING)
+        few = reader.few(plan)
+        page = reader.page(plan, 10_000)
+    assert (few is not None) == is_few
+    assert len(page) == least
+    if few is not None:
+        assert [row[0] for row in few.rows] == page.tolist()
     store.close()
 
 

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from twin.store import box_index, geometry_blob, geometry_kind
 from twin.store.query_plan import Plan, lookup
 
-MOST = 150
-"""Candidates that are read at once."""
+MOST = 250
+"""Features that are read at once."""
+MOST_TESTED = 1_500
+"""Candidates that a filter may choose them from."""
 OWN = 8
 """Columns in front of the attributes: fid, id, geometry, extra, version, valid_from, valid_to, and was it single."""
 
@@ -44,10 +46,12 @@ def read(db: sqlite3.Connection, asked: Plan) -> Few | None:
         return None
     west, south, east, north = (float(v) for v in shapely.bounds(region))
     found = box_index.few(db, asked.layer.rtree, (west, south, east, north))
-    if found is None or len(found[0]) > MOST:
+    if found is None or len(found[0]) > (MOST_TESTED if asked.condition.sql else MOST):
         return None
     tested = replace(asked, regions=(), with_geometry=True)
-    rows = db.execute(*lookup(tested, np.sort(found[0]))).fetchall()
+    rows = db.execute(*lookup(tested, np.sort(found[0]))).fetchmany(MOST + 1)
+    if len(rows) > MOST:
+        return None
     shapes = geometry_blob.decode([row[2] for row in rows])
     keep = np.flatnonzero(shapely.intersects(region, shapes))
     if len(keep) < len(rows):
