@@ -36,7 +36,9 @@ def test_all_of_it_is_read_in_one_go(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "breaks", "part"), [row[:1] + row[2:] for row in BROKEN], ids=[f"{row[0]}-{row[1]}" for row in BROKEN]
+    ("code", "breaks", "part"),
+    [row[:1] + row[2:] for row in BROKEN],
+    ids=[f"{row[0]}-{row[1].split(' at 0x')[0]}" for row in BROKEN],  # a function says where it lies in memory
 )
 def test_each_broken_tile_gets_its_own_complaint(tmp_path, code, breaks, part):
     samples.WRITERS[part](tmp_path / part)
