@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TWIN ?= build/demo-twin
 PORT ?= 8000
+# Files of tests that run at once; each worker builds a town of its own.
+TEST_WORKERS ?= 2
 
 .PHONY: demo test bench lint env viewer clients clean lock
 
@@ -11,7 +13,7 @@ demo: env viewer
 	$(BIN)/citytwin demo --twin $(TWIN) --port $(PORT)
 
 test: env viewer clients lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 bench: env
 	$(BIN)/python -m pytest tests/bench -m bench -s --benchmark-columns=min,median,rounds --benchmark-sort=name

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 import twin
-from tests import browser
 
 ROOT = Path(__file__).resolve().parents[2]
 QGIS_SCRIPT = Path(__file__).with_name("qgis_project.py")
@@ -64,16 +63,6 @@ def town_url(town_twin, town_log):
     """Address of the served town, with a slash at the end."""
     with served(town_twin, town_log) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser for one module: Playwright's loop must end before another starts."""
-    module, executable = browser.playwright()
-    with module.sync_playwright() as driver:
-        launched = browser.launched(driver, executable)
-        yield launched
-        launched.close()
 
 
 def asked_qgis(python, address, folder, layer_id, scenes):

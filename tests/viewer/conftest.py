@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from server import viewer
-from tests import browser
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +24,3 @@ def built_viewer():
     """The folder of the built viewer; builds it if its sources changed."""
     viewer.build()
     return viewer.DIST
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    module, executable = browser.playwright()
-    with module.sync_playwright() as driver:
-        launched = browser.launched(driver, executable)
-        yield launched
-        launched.close()
