@@ -16,12 +16,11 @@ import pytest
 
 import twin
 from tests import browser
-from tests.clients.conftest import ROOT, built, chromium, served
+from tests.clients.conftest import ROOT, built, served
 from tiles import quadtree
 from tiles.tileset import Tileset
 
 pytestmark = pytest.mark.bench
-__all__ = ["chromium"]
 
 SMALL, LARGE = 10_000, 1_000_000
 
