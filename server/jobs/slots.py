@@ -44,7 +44,13 @@ class Runner:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
         self.n_jobs = 0
+        self.is_killed = False
         self.idle_since = time.monotonic()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may be given another job."""
+        return not self.is_killed and self.n_jobs < JOBS_A_RUNNER and self.process.poll() is None
 
     def order(self, job: Job) -> None:
         """Give it a job; OSError if it is dead."""
@@ -105,6 +111,7 @@ class Slots:
         with self._lock:
             runner = self._runners.get(job_id)
             if runner is not None:
+                runner.is_killed = True  # told at once: the system says so only when the process is gone
                 runner.process.kill()
 
     def stop(self) -> None:
@@ -144,7 +151,7 @@ class Slots:
     def _run(self, job: Job, runner: Runner | None) -> Runner | None:
         """Run a claimed job; the worker process if it lives on."""
         claim = job.claim or ""
-        if runner is not None and (runner.n_jobs >= JOBS_A_RUNNER or runner.process.poll() is not None):
+        if runner is not None and not runner.is_usable:
             runner.end()
             runner = None
         try:
@@ -199,9 +206,9 @@ class Slots:
                 renewed = now
                 self.store.renew(job.id, claim)
             if not self.store.holds(job.id, claim):  # dismissed, or taken by another server
-                if runner.answered(2 * WATCH_EVERY_S):
-                    return True  # it was done in this moment, or heard of it when it told its progress
-                runner.end()
+                if runner.answered(2 * WATCH_EVERY_S) == "done":
+                    return True  # in this moment, or it heard of it when it told its progress
+                runner.end()  # also when it is dying already: the next job's order would find a broken pipe
                 return False
 
 

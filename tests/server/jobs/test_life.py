@@ -9,6 +9,8 @@ import pytest
 import rasterio
 from lxml import html
 
+from server.jobs.limits import Limits
+from server.jobs.slots import Runner, Slots
 from server.jobs.store import JobStore
 from tests.server.jobs.conftest import awaited, execute, gone, in_process, is_alive, noted
 
@@ -183,6 +185,32 @@ def test_waiting_ends_with_a_problem_or_with_a_job(copy, extra):
         assert told.status_code == 201
         assert told.headers["preference-applied"] == "respond-async, wait=1"
         assert client.delete(told.headers["location"]).status_code == 200
+
+
+def test_a_killed_worker_process_gets_no_other_job_even_while_it_dies(copy, monkeypatch):
+    """It was given one now and then: between the signal and its end the system calls it alive."""
+    slots = Slots(copy, JobStore(copy), Limits())
+    runner = Runner(copy, Limits())
+    monkeypatch.setattr(runner.process, "poll", lambda: None)
+    slots._runners["a"] = runner
+    assert runner.is_usable
+    slots.kill("b")
+    assert runner.is_usable
+    slots.kill("a")
+    assert not runner.is_usable
+    monkeypatch.undo()
+    assert runner.end() == -9
+
+
+def test_jobs_that_follow_dismissed_ones_are_run(copy, extra, tmp_path):
+    with in_process(copy, workers=1) as client:
+        for turn in range(5):
+            note = tmp_path / f"note{turn}"
+            job = execute(client, "test-hold", {"note": str(note), "seconds": 60})
+            following = execute(client, "echo", {"text": f"after {turn}"})
+            noted(note, 1)
+            client.delete(job)
+            assert awaited(client, following)["status"] == "successful"
 
 
 @pytest.mark.slow
