@@ -43,7 +43,7 @@ def _parsed(text: str, language: str | None) -> dict[str, Any]:
 
 
 _parsed_before = lru_cache(maxsize=256)(_parsed)
-"""Who pages or draws a map sends the same filter again and again. Each step makes a new expression of it."""
+"""Who pages or draws a map sends the same filter again and again. Whoever gets it leaves it as it is."""
 
 
 def all_of(conditions: list[dict[str, Any]]) -> dict[str, Any] | None:

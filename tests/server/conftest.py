@@ -145,11 +145,19 @@ def client(city):
         yield session
 
 
-@pytest.fixture(scope="session")
+OWS = ("/wms", "/wmts", "/wfs")
+"""Their errors are XML, as their own standards say."""
+
+
+@pytest.fixture(scope="module")
 def get(client):
+    """Asks the module's client for a path and looks at the status; an error must be a problem document."""
+
     def get(path, status=200, **options) -> httpx.Response:
         response = client.get(path, **options)
-        assert response.status_code == status, response.text[:500]
+        assert response.status_code == status, f"{response.status_code} {response.text[:500]}"
+        if status >= 400 and not path.startswith(OWS):
+            assert response.headers["content-type"] == "application/problem+json"
         return response
 
     return get

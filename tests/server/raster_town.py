@@ -101,16 +101,3 @@ def served(folder, scope=EVERYTHING):
     city = twin.open(folder)
     app = create_app(city, Settings(access_log=False, warm_up=False, scope=scope))
     return city, TestClient(app, base_url="http://city.test")
-
-
-def getter(client):
-    """Asks for a path and looks at the status; an error must be a problem document."""
-
-    def get(path, status=200, **options):
-        response = client.get(path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text[:300]}"
-        if status >= 400:
-            assert response.headers["content-type"] == "application/problem+json"
-        return response
-
-    return get

@@ -31,11 +31,6 @@ def client(folder):
 
 
 @pytest.fixture(scope="module")
-def get(client):
-    return town.getter(client)
-
-
-@pytest.fixture(scope="module")
 def tiff(get):
     def tiff(path):
         """Values (masked) and profile of a GeoTIFF."""

@@ -77,11 +77,6 @@ def client(folder):
         yield client
 
 
-@pytest.fixture(scope="module")
-def get(client):
-    return town.getter(client)
-
-
 def wkt(*points, kind="POINT"):
     inside = ",".join(f"{x:.12g} {y:.12g}" for x, y in points)
     return quote(f"{kind}({inside})" if kind != "POLYGON" else f"POLYGON(({inside}))")

@@ -286,3 +286,20 @@ def test_what_is_wrong_is_told_with_the_name_of_its_parameter(client, address, n
     answered = client.get(address)
     assert answered.status_code == 400
     assert name in answered.json()["detail"]
+
+
+def test_a_filter_means_the_same_each_time_whatever_crs_it_was_sent_in_before(get):
+    """Short filters are remembered as they were parsed: nobody may change what is remembered."""
+    point = get("/collections/building/items?limit=1").json()["features"][0]["geometry"]["coordinates"][0][0][0]
+    here = f"S_INTERSECTS(geometry,BBOX({point[0] - 1e-4},{point[1] - 1e-4},{point[0] + 1e-4},{point[1] + 1e-4}))"
+    swapped = "http://www.opengis.net/def/crs/EPSG/0/4490"  # north first: nothing of the city is there
+
+    def found(**more):
+        answer = get("/collections/building/items", params={"filter": here, "limit": 1000} | more).json()
+        return [each["id"] for each in answer["features"]]
+
+    first = found()
+    assert first
+    for _ in range(2):
+        assert found(**{"filter-crs": swapped}) == []
+        assert found() == first

@@ -128,20 +128,27 @@ def test_a_few_features_are_written_alike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("least", "is_few"), [(read_few.MOST - 1, True), (read_few.MOST + 1, False), (2 * read_few.MOST, False)]
+    ("n", "n_passing", "is_few"),
+    [
+        (3 * read_few.MOST, read_few.MOST - 1, True),
+        (3 * read_few.MOST, read_few.MOST + 1, False),
+        (3 * read_few.MOST, 2 * read_few.MOST, False),
+        (read_few.MOST_TESTED, 9, True),
+        (read_few.MOST_TESTED + 1, 9, False),
+    ],
 )
-def test_few_that_a_filter_leaves_of_many_are_read_at_once(tmp_path, least, is_few):
-    """However many lie in the region, up to MOST_TESTED; more than MOST that pass are read the other way."""
-    place = next(i for i, each in enumerate(SHAPES) if each is not None and each.geom_type == "Point")
-    store = store_of(tmp_path, [(place, "a", i, None, None, None, None, None, None) for i in range(3 * read_few.MOST)])
-    asked = {"op": "<", "args": [{"property": "n"}, least]}
+def test_few_that_a_filter_leaves_of_many_are_read_at_once(tmp_path, n, n_passing, is_few):
+    """Up to MOST of up to MOST_TESTED in the region. The rows stored first are those that pass, either way."""
+    point = next(i for i, each in enumerate(SHAPES) if each is not None and each.geom_type == "Point")
+    store = store_of(tmp_path, [(point, "a", i, None, None, None, None, None, None) for i in range(n)])
+    asked = {"op": "<", "args": [{"property": "n"}, n_passing]}
     query = Query(filter=asked, region=shapely.box(E - 50, N - 50, E + 60, N + 60))
     with reading(store) as reader:
         plan = reader.plan(reader.layer("thing", EVERYTHING), query, EVERYTHING)
         few = reader.few(plan)
         page = reader.page(plan, 10_000)
     assert (few is not None) == is_few
-    assert len(page) == least
+    assert page.tolist() == list(range(1, n_passing + 1))
     if few is not None:
         assert [row[0] for row in few.rows] == page.tolist()
     store.close()

@@ -84,18 +84,6 @@ def client(tmp_path_factory):
         yield session
 
 
-@pytest.fixture(scope="module")
-def get(client):
-    def get(path, status=200, **options):
-        response = client.get(path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text[:300]}"
-        if status >= 400:
-            assert response.headers["content-type"] == "application/problem+json"
-        return response
-
-    return get
-
-
 def zrc(z, east=EAST + 300, north=NORTH - 200, set_id="WebMercatorQuad"):
     """Level, row, column of the tile with a place, by morecantile."""
     grid = morecantile.TileMatrixSet.model_validate(matrix_set.get(set_id, CITY).document())

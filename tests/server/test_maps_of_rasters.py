@@ -15,16 +15,6 @@ BOX = (EAST + 50, NORTH - 250, EAST + 250, NORTH - 50)  # both epochs are there
 WMS = "{http://www.opengis.net/wms}"
 
 
-@pytest.fixture
-def get(client):  # noqa: F811
-    def get(path, status=200, **options):
-        response = client.get(path, **options)
-        assert response.status_code == status, response.text[:300]
-        return response
-
-    return get
-
-
 def picture(response):
     return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGBA"))
 

@@ -32,11 +32,6 @@ def client(folder):
 
 
 @pytest.fixture(scope="module")
-def get(client):
-    return town.getter(client)
-
-
-@pytest.fixture(scope="module")
 def records(get):
     return {each["id"]: each for each in get(f"{ITEMS}?limit=1000&lang=en").json()["features"]}
 
