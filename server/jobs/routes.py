@@ -20,6 +20,7 @@ LIST_PARAMETERS = (
     "f", "lang", "limit", "cursor", "processID", "status", "type", "datetime", "minDuration", "maxDuration",
 )  # fmt: skip
 DEFAULT_LIMIT, MAX_LIMIT = 10, 1000
+TITLE = {"zh": "任务", "en": "Jobs"}
 
 
 def listing(request: Request) -> Response:
@@ -39,8 +40,7 @@ def listing(request: Request) -> Response:
         text = str(request.url.replace_query_params(**dict(following)).query)
         links.append({"rel": "next", "type": answer.JSON, "href": f"{address}/jobs?{text}", "title": "Older jobs"})
     document = {"jobs": [status_info(each, address) for each in shown], "links": links}
-    title = "任务" if language(request) == "zh" else "Jobs"
-    return pages.either(request, city, title, document)
+    return pages.either(request, city, TITLE[language(request)], document)
 
 
 def _wanted(given: dict[str, str]) -> Wanted:
@@ -96,7 +96,8 @@ def status(request: Request) -> Response:
         return _dismissed(request)
     job = _job(request)
     title = f"{job.process} {job.id[:8]}"
-    return pages.either(request, snapshot(request), title, status_info(job, base(request)), crumbs=_crumbs(job)[:1])
+    document = status_info(job, base(request))
+    return pages.either(request, snapshot(request), title, document, crumbs=_crumbs(request, job)[:1])
 
 
 def _dismissed(request: Request) -> Response:
@@ -125,7 +126,7 @@ def result(request: Request) -> Response:
         title = "结果" if language(request) == "zh" else "Results"
         # in a member of their own: an output may have any name, also one that a page reads (features, links)
         shown = {"outputs": outputs}
-        return pages.render(request, snapshot(request), "generic.html", title, shown, crumbs=_crumbs(job))
+        return pages.render(request, snapshot(request), "generic.html", title, shown, crumbs=_crumbs(request, job))
     tag = answer.etag("results", job.id, job.finished, base(request), request.headers.get("accept", ""))
     headers = answer.headers_for(tag)
     if answer.is_fresh(request, tag):
@@ -191,8 +192,8 @@ def _successful(request: Request) -> Job | Response:
     return job
 
 
-def _crumbs(job: Job) -> list[tuple[str, str]]:
-    return [("任务 · Jobs", "/jobs"), (job.id[:8], f"/jobs/{job.id}")]
+def _crumbs(request: Request, job: Job) -> list[tuple[str, str]]:
+    return [(TITLE[language(request)], "/jobs"), (job.id[:8], f"/jobs/{job.id}")]
 
 
 def _page_links(request: Request, address: str) -> list[dict[str, Any]]:

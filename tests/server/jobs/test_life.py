@@ -39,6 +39,7 @@ def test_the_page_of_results_leads_to_outputs_of_any_name(client):
     assert awaited(client, job)["status"] == "successful"
     page = client.get(f"{job}/results", headers={"Accept": "text/html"})
     assert page.status_code == 200
+    assert "任务 · Jobs" not in page.text  # the way back is in the reader's language
     found = html.fromstring(page.text).xpath("//main//a/@href")
     assert {f"{job}/results/features", f"{job}/results/text"} <= set(found)
 
