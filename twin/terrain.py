@@ -196,6 +196,21 @@ class Terrain:
         """Cell size of the finest raster in metres, for whoever chooses a level of detail; None without rasters."""
         return min((sheet.grid.cell_m for sheet in self._sheets), default=None)
 
+    def own_grid(self) -> mosaic.Frame | None:
+        """The cells of the rasters, where they are one grid in the city's CRS and datum; None otherwise."""
+        if len(self._sheets) != 1 or self._sheets[0].datum is not None:
+            return None
+        sheet = self._sheets[0]
+        return sheet.grid.box if sheet.grid.crs == self.city_crs else None
+
+    def own_window(self, bounds: crs.Bounds, rows: int, columns: int) -> FloatArray:
+        """(rows, columns) normal heights of the cells of `own_grid` that fill a box; NaN where there is none."""
+        sheet = self._sheets[0]
+        box = sheet.grid.box
+        top, left = round((box.north - bounds[3]) / box.dy), round((bounds[0] - box.west) / box.dx)
+        values: FloatArray = sheet.grid.levels[0].window(top, left, rows, columns).astype(np.float64)
+        return values + sheet.offset_m
+
     @cached_property
     def facts(self) -> TerrainFacts:
         """Range and holes. Reads every block of every raster, unless that is known already."""

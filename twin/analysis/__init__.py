@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["ENTRY_POINTS", "Process", "Progress", "process", "registry", "run"]
 
 ENTRY_POINTS = "citytwin.processes"
-_MODULES = ("buffer_query", "crs_audit", "echo")
+_MODULES = (
+    "buffer_query",
+    "crs_audit",
+    "echo",
+)
 
 
 @lru_cache(maxsize=1)
