@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TWIN ?= build/demo-twin
 PORT ?= 8000
-# Files of tests that run at once; each worker builds a town of its own.
+# Files of tests that run at once; each worker builds a town of its own. One that crashes ends the run: pytest-xdist can
+# wait for ever for one that took its place.
 TEST_WORKERS ?= 2
 
 .PHONY: demo test bench lint env viewer clients clean lock
@@ -13,7 +14,7 @@ demo: env viewer
 	$(BIN)/citytwin demo --twin $(TWIN) --port $(PORT)
 
 test: env viewer clients lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 0
 
 bench: env
 	$(BIN)/python -m pytest tests/bench -m bench -s --benchmark-columns=min,median,rounds --benchmark-sort=name

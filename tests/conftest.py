@@ -5,7 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests import browser
+from tests import browser, stores
+
+stores.watch()
 
 settings.register_profile("build-server", derandomize=True, deadline=None)
 settings.register_profile("developer", deadline=None)

@@ -42,6 +42,8 @@ When = str | date | datetime | None
 class City:
     """A twin's folder, opened. Thread-safe.
 
+    While it is open, read `city.gpkg` itself (geopandas, GDAL, a copy) from another process only: docs/decisions/0002.
+
     Parameters
     ----------
     folder : with `twin.toml` and `city.gpkg`

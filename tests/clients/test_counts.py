@@ -10,9 +10,10 @@ from urllib.parse import urljoin
 
 import httpx
 import numpy as np
-import pyogrio
 import pytest
 from pyproj import Transformer
+
+from tests.stores import read_layer
 
 pytestmark = pytest.mark.client
 
@@ -114,7 +115,7 @@ def test_buildings_in_the_tiles_stand_on_their_footprints(http, town_url, town_t
     transform = np.array(http.get(url).json()["root"]["transform"]).reshape(4, 4).T
     to_degrees = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
     to_city = Transformer.from_crs("EPSG:4490", "EPSG:4549", always_xy=True)
-    footprints = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id").geometry
+    footprints = read_layer(town_twin, "building").set_index("id").geometry
     for address in contents(http, url):
         glb = Glb(http.get(address).raise_for_status().content)
         features, enu = glb.vertices()

@@ -2,13 +2,13 @@
 
 import concurrent.futures
 import json
-import shutil
 
 import httpx
 import pytest
 from owslib.ogcapi.features import Features
 
 from tests.clients.conftest import served
+from tests.stores import copy_twin
 
 pytestmark = pytest.mark.client
 PATCH = {"Content-Type": "application/merge-patch+json"}
@@ -17,8 +17,7 @@ PATCH = {"Content-Type": "application/merge-patch+json"}
 @pytest.fixture
 def copy(town_twin, tmp_path):
     folder = tmp_path / "twin"
-    shutil.copytree(town_twin, folder)
-    return folder
+    return copy_twin(town_twin, folder)
 
 
 def made(address, feature_id, **own):

@@ -6,6 +6,8 @@ import pyogrio
 import pytest
 import shapely
 
+from tests.stores import read_layer
+
 pytestmark = [
     pytest.mark.client,
     # pyogrio adds bare integers to datetimes, which NumPy 2.5 deprecates
@@ -33,7 +35,7 @@ def test_every_feature_of_every_layer_across_pages(town, town_url):
 def test_attributes_and_coordinates_are_those_of_the_store_file(town, town_url, town_twin):
     """GDAL's GPKG driver reads the store's file, GDAL's OAPIF driver reads the server: the same buildings."""
     served = pyogrio.read_dataframe(f"OAPIF:{town_url}", layer="building", CRS="EPSG:4549").set_index("id")
-    stored = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+    stored = read_layer(town_twin, "building").set_index("id")
     assert set(served.index) == set(stored.index)
     served = served.loc[stored.index]
     np.testing.assert_allclose(served.geometry.bounds, stored.geometry.bounds, rtol=0, atol=1e-3)
@@ -54,7 +56,7 @@ def test_a_filter_and_a_box_reach_the_server(town, town_url):
 @pytest.mark.parametrize("z", [12, 15])
 def test_vector_tiles_hold_the_buildings_of_their_place(town_url, town_twin, tmp_path, z):
     """GDAL's MVT driver reads tiles of the server; the ids in them are those the store's file has there."""
-    footprints = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id").to_crs(3857)
+    footprints = read_layer(town_twin, "building").set_index("id").to_crs(3857)
     half, side = 20037508.342789244, 2 * 20037508.342789244 / 2**z
     middle = footprints.geometry.iloc[0].representative_point()
     x, y = int((middle.x + half) // side), int((half - middle.y) // side)
@@ -81,7 +83,7 @@ def test_the_ogcapi_driver_reads_items_and_vector_tiles(town_url, town_twin):
     """GDAL 3.12; the tiles of zoom 15 in degrees hold every building, in its place to two units of the tile's grid."""
     if "OGCAPI" not in pyogrio.list_drivers():
         pytest.skip("this GDAL has no OGCAPI driver")
-    stored = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+    stored = read_layer(town_twin, "building").set_index("id")
     items = pyogrio.read_dataframe(f"OGCAPI:{town_url}collections/building", API="ITEMS").set_index("id")
     assert set(items.index) == set(stored.index)
     tiles = pyogrio.read_dataframe(f"OGCAPI:{town_url}collections/building", API="TILES", layer="Zoom level 15")

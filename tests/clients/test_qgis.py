@@ -1,12 +1,12 @@
 """QGIS 3.40 opens `/qgis/city.qgs`: every layer valid, right counts, no axis flip, 3D Tiles and terrain drawn."""
 
 import numpy as np
-import pyogrio
 import pytest
 import shapely
 from PIL import Image
 
 from tests.clients.conftest import asked_qgis
+from tests.stores import read_layer
 
 pytestmark = pytest.mark.client
 
@@ -29,7 +29,7 @@ def project(qgis_python, town_url, tmp_path_factory, cloud):
 @pytest.fixture(scope="module")
 def footprints(town_twin):
     """Buildings as GDAL's GPKG driver reads them from the store's file: another way to the same coordinates."""
-    return pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+    return read_layer(town_twin, "building").set_index("id")
 
 
 def test_every_layer_is_there_valid_and_in_the_tree(project, town):

@@ -3,18 +3,17 @@
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import pyproj
 import pytest
 import shapely
 
 from tests.clients.conftest import served
+from tests.stores import copy_twin, read_layer
 
 pytestmark = pytest.mark.client
 SCRIPT = Path(__file__).with_name("qgis_editing.py")
@@ -30,7 +29,7 @@ def rows(folder, layer):
 
 def vertices(folder, layer, name):
     """(n, 3) as GDAL reads them."""
-    frame = pyogrio.read_dataframe(folder / "city.gpkg", layer=layer, where=f"id = '{name}'")
+    frame = read_layer(folder, layer, where=f"id = '{name}'")
     return shapely.get_coordinates(frame.geometry.to_numpy(), include_z=True)
 
 
@@ -54,8 +53,7 @@ def in_qgis(python, address, asked, home):
 @pytest.fixture
 def copy(town_twin, tmp_path):
     folder = tmp_path / "twin"
-    shutil.copytree(town_twin, folder)
-    return folder
+    return copy_twin(town_twin, folder)
 
 
 def plan(layer, crs, ids, new):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pyogrio
 import pytest
 import shapely
 from PIL import Image
+
+from tests.stores import read_layer
 
 pytestmark = pytest.mark.client
 
@@ -18,7 +19,7 @@ SCRIPT = Path(__file__).with_name("qgis_vector_tiles.py")
 
 
 def test_the_served_style_is_understood_and_drawn(qgis_python, town_url, town_twin, tmp_path):
-    footprints = pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").to_crs(3857)
+    footprints = read_layer(town_twin, "building").to_crs(3857)
     x, y = np.median(footprints.centroid.x), np.median(footprints.centroid.y)
     bounds = [x - 300, y - 300, x + 300, y + 300]
     png = tmp_path / "tiles.png"

@@ -8,6 +8,8 @@ import numpy as np
 import pyogrio
 import pytest
 
+from tests.stores import read_layer
+
 pytestmark = [
     pytest.mark.client,
     pytest.mark.filterwarnings("ignore:The 'generic' unit for NumPy timedelta:DeprecationWarning"),
@@ -44,7 +46,7 @@ os._exit(0)
 @pytest.fixture(scope="module")
 def stored(town_twin):
     """Buildings as GDAL's GPKG driver reads them from the store's file."""
-    return pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").set_index("id")
+    return read_layer(town_twin, "building").set_index("id")
 
 
 def test_gdal_reads_every_building_in_its_place(town_url, stored):

@@ -8,13 +8,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import pyproj
 import pytest
 import rasterio
 import shapely
 from PIL import Image
 from rasterio.windows import from_bounds
+
+from tests.stores import read_layer
 
 pytestmark = pytest.mark.client
 
@@ -26,7 +27,7 @@ GRIDS = {"EPSG:4549": "EPSG4549Quad", "EPSG:3857": "WebMercatorQuad", "EPSG:4490
 @pytest.fixture(scope="module")
 def footprints(town_twin):
     """Buildings as GDAL's GPKG driver reads them from the store's file: another way to the same places."""
-    return pyogrio.read_dataframe(town_twin / "city.gpkg", layer="building").geometry.to_numpy()
+    return read_layer(town_twin, "building").geometry.to_numpy()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """schemathesis over `/api` against the real application: no 500, no answer that breaks its schema or media type."""
 
-import shutil
 import warnings
 
 import pytest
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 import twin
 from server.app import create_app
 from server.settings import Settings
+from tests.stores import copy_twin
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns about its own parts while it is imported
@@ -35,7 +35,7 @@ KNOWN = {
 def schema(folder, tmp_path_factory):
     """The API of a copy of the tiny city, which may be written to."""
     made = tmp_path_factory.mktemp("fuzz") / "twin"
-    shutil.copytree(folder, made)
+    copy_twin(folder, made)
     with twin.open(made) as city, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         app = create_app(city, Settings(access_log=False, warm_up=False, edit="anyone"))

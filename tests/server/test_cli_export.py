@@ -33,6 +33,7 @@ from server.cli import app
 from server.settings import Settings
 from tests.ingest import tile_files
 from tests.server.test_tilesets import table_ids
+from tests.stores import copy_twin
 from twin.scope import EVERYTHING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -304,8 +305,7 @@ def some_building(twin_dir):
 @pytest.fixture
 def own_twin(twin_dir, tmp_path):
     """A copy that a test may change."""
-    shutil.copytree(twin_dir, tmp_path / "twin")
-    return tmp_path / "twin"
+    return copy_twin(twin_dir, tmp_path / "twin")
 
 
 def test_an_edit_changes_only_the_files_it_touches(own_twin, tmp_path):

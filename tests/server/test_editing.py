@@ -4,12 +4,10 @@ What is stored is read by GDAL, coordinates are transformed by PROJ directly: no
 """
 
 import contextlib
-import shutil
 import sqlite3
 
 import numpy as np
 import orjson
-import pyogrio
 import pyproj
 import pytest
 import shapely
@@ -19,6 +17,7 @@ import twin
 from layers.errors import Busy
 from server.app import create_app
 from server.settings import Settings
+from tests.stores import copy_twin, read_layer
 
 ITEMS = "/collections/building/items"
 GEOJSON, PATCH = {"Content-Type": "application/geo+json"}, {"Content-Type": "application/merge-patch+json"}
@@ -53,7 +52,7 @@ def feature(points, name=None, **own):
 def town(folder, tmp_path):
     """A copy of the tiny city, to be changed."""
     copy = tmp_path / "city"
-    shutil.copytree(folder, copy)
+    copy_twin(folder, copy)
     with twin.open(copy) as opened:
         yield opened
 
@@ -71,7 +70,7 @@ def client(town):
 
 def stored(town, layer="building"):
     """Current features by id, as GDAL reads the file."""
-    frame = pyogrio.read_dataframe(town.folder / "city.gpkg", layer=layer).set_index("id")
+    frame = read_layer(town.folder, layer).set_index("id")
     return frame[frame["valid_to"].isna()] if "valid_to" in frame else frame
 
 

@@ -1,7 +1,6 @@
 """What is sent wrong, or by who may not: a 4xx that names the member or says what would allow it; nothing is stored."""
 
 import contextlib
-import shutil
 import sqlite3
 import tracemalloc
 
@@ -15,6 +14,7 @@ import twin
 from server.app import create_app
 from server.settings import Settings
 from tests.server.test_editing import CRS84, ITEMS, E, N, client_of, feature, on_the_wire, square, uri
+from tests.stores import copy_twin
 
 HERE = on_the_wire(square(E, N), CRS84).tolist()
 GOOD = feature(HERE, "fresh", height_m=3.0)
@@ -23,7 +23,7 @@ GOOD = feature(HERE, "fresh", height_m=3.0)
 @pytest.fixture(scope="module")
 def town(folder, tmp_path_factory):
     copy = tmp_path_factory.mktemp("refused") / "city"
-    shutil.copytree(folder, copy)
+    copy_twin(folder, copy)
     with twin.open(copy) as opened:
         yield opened
 
@@ -257,7 +257,7 @@ anything = st.recursive(
 def another(folder, tmp_path_factory):
     """A client of a town of its own: some of what is sent is right."""
     copy = tmp_path_factory.mktemp("another") / "city"
-    shutil.copytree(folder, copy)
+    copy_twin(folder, copy)
     with twin.open(copy) as town, client_of(town) as session:
         yield session
 
@@ -377,7 +377,7 @@ def test_a_method_that_the_address_does_not_have_is_a_405_with_those_it_has(clie
 
 def test_who_edited_is_written_down(folder, tmp_path):
     copy = tmp_path / "city"
-    shutil.copytree(folder, copy)
+    copy_twin(folder, copy)
     with twin.open(copy) as town, client_of(town) as client:
         client.patch(f"{ITEMS}/b01", json={"floors": 9}, headers={"User-Agent": "Mozilla/5.0 QGIS/34006/Debian"})
         (kept,) = town["building"].edits()

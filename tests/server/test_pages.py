@@ -1,7 +1,6 @@
 """Pages for people, read by lxml: what they show against the store, where their links lead, what they may load."""
 
 import re
-import shutil
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
@@ -14,6 +13,7 @@ from server import pages
 from server.app import create_app
 from server.settings import Settings
 from tests.server.conftest import ORIGIN, WELL, put, rows
+from tests.stores import copy_twin
 from twin import config
 from twin.store.geopackage import GeoPackageStore
 
@@ -209,7 +209,7 @@ def test_one_feature_shows_what_it_has(page, get):
 
 def test_earlier_versions_of_a_feature_and_what_changed(folder, tmp_path):
     """Three states of a well: another name, then another place."""
-    shutil.copytree(folder, tmp_path / "twin")
+    copy_twin(folder, tmp_path / "twin")
     with twin.open(tmp_path / "twin") as city:
         places = [shapely.Point(ORIGIN[0] + 7 * i, ORIGIN[1] - 3 * i) for i in range(3)]
         for name, moved in (("renamed", 0.0), ("renamed", 5.0)):

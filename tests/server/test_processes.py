@@ -14,6 +14,7 @@ from server.app import create_app
 from server.jobs.limits import Limits
 from server.settings import Settings
 from tests.server.jobs.conftest import awaited
+from tests.stores import copy_twin
 from twin import analysis
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import Progress
@@ -252,9 +253,7 @@ def test_files_of_a_process_run_by_a_script(city, tmp_path):
 
 
 def test_nothing_is_written_before_there_is_a_job(folder, tmp_path):
-    import shutil
-
-    copy = shutil.copytree(folder, tmp_path / "twin", ignore=shutil.ignore_patterns("jobs", "*-wal", "*-shm"))
+    copy = copy_twin(folder, tmp_path / "twin")
     with twin.open(copy) as city, TestClient(create_app(city, Settings(access_log=False, warm_up=False))) as client:
         assert client.get("/jobs").json()["jobs"] == []
         assert client.post("/processes/buffer-query/execution", json={"inputs": NEAR}).json()["n_hits"] == 2

@@ -1,7 +1,6 @@
 """Several changes in one request: all of them, or none; each for itself where that is asked for."""
 
 import contextlib
-import shutil
 import sqlite3
 
 import jsonschema
@@ -11,6 +10,7 @@ import shapely
 
 import twin
 from tests.server.test_editing import CRS84, ITEMS, E, N, client_of, feature, on_the_wire, polygon, square, stored, uri
+from tests.stores import copy_twin
 
 TX = "/transactions"
 
@@ -18,7 +18,7 @@ TX = "/transactions"
 @pytest.fixture
 def town(folder, tmp_path):
     copy = tmp_path / "city"
-    shutil.copytree(folder, copy)
+    copy_twin(folder, copy)
     with twin.open(copy) as opened:
         yield opened
 

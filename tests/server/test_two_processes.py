@@ -1,7 +1,6 @@
 """Several workers on one twin: what another process adds is there with the next request, in each of them."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -12,14 +11,14 @@ import shapely
 
 from tests.clients.conftest import ROOT, served
 from tests.server.conftest import LATE, put, rows
+from tests.stores import copy_twin
 from twin.store.geopackage import GeoPackageStore
 
 
 @pytest.fixture
 def own(folder, tmp_path):
     """The tiny city as a folder of its own."""
-    shutil.copytree(folder, tmp_path / "twin")
-    return tmp_path / "twin"
+    return copy_twin(folder, tmp_path / "twin")
 
 
 def told(address, path):

@@ -74,19 +74,25 @@ class Rule:
         Facts that a line does not name do not matter. A missing fact does no harm where all lines that it leaves
         possible have the same limit.
         """
-        possible: list[Row] = []
+        possible, is_sure = self.possible(facts)
+        if not possible or not is_sure:  # each of them may fit, or none
+            return None
+        return possible[0] if all(each.value == possible[0].value for each in possible) else None
+
+    def possible(self, facts: Mapping[str, Any]) -> tuple[list[Row], bool]:
+        """Lines that may be the first that fits, and whether one of them does for sure.
+
+        One line and True where all facts are known; several where a missing fact (None) leaves them open.
+        """
+        found: list[Row] = []
         for each in self.rows:
             fits = [_fits(key, wanted, facts) for key, wanted in each.when.items()]
             if False in fits:
                 continue
-            possible.append(each)
+            found.append(each)
             if None not in fits:
-                break
-        else:
-            if possible:  # each of them may fit, or none
-                return None
-        first = possible[0] if possible else None
-        return first if all(each.value == possible[0].value for each in possible) else None
+                return found, True
+        return found, False
 
     def judged(
         self, measured: float | None, limit: float | None = None, confidence: Confidence | None = None

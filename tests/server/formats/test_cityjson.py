@@ -1,7 +1,6 @@
 """CityJSON and CityJSONSeq: read back by our own reader and by cjio; volumes by trimesh from the meshes as made."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from layers.source import Hints
 from server.app import create_app
 from server.settings import Settings
 from tests.server.formats.conftest import MODELS
+from tests.stores import copy_twin
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_cjio_reads_it(odd, tmp_path):
 
 def test_a_model_that_is_gone_is_still_there_then(odd_folder, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(odd_folder, folder)
+    copy_twin(odd_folder, folder)
     with twin.open(folder) as city:
         moment = datetime.now(UTC)
         time.sleep(0.01)

@@ -18,6 +18,7 @@ import twin
 from server.app import create_app
 from server.jobs.limits import Limits
 from server.settings import Settings
+from tests.stores import copy_twin
 from twin import analysis
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -65,7 +66,7 @@ def client(extra, city):
 @pytest.fixture
 def copy(folder, tmp_path) -> Path:
     """A copy of the city without jobs."""
-    return Path(shutil.copytree(folder, tmp_path / "twin", ignore=shutil.ignore_patterns("jobs", "*-wal", "*-shm")))
+    return copy_twin(folder, tmp_path / "twin")
 
 
 @contextlib.contextmanager
