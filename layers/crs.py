@@ -264,14 +264,6 @@ def area_of_use(text: str) -> Bounds | None:
     return None if area is None else (area.west, area.south, area.east, area.north)
 
 
-def ellipsoidal_area_m2(polygon: shapely.Geometry) -> float:
-    """Area on the CGCS2000 ellipsoid of a polygon in degrees (EPSG:4490, east first); edges are geodesics.
-
-    Agrees with the official series within 0.001 m² for 0.01° quads; densify long edges first.
-    """
-    return abs(float(CGCS2000_GEOD.geometry_area_perimeter(shapely.orient_polygons(polygon))[0]))
-
-
 def gauss_zones(text: str) -> tuple[frozenset[int], int | None] | None:
     """Zone numbers (3 and 6 degrees wide) that a Gauss-Krüger CRS may have by its meridian, and the one its eastings
     begin with, or None for eastings without; None for any other CRS.

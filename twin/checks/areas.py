@@ -7,8 +7,8 @@ The survey's own rule takes areas on the ellipsoid (Circular 32 of 2008 of the l
 import numpy as np
 import shapely
 
-from layers import crs
 from layers.catalogue import LayerType
+from layers.ellipsoid_area import areas_m2
 from layers.source import FeatureBatch
 from twin.fuse.columns import numbers
 from twin.fuse.notes import Notes
@@ -16,10 +16,6 @@ from twin.fuse.notes import Notes
 COLUMN = "TBMJ"
 SHARE, MOST_M2, ROUNDING_M2 = 1e-4, 0.1, 0.01
 """Told from 0.01 % or 0.1 m², whichever is less, but never for what two decimals may hide."""
-
-STEP_M = 100.0
-"""Edges are straight on the map: so densely they are divided before they become geodesics (error < 0.001 m² a km)."""
-_STEP_DEG = 0.001
 
 
 def check(layer_type: LayerType, batch: FeatureBatch, source_crs: str | None, notes: Notes) -> None:
@@ -30,10 +26,7 @@ def check(layer_type: LayerType, batch: FeatureBatch, source_crs: str | None, no
     rows = np.flatnonzero(np.isfinite(stated) & np.isin(shapely.get_type_id(batch.geometry), (3, 6)))
     if not rows.size:
         return
-    step = _STEP_DEG if crs.is_geographic(source_crs) else STEP_M / crs.metres_per_unit(source_crs)
-    dense = np.asarray(shapely.segmentize(batch.geometry[rows], step), dtype=object)
-    outlines = crs.transform_geometries(source_crs, crs.CGCS2000, dense)
-    true = np.array([crs.ellipsoidal_area_m2(outline) for outline in outlines.tolist()])
+    true = areas_m2(batch.geometry[rows], source_crs)
     far = np.abs(stated[rows] - true) > np.clip(SHARE * true, ROUNDING_M2, MOST_M2)
     told = [f"TBMJ is {given:.2f} m2, the outline has {own:.2f} m2 on the ellipsoid ({given - own:+.2f} m2)."
             for given, own in zip(stated[rows][far], true[far], strict=True)]  # fmt: skip
