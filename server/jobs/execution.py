@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from layers.errors import Busy, InvalidInput, NotFound
-from server import answer, parameters
+from server import answer, editing, parameters
 from server.jobs import asked, results
 from server.jobs.asked import Form, Preference
 from server.jobs.job import FAILED, SUCCESSFUL, Job, scope_text, status_info
@@ -45,6 +45,8 @@ async def execution(request: Request) -> Response:
         form = asked.form(document, process)
         inputs = await resolved(request, document.get("inputs", {}))
         inputs = await run_in_threadpool(process.checked, inputs)
+        if process.writing(inputs) is not None:
+            editing.require_editor(request)
         wanted = asked.preference(request.headers.getlist("prefer"))
         city = (await run_in_threadpool(snapshot, request)).city
         if wanted.respond != "async" and wanted.wait_s is None and _is_direct(process, form):

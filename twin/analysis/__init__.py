@@ -1,6 +1,6 @@
 """Analyses: one question a module, each a pure function described once.
 
-A module has `PROCESS`, a `Process` with id, titles, JSON schemas of inputs and outputs and the function. The OGC
+A module has `PROCESS`, a `Process` (or several, `PROCESSES`): id, titles, JSON schemas, the function. The OGC
 process, the command and the viewer panel are thin faces of it. Put a new module's name into `_MODULES`; a package of
 one's own adds processes by the entry point group `citytwin.processes`, each entry a `Process`.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from layers.errors import NotFound
@@ -25,19 +26,25 @@ _MODULES = (
     "buffer_query",
     "crs_audit",
     "echo",
+    "supervise",
+    "parcel_intensity",
 )
 
 
 @lru_cache(maxsize=1)
 def registry() -> dict[str, Process]:
     """Every analysis by id; ours first, so that none of another package takes the place of one of ours."""
-    processes = [import_module(f"twin.analysis.{name}").PROCESS for name in _MODULES]
+    processes = [each for name in _MODULES for each in _of(import_module(f"twin.analysis.{name}"))]
     known = {each.id: each for each in processes}
     for entry in entry_points(group=ENTRY_POINTS):
         found = entry.load()
         if isinstance(found, Process):
             known.setdefault(found.id, found)
     return known
+
+
+def _of(module: ModuleType) -> tuple[Process, ...]:
+    return tuple(getattr(module, "PROCESSES", ())) or (module.PROCESS,)
 
 
 def process(process_id: str) -> Process:

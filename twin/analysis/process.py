@@ -71,6 +71,8 @@ class Process:
     is_quick : answers within milliseconds to a second on a million features: the server runs it in a thread of its own.
         Anything else runs in a worker process
     metadata : links to what explains it: {"title", "role", "href"}
+    writes : inputs that, given (and not false), change the city: `keep_as` always does. The server lets only those ask
+        for it who may edit
     """
 
     id: str
@@ -83,6 +85,12 @@ class Process:
     keywords: tuple[str, ...] = field(default_factory=tuple)
     is_quick: bool = False
     metadata: tuple[Mapping[str, str], ...] = ()
+    writes: tuple[str, ...] = ()
+
+    def writing(self, inputs: Mapping[str, Any]) -> str | None:
+        """The first input that asks to change the city; None where none does."""
+        names = (*self.writes, *(name for name in ("keep_as",) if name in self.inputs))
+        return next((name for name in names if inputs.get(name) not in (None, False)), None)
 
     def inputs_schema(self) -> dict[str, Any]:
         """JSON schema of all inputs as one object; unknown names are refused."""
