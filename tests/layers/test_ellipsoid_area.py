@@ -104,7 +104,10 @@ def test_parts_have_the_area_of_the_whole(place, size, east, north, n):
 
 def test_holes_islands_and_direction_of_rings():
     outer, hole = shapely.box(0, 0, 400, 400), shapely.box(100, 100, 300, 300)
-    place = lambda shape: shapely.transform(shape, lambda xy: xy + [598_000, 3_109_000])  # noqa: E731
+
+    def place(shape):
+        return shapely.transform(shape, lambda xy: xy + np.array([598_000, 3_109_000]))
+
     holed = [shapely.Polygon(outer.exterior.coords, [ring]) for ring in (
         list(hole.exterior.coords), list(hole.exterior.coords)[::-1])]  # fmt: skip
     island = shapely.MultiPolygon([holed[0], shapely.box(150, 150, 200, 200)])

@@ -51,7 +51,7 @@ def _said(column: str, code: str, system: str) -> tuple[str, str, str, bool] | N
         is_other = elsewhere is not None and elsewhere.standing != "unknown"
         hint = f"It is a code of {other}: correct code_system." if is_other else "Correct the code."
         return "LAND_CODE_UNKNOWN", f"{column} {code!r} is no code of {system}.", hint, True
-    if system == "sd2017" and read.plain in land_codes.NEEDS_DETAIL:
+    if system == "sd2017" and land_codes.needs_detail(read.plain):
         message = f"{column} {code!r} has no single counterpart in ydyh2023."
         return "LAND_CODE_NEEDS_DETAIL", message, "Look the use up before it is compared with a plan.", False
     if read.standing != "known":
