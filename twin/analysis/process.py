@@ -3,9 +3,10 @@
 import base64
 import binascii
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from layers.catalogue import Title
@@ -123,6 +124,11 @@ class Process:
             where = "/".join(map(str, errors[0].path)) or "inputs"
             takes = f"It takes {', '.join(self.inputs)}." if self.inputs else "It takes none."
             raise InvalidInput(f"{self.id}: {where}: {errors[0].message[:300]}.", takes)
+        for name, value in given.items():
+            if any(isinstance(each, float) and not isfinite(each) for each in _flat(value)):
+                raise InvalidInput(
+                    f"{self.id}: {name}: NaN and infinity are no numbers.", "Leave out what is not known."
+                )
         return given
 
     def run(self, city: "City", inputs: Mapping[str, Any], *, progress: Progress = SILENT) -> dict[str, Any]:
@@ -133,6 +139,18 @@ class Process:
         if self.takes_progress:
             return self.function(city, **given, progress=progress)
         return self.function(city, **given)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The values of an input and of lists and objects within; coordinates of GeoJSON are looked at where it is read."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _flat(each)
+    elif isinstance(value, Mapping):
+        if "coordinates" not in value and "features" not in value and "geometry" not in value:
+            yield from _flat(list(value.values()))
+    else:
+        yield value
 
 
 def _bytes(name: str, value: Any) -> Any:

@@ -1,0 +1,70 @@
+"""A small city made of what a test gives: areas in plane metres round its origin, attributes as they come."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+import twin
+from layers import catalogue
+from layers.mesh import Mesh, encode
+from layers.report import Report
+from server.build import build
+from twin import config
+from twin.store.geopackage import GeoPackageStore
+from twin.store.interface import Rows, SourceRecord
+
+EAST, NORTH = 598_273.0, 3_109_927.0
+TOWN = Path(__file__).parents[3] / "sample_data" / "town"
+
+
+def box(x0, y0, x1, y1):
+    """Metres from the origin, in the city's CRS."""
+    return shapely.box(EAST + x0, NORTH + y0, EAST + x1, NORTH + y1)
+
+
+def made(folder, layers, meshes=None):
+    """A city whose layers have rows of (id, geometry, attributes); `meshes` by layer and id, east north height."""
+    config.save(config.TwinConfig("here", "EPSG:4549", 121.0, 28.1, height_model={"constant_m": 12.0}), folder)
+    store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs="EPSG:4549")
+    types = catalogue.load()
+    frame = config.load(folder).frame(folder)
+    with store.writing() as batch:
+        for layer, rows in layers.items():
+            batch.ensure_layer(types[layer])
+            source = SourceRecord(layer, "", 0, 0, "")
+            batch.begin_source(source)
+            names = list(dict.fromkeys(key for _, _, values in rows for key in values))
+            table = pa.table({key: pa.array([values.get(key) for _, _, values in rows]) for key in names})
+            if not names:
+                table = pa.table({"name": pa.nulls(len(rows), pa.string())})
+            shapes = np.array([shape for _, shape, _ in rows], dtype=object)
+            given = (meshes or {}).get(layer, {})
+            stored = [
+                None if name not in given else encode(Mesh(frame.to_enu(given[name][0]), given[name][1]))
+                for name, _, _ in rows
+            ]
+            batch.put(layer, layer, Rows([name for name, _, _ in rows], shapes, table, stored))
+            batch.finish_source(source, Report(layer, "x", "", "stored"))
+    store.close()
+    return twin.open(folder)
+
+
+def feature(geometry, name=None, **properties):
+    """GeoJSON in the city's CRS."""
+    return {"type": "Feature", "id": name, "properties": properties, "geometry": shapely.geometry.mapping(geometry)}
+
+
+def collection(*features):
+    return {"type": "FeatureCollection", "crs": "city", "features": list(features)}
+
+
+def town(folder, *parts):
+    """Some folders of the sample town, built."""
+    for part in parts:
+        shutil.copytree(TOWN / part, folder / "files" / part)
+    shutil.copy(TOWN / "city.toml", folder / "files")
+    build(folder / "files", folder / "twin")
+    return twin.open(folder / "twin")

@@ -1,0 +1,144 @@
+"""How much of each parcel is built on, how much floor stands on it, how much is green. Plane geometry, no city.
+
+Ratios are taken from plane areas: the scale of a projected CRS is the same for a parcel and for what stands on it (to
+3e-7 over 100 m at the edge of a 3-degree zone), so that it falls out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Geometries = NDArray[np.object_]
+
+TOUCH_M2 = 0.01
+"""What lies in a parcel with less than this only touches it: no word is said of it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where areas and parcels meet, one row for each pair: `parcel` and `item` are rows, `piece` the common area."""
+
+    parcel: IntArray
+    item: IntArray
+    piece: Geometries
+    area_m2: FloatArray
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Of (n,) parcels; plane m².
+
+    Attributes
+    ----------
+    area_m2, covered_m2, green_m2 : of the parcel, of the union of footprints in it, of the union of green in it
+    floor_m2 : of all buildings whose floor area is known, by the share that lies inside
+    n_unknown : buildings in the parcel whose floor area is not known
+    parts : buildings and parcels that meet
+    """
+
+    area_m2: FloatArray
+    covered_m2: FloatArray
+    floor_m2: FloatArray
+    n_unknown: IntArray
+    green_m2: FloatArray
+    parts: Parts
+
+
+def parts(parcels: Geometries, items: Geometries) -> Parts:
+    """Common areas of (n,) parcels and (m,) areas; pairs that only touch are left out."""
+    tree = shapely.STRtree(parcels)
+    item, parcel = tree.query(items, predicate="intersects")
+    order = np.lexsort((item, parcel))
+    item, parcel = item[order], parcel[order]
+    shapely.prepare(parcels)
+    piece = items[item].copy()
+    across = np.flatnonzero(~shapely.covers(parcels[parcel], piece))
+    piece[across] = shapely.intersection(parcels[parcel[across]], piece[across])
+    area = np.asarray(shapely.area(piece), np.float64)
+    keep = area > 0
+    return Parts(parcel[keep].astype(np.int64), item[keep].astype(np.int64), piece[keep], area[keep])
+
+
+def union_areas(found: Parts, n: int) -> FloatArray:
+    """(n,) area of the union of each parcel's pieces: where pieces overlap they count once."""
+    total = np.bincount(found.parcel, found.area_m2, n).astype(np.float64)
+    if len(found.piece) < 2:
+        return total
+    a, b = shapely.STRtree(found.piece).query(found.piece, predicate="intersects")
+    meet = (a < b) & (found.parcel[a] == found.parcel[b])
+    a, b = a[meet], b[meet]
+    overlaps = ~shapely.touches(found.piece[a], found.piece[b])
+    for parcel in np.unique(found.parcel[a[overlaps]]).tolist():
+        first, last = np.searchsorted(found.parcel, [parcel, parcel + 1])
+        total[parcel] = shapely.area(shapely.union_all(found.piece[first:last]))
+    return total
+
+
+def intensity(parcels: Geometries, footprints: Geometries, floor_m2: FloatArray, green: Geometries) -> Intensity:
+    """What stands on parcels.
+
+    Parameters
+    ----------
+    parcels : (n,) areas in a plane CRS, metres
+    footprints : (m,) areas, each building once
+    floor_m2 : (m,) floor area above ground of the whole building, NaN where not known
+    green : (k,) areas
+    """
+    n = len(parcels)
+    built = parts(parcels, footprints)
+    whole = np.asarray(shapely.area(footprints), np.float64)
+    share = built.area_m2 / whole[built.item]
+    floor = floor_m2[built.item]
+    is_known = ~np.isnan(floor)
+    counts = ~is_known & (built.area_m2 > TOUCH_M2)
+    planted = parts(parcels, green)
+    return Intensity(
+        np.asarray(shapely.area(parcels), np.float64),
+        union_areas(built, n),
+        np.bincount(built.parcel[is_known], (floor * share)[is_known], n).astype(np.float64),
+        np.bincount(built.parcel[counts], minlength=n).astype(np.int64),
+        union_areas(planted, n),
+        built,
+    )
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Limits of (n,) parcels for one measure: `limit` NaN where the plan has none, `is_mixed` where plots differ."""
+
+    limit: FloatArray
+    is_mixed: NDArray[np.bool_]
+
+
+LEAST_SHARE = 0.01
+LEAST_M2 = 1.0
+MOST_OPEN = 0.5
+"""A plot counts for a parcel from this share of it and this area on; a parcel that has no plan for more than half of it
+has no limit."""
+
+
+def controls_of(found: Parts, areas_m2: FloatArray, limits: FloatArray, *, is_maximum: bool) -> Controls:
+    """The limit of each parcel, the strictest of the plots it lies in.
+
+    Parameters
+    ----------
+    found : parcels and plots of the plan, from `parts`
+    areas_m2 : (n,) of the parcels
+    limits : (p,) of the plots, NaN where a plot has none
+    """
+    n = len(areas_m2)
+    counts = (found.area_m2 > LEAST_M2) & (found.area_m2 > LEAST_SHARE * areas_m2[found.parcel])
+    parcel, value = found.parcel[counts], limits[found.item[counts]]
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    named = ~np.isnan(value)
+    np.minimum.at(low, parcel[named], value[named])
+    np.maximum.at(high, parcel[named], value[named])
+    covered = np.bincount(parcel, found.area_m2[counts], n)
+    has_none = np.bincount(parcel[~named], minlength=n) > 0
+    is_there = np.isfinite(low) & (covered >= MOST_OPEN * areas_m2)
+    limit = np.where(is_there, low if is_maximum else high, np.nan)
+    return Controls(limit, is_there & ((high - low > 1e-9) | has_none))
