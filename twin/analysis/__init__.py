@@ -26,8 +26,10 @@ _MODULES = (
     "buffer_query",
     "crs_audit",
     "echo",
-    "supervise",
+    "flood_inundation",
     "parcel_intensity",
+    "setback_height_check",
+    "supervise",
 )
 
 
