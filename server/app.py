@@ -46,6 +46,7 @@ from server import (
     wmts,
 )
 from server.face import Face
+from server.jobs.job import scope_text
 from server.jobs.service import Jobs
 from server.serving import Serving, snapshot
 from server.settings import Settings
@@ -122,5 +123,5 @@ def create_app(city: City, settings: Settings | None = None) -> ASGIApp:
         lifespan=warming.lifespan,
     )
     app.state.serving = Serving(city, settings, known)
-    app.state.jobs = Jobs(city.folder, settings.jobs)
+    app.state.jobs = Jobs(city.folder, settings.jobs, scope_text(settings.scope))
     return guard.Guard(app, settings)

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from layers.errors import CityTwinError
-from server import cli_build, cli_export, cli_serve, cli_show, cli_verify
+from server import cli_build, cli_export, cli_serve, cli_show, cli_supervise, cli_verify
 
 app = typer.Typer(
     name="citytwin",
@@ -27,6 +27,8 @@ for _function in (
     cli_show.info,
     cli_serve.serve,
     cli_show.run,
+    cli_supervise.supervise,
+    cli_supervise.finding,
     cli_verify.verify,
     cli_export.export,
     cli_serve.demo,

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from server.jobs.job import Job
 from server.jobs.limits import Limits
+from server.jobs.schedule import Schedule
 from server.jobs.slots import Slots
 from server.jobs.store import JobStore
 
@@ -14,19 +15,22 @@ from server.jobs.store import JobStore
 class Jobs:
     """Made with the application; reads and starts nothing before `start` or the first job."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, scope: str) -> None:
         self.limits = limits
         self.store = JobStore(folder)
         self.slots = Slots(folder, self.store, limits)
+        self.schedule = Schedule(folder, self.store, lambda process, asks: self.submit(process, asks, scope))
         self.n_quick = 0
         self._quick: anyio.CapacityLimiter | None = None
 
     def start(self) -> None:
-        """Take up what is queued."""
+        """Take up what is queued, and what is scheduled."""
         self.slots.start()
+        self.schedule.start()
 
     def stop(self) -> None:
         """Give back what runs."""
+        self.schedule.stop()
         self.slots.stop()
 
     @property

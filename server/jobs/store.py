@@ -15,7 +15,7 @@ import sqlite3
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,9 @@ CREATE TABLE IF NOT EXISTS job (
   updated REAL NOT NULL, scope TEXT NOT NULL, request TEXT NOT NULL, claim TEXT, lease REAL, attempts INTEGER NOT NULL,
   outputs TEXT, bytes INTEGER NOT NULL, problem TEXT);
 CREATE INDEX IF NOT EXISTS job_status ON job (status, seq);
+CREATE TABLE IF NOT EXISTS turn (key TEXT PRIMARY KEY, last REAL NOT NULL) WITHOUT ROWID;
 """
+_VERSION = 2
 
 
 class QueueFull(Busy):
@@ -99,9 +101,9 @@ class JobStore:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA synchronous = NORMAL")
-            if is_new or not connection.execute("PRAGMA user_version").fetchone()[0]:
+            if is_new or connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
         except BaseException:
             connection.close()
             raise
@@ -200,6 +202,18 @@ class JobStore:
                 if row is not None:
                     shutil.rmtree(self.results(job_id), ignore_errors=True)
         return from_row(row) if row else None
+
+    def take_turn(self, key: str, now: float, is_due: Callable[[float | None], bool]) -> bool:
+        """Whether it is the caller, of all servers, who does what is due; `is_due` gets when it was last done.
+
+        What was never seen before counts as seen now where it is not due.
+        """
+        with self._writing() as connection:
+            row = connection.execute("SELECT last FROM turn WHERE key = ?", (key,)).fetchone()
+            due = is_due(None if row is None else row[0])
+            if due or row is None:
+                connection.execute("INSERT OR REPLACE INTO turn VALUES (?, ?)", (key, now))
+        return due
 
     # -- the worker's side
 

@@ -34,6 +34,8 @@ _SHAPE_POINTS = 500
 """Shapes with more points are kept as their hull: they are for looking at."""
 _KEPT = ("status", "status_by", "status_at", "first_seen", "site")
 _Row = dict[str, Any]
+_Found = tuple[_Row, Any]
+"""Attributes and point."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,16 @@ def store(city: "City", run: Run) -> Stored:
     kind = catalogue.layer_type(LAYER)
     new = _rows(city, run)
     counts = dict.fromkeys(("opened", "again", "reopened", "closed"), 0)
+    hands = _hands(city)
     with city.store.writing() as batch:
         batch.ensure_layer(kind)
         known = _known(batch.query(LAYER, Query()))
-        changed: dict[str, tuple[_Row, Any]] = {}
+        signed = _sign(known, hands)
+        changed: dict[str, _Found] = {}
         for key, (row, point) in new.items():
             before = known.get(key)
             counts[_merge(row, before, run.now)] += 1
-            if before is None or not _is_same(row, before[0]):
+            if before is None or key in signed or not _is_same(row, before[0]):
                 changed[key] = (row, point)
         for key, (row, point) in known.items():
             if key not in new and row["status"] != "closed" and _is_looked_at(run, row, point):
@@ -93,7 +97,23 @@ def set_status(city: "City", ids: Sequence[str], status: Status, by: str, note: 
     return len(known)
 
 
-def _merge(row: _Row, before: tuple[_Row, Any] | None, now: dt.datetime) -> str:
+def _hands(city: "City") -> dict[str, tuple[str, dt.datetime]]:
+    """Id -> who edited a finding last, and when, where that was not a run: QGIS and the web set a status alone."""
+    if LAYER not in city:
+        return {}
+    edits = city.store.edits(LAYER, city.scope)
+    return {each.id: (each.editor, dt.datetime.fromisoformat(each.moment)) for each in edits if each.editor != BY}
+
+
+def _sign(known: Mapping[str, _Found], hands: Mapping[str, tuple[str, dt.datetime]]) -> set[str]:
+    """Write down who set the status where only the status was set; returns the ids."""
+    signed = {key for key in known.keys() & hands.keys() if known[key][0]["status_by"] == BY}
+    for key in signed:
+        known[key][0]["status_by"], known[key][0]["status_at"] = hands[key]
+    return signed
+
+
+def _merge(row: _Row, before: _Found | None, now: dt.datetime) -> str:
     """Take over what stays of the finding as it was; what this comes to."""
     if before is None:
         return "opened"
@@ -126,13 +146,13 @@ def _is_looked_at(run: Run, row: _Row, point: shapely.Geometry | None) -> bool:
     return point is not None and bool(shapely.covers(run.region, point))
 
 
-def _rows(city: "City", run: Run) -> dict[str, tuple[_Row, Any]]:
+def _rows(city: "City", run: Run) -> dict[str, _Found]:
     kept = [
         (result.check.id, each) for result in run.results for each in result.findings if each.verdict != "pass"
     ]  # fmt: skip
     shapes = np.array([each.geometry for _, each in kept] + [None], dtype=object)[:-1]
     points, drawn = _points(shapes), _drawn(city.crs, shapes)
-    made: dict[str, tuple[_Row, Any]] = {}
+    made: dict[str, _Found] = {}
     for (check, each), point, shape in zip(kept, points.tolist(), drawn, strict=True):
         note = each.note
         row: _Row = {
@@ -172,8 +192,8 @@ def _drawn(city_crs: str, shapes: Any) -> list[str | None]:
     return texts
 
 
-def _known(batches: Any) -> dict[str, tuple[_Row, Any]]:
-    found: dict[str, tuple[_Row, Any]] = {}
+def _known(batches: Any) -> dict[str, _Found]:
+    found: dict[str, _Found] = {}
     batch: Features
     for batch in batches:
         for key, row, point in zip(batch.ids, batch.attributes.to_pylist(), batch.geometry.tolist(), strict=True):
@@ -181,7 +201,7 @@ def _known(batches: Any) -> dict[str, tuple[_Row, Any]]:
     return found
 
 
-def _put(batch: Any, rows: Mapping[str, tuple[_Row, Any]], editor: str) -> None:
+def _put(batch: Any, rows: Mapping[str, _Found], editor: str) -> None:
     if not rows:
         return
     kind = catalogue.layer_type(LAYER)
