@@ -5,6 +5,7 @@ another CRS, is sampled bilinearly at the centres of a grid that the answer name
 in metres; a cell without a value is NaN and is never filled.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from twin.city import City
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Cells = Callable[[IntArray, IntArray], FloatArray]
+"""(n,) rows, (n,) columns -> (n,) heights, NaN where there is none."""
 
 MOST_CELLS = 100_000_000
 """Of one analysis."""
 _ALIGNED = 1e-6
+_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,35 @@ class Elevation:
             out[r0 - top : r1 - top, c0 - left : c1 - left] = self._inside(r0, c0, r1 - r0, c1 - c0)
         return out
 
+    def cells(self, rows: IntArray, columns: IntArray) -> FloatArray:
+        """(n,) rows, (n,) columns, in any order and also beyond the grid -> (n,) heights, NaN where there is none.
+
+        Memory is bounded where neighbours in the list lie near each other, as along a line.
+        """
+        rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+        if rows.size == 0:
+            return np.empty(0)
+        top, left = max(int(rows.min()), 0), max(int(columns.min()), 0)
+        height = min(int(rows.max()) + 1, self.grid.height) - top
+        width = min(int(columns.max()) + 1, self.grid.width) - left
+        if height <= 0 or width <= 0:
+            return np.full(rows.size, np.nan)
+        if height * width > _AT_ONCE and rows.size > 16:
+            middle = rows.size // 2
+            parts = self.cells(rows[:middle], columns[:middle]), self.cells(rows[middle:], columns[middle:])
+            return np.concatenate(parts)
+        return taken(self.read(top, left, height, width), rows - top, columns - left)
+
+    def at(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        """(n,) east, north in the grid's CRS -> (n,) heights, bilinear between cell centres; NaN where there is none.
+
+        A cell without a value matters only where it has weight. Within the outer half of an edge cell of the grid the
+        edge's own height holds, so ask for a grid with a margin where the place is cut out of a raster.
+        """
+        column = (np.asarray(x, np.float64) - self.grid.west) / self.grid.dx - 0.5
+        row = (self.grid.north - np.asarray(y, np.float64)) / self.grid.dy - 0.5
+        return bilinear(self.cells, row, column, self.grid.shape)
+
     def _inside(self, top: int, left: int, rows: int, columns: int) -> FloatArray:
         if self.is_native:
             return self._terrain.own_window(self.grid.cut(top, left, rows, columns).bounds, rows, columns)
@@ -118,6 +152,33 @@ class Elevation:
         return out
 
 
+def taken(heights_m: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:
+    """(rows, columns) heights at (n,) rows, (n,) columns; NaN beyond."""
+    height, width = heights_m.shape
+    is_in = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    found = heights_m[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    return np.where(is_in, found, np.nan)
+
+
+def bilinear(cells: Cells, row: FloatArray, column: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Heights at (n,) fractional rows and columns (whole numbers are centres); see `Elevation.at`."""
+    with np.errstate(invalid="ignore"):
+        is_in = (np.abs(row - (shape[0] - 1) / 2) <= shape[0] / 2) & (
+            np.abs(column - (shape[1] - 1) / 2) <= shape[1] / 2
+        )
+    row = np.clip(np.where(is_in, row, 0.0), 0, shape[0] - 1)
+    column = np.clip(np.where(is_in, column, 0.0), 0, shape[1] - 1)
+    top, left = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
+    down, right = row - top, column - left
+    found = np.zeros(row.shape)
+    for i, weight_i in ((0, 1 - down), (1, down)):
+        for j, weight_j in ((0, 1 - right), (1, right)):
+            weight = weight_i * weight_j
+            value = cells(np.minimum(top + i, shape[0] - 1), np.minimum(left + j, shape[1] - 1))
+            found += np.where(weight > 0, weight * value, 0.0)
+    return np.where(is_in, found, np.nan)
+
+
 def elevation(
     city: "City",
     name: str,
@@ -125,6 +186,7 @@ def elevation(
     *,
     region: shapely.Geometry | None = None,
     cell_m: float | None = None,
+    margin_cells: int = 0,
 ) -> Elevation:
     """The heights that an input with `features_input.RASTER_SCHEMA` means, around a region.
 
@@ -134,6 +196,7 @@ def elevation(
     given : its value; the terrain of the city (`dem`) when None
     region : in the city's CRS; only cells its box touches are in the grid. All of the raster when None
     cell_m : side of the cells wanted; the raster's own when None
+    margin_cells : so many cells more on each side, as far as the raster reaches
 
     Raises
     ------
@@ -145,13 +208,22 @@ def elevation(
     own = terrain.own_grid()
     if own is not None and (cell_m is None or abs(cell_m - own.dx) < _ALIGNED):
         grid = Grid(city.crs, *own_cells(own))
-        top, left, rows, columns = grid.window(box)
+        top, left, rows, columns = _widened(grid.window(box), margin_cells, grid.shape)
         return Elevation(terrain, _checked(name, grid.cut(top, left, rows, columns)), is_native=True)
     cell = cell_m or terrain.cell_m or 1.0
     west, north = np.floor(box[0] / cell) * cell, np.ceil(box[3] / cell) * cell
     width, height = int(np.ceil((box[2] - west) / cell - _ALIGNED)), int(np.ceil((north - box[1]) / cell - _ALIGNED))
     grid = Grid(city.crs, float(west), float(north), cell, cell, max(width, 1), max(height, 1))
+    if margin_cells:
+        m = margin_cells
+        grid = grid.cut(-m, -m, grid.height + 2 * m, grid.width + 2 * m)
     return Elevation(terrain, _checked(name, grid), is_native=False)
+
+
+def _widened(window: tuple[int, int, int, int], margin: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    top, left, rows, columns = window
+    first, start = max(top - margin, 0), max(left - margin, 0)
+    return first, start, min(top + rows + margin, shape[0]) - first, min(left + columns + margin, shape[1]) - start
 
 
 def own_cells(box: Any) -> tuple[float, float, float, float, int, int]:

@@ -65,9 +65,19 @@ def viewshed(
         both = viewshed(wide, row, column, eye_elev_m, dx=dx, dy=dy, reach_m=reach_m, target_m=target_m, bend=bend)
         return both[: heights_m.shape[0], : heights_m.shape[1]]
     has_void = bool(np.isnan(heights_m).any())
-    tell = tell or (lambda share: None)
+    tell = tell or (lambda _: None)
     share = 0.5 if has_void else 1.0
-    given = (heights_m, row, column, eye_elev_m, dx, dy, reach_m, target_m, bend)
+    given = (
+        heights_m,
+        row,
+        column,
+        float(eye_elev_m),
+        float(dx),
+        float(dy),
+        float(reach_m),
+        float(target_m),
+        float(bend),
+    )
     seen = _swept(given, -np.inf, lambda done: tell(done * share))
     if has_void:
         sure = _swept(given, np.inf, lambda done: tell(0.5 + done * share))
@@ -84,9 +94,10 @@ def _swept(given: tuple[Any, ...], void: float, tell: Callable[[float], None]) -
 
     def run(task: tuple[int, int, int]) -> None:
         quarter, first, last = task
-        seen_from = [_turned(each, quarter, row, column) for each in (heights, out)]
-        t0, dk, dt = (row, dx, dy) if quarter < 2 else (column, dy, dx)
-        sweep(*seen_from, t0, first, last, WEDGES, eye, SAME_M, target, dk, dt, bend, reach, void, quarter < 2)
+        seen_from = (_turned(heights, quarter, row, column), _turned(out, quarter, row, column))
+        t0, squares = (row, (dx * dx, dy * dy)) if quarter < 2 else (column, (dy * dy, dx * dx))
+        wedges, eyes = (first, last, WEDGES), (eye, eye + SAME_M)
+        sweep(*seen_from, t0, wedges, quarter < 2, eyes, target, squares, bend, reach, void)
 
     tasks = list(_tasks())
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:

@@ -7,7 +7,12 @@ as two sorted lists are. A cell is seen if its own number is not below the horiz
 lines of cells (the stretches along the view) is merged as well, so that every crossing of a sight line with the
 lattice of cell centres counts (algorithm R3 of Franklin and Ray 1994, "Higher isn't necessarily better: visibility
 algorithms and experiments", without its cost of a walk for each cell).
+
+A chain is `ends` (n + 1,) and `lines` (n, 2), slope and value at u = 0, of its n pieces; where there is nothing, its
+line is (0, -inf). A bend is the pair of what the ground drops for a square of lines away, and of cells aside.
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +20,7 @@ from numpy.typing import NDArray
 from twin.analysis.kernel import kernel
 
 FloatArray = NDArray[np.float64]
+Bend = tuple[float, float]
 
 SEEN, HIDDEN = 1, 0
 MARGIN = 2.0**-24
@@ -25,217 +31,215 @@ sight lines are farther from it: 1 / (lines * lines)."""
 
 
 @kernel
-def _merged(
-    n: int, u: FloatArray, lines: FloatArray, m: int, v: FloatArray, chain: FloatArray, out_u: FloatArray,
+def _merged(  # noqa: PLR0917 compiled code takes no objects
+    n: int,
+    ends: FloatArray,
+    lines: FloatArray,
+    others: FloatArray,
+    chain: FloatArray,
+    into: FloatArray,
     out: FloatArray,
-) -> int:  # fmt: skip
-    """Greater of two functions that are pieces of lines on the same stretch -> number of pieces of the result.
-
-    `u` (n + 1,) ends of pieces, `lines` (n, 2) slope and value at 0; `v`, `chain` the other one; `out_u`, `out` get
-    the result. A piece that is nowhere is the line (0, -inf).
-    """
-    i = j = 0
-    made = 0
-    at = u[0]
-    last = u[n]
+) -> int:
+    """Greater of a chain of n pieces and of `others`, `chain` on the same stretch; returns its number of pieces."""
+    i = j = made = 0
+    at, last = ends[0], ends[n]
     while at < last:
-        end = min(u[i + 1], v[j + 1])
+        end = min(ends[i + 1], others[j + 1])
         if end > at:
-            a0, b0 = lines[i, 0] * at + lines[i, 1], chain[j, 0] * at + chain[j, 1]
-            a1, b1 = lines[i, 0] * end + lines[i, 1], chain[j, 0] * end + chain[j, 1]
-            a_first, a_last = a0 >= b0, a1 >= b1
+            a_first = lines[i, 0] * at + lines[i, 1] >= chain[j, 0] * at + chain[j, 1]
+            a_last = lines[i, 0] * end + lines[i, 1] >= chain[j, 0] * end + chain[j, 1]
             slope, base = (lines[i, 0], lines[i, 1]) if a_first else (chain[j, 0], chain[j, 1])
             if made == 0 or out[made - 1, 0] != slope or out[made - 1, 1] != base:
-                out_u[made], out[made, 0], out[made, 1] = at, slope, base
+                into[made], out[made, 0], out[made, 1] = at, slope, base
                 made += 1
             if a_first != a_last and lines[i, 0] != chain[j, 0]:
                 cross = (chain[j, 1] - lines[i, 1]) / (lines[i, 0] - chain[j, 0])
-                cross = min(max(cross, at), end)
                 slope, base = (lines[i, 0], lines[i, 1]) if a_last else (chain[j, 0], chain[j, 1])
-                out_u[made], out[made, 0], out[made, 1] = cross, slope, base
+                into[made], out[made, 0], out[made, 1] = min(max(cross, at), end), slope, base
                 made += 1
             at = end
-        if u[i + 1] <= at:
+        if ends[i + 1] <= at:
             i += 1
-        if v[j + 1] <= at:
+        if others[j + 1] <= at:
             j += 1
-    out_u[made] = last
+    into[made] = last
     return made
 
 
 @kernel
-def _lowest(n: int, u: FloatArray, lines: FloatArray) -> float:
+def _lowest(n: int, ends: FloatArray, lines: FloatArray) -> float:
     low = np.inf
     for i in range(n):
-        a, b = lines[i, 0] * u[i] + lines[i, 1], lines[i, 0] * u[i + 1] + lines[i, 1]
-        low = min(low, min(a, b))
+        low = min(low, lines[i, 0] * ends[i] + lines[i, 1], lines[i, 0] * ends[i + 1] + lines[i, 1])
     return low
 
 
 @kernel
-def _push(v, chain, m, until, slope, base):  # type: ignore[no-untyped-def]
-    """Lengthen a chain of m pieces by the line `slope`, `base` to `until`; nothing where that is no further."""
-    if until <= v[m]:
-        return m
-    chain[m, 0], chain[m, 1] = slope, base
-    v[m + 1] = until
-    return m + 1
+def _push(ends: FloatArray, lines: FloatArray, n: int, until: float, slope: float, base: float) -> int:  # noqa: PLR0917
+    """Lengthen a chain of n pieces by a line to `until`; not where that is no further. Returns the number of pieces."""
+    if until <= ends[n]:
+        return n
+    lines[n, 0], lines[n, 1] = slope, base
+    ends[n + 1] = until
+    return n + 1
 
 
 @kernel
-def _across(z, k, t0, first, last, low, high, eye, bend_k, bend_t, void, v, chain):  # type: ignore[no-untyped-def]
-    """Pieces of the stretches between neighbours on line k, aside from `first` to `last`, cut to u in [low, high]."""
-    v[0] = low
-    m = _push(v, chain, 0, min(first / k, high), 0.0, -np.inf)
-    b = z[k, t0 + first] - bend_k * k * k - bend_t * first * first
+def _across(  # noqa: PLR0917
+    z: FloatArray, k: int, t0: int, first: int, last: int, low: float, high: float, eye: float, bend: Bend,
+    void: float, ends: FloatArray, lines: FloatArray,
+) -> None:  # fmt: skip
+    """Chain of the stretches between neighbours on line k, aside from `first` to `last`, for u in [low, high]."""
+    ends[0] = low
+    n = _push(ends, lines, 0, min(first / k, high), 0.0, -np.inf)
+    drop = bend[0] * k * k
+    b = z[k, t0 + first] - drop - bend[1] * first * first
     for t in range(first, last):
         start, end = t / k, (t + 1) / k
-        a, b = b, z[k, t0 + t + 1] - bend_k * k * k - bend_t * (t + 1) * (t + 1)
+        a, b = b, z[k, t0 + t + 1] - drop - bend[1] * (t + 1) * (t + 1)
         rise = b - a
-        if rise == rise:
-            m = _push(v, chain, m, min(end, high), rise, (a - eye - t * rise) / k)
+        if not math.isnan(rise):
+            n = _push(ends, lines, n, min(end, high), rise, (a - eye - t * rise) / k)
             continue
-        if a == a:
-            m = _push(v, chain, m, min(start + POINT, high), 0.0, (a - eye) / k)
-        if b == b:
-            m = _push(v, chain, m, min(end - POINT, high), 0.0, void)
-            m = _push(v, chain, m, min(end, high), 0.0, (b - eye) / k)
+        if not math.isnan(a):
+            n = _push(ends, lines, n, min(start + POINT, high), 0.0, (a - eye) / k)
+        if not math.isnan(b):
+            n = _push(ends, lines, n, min(end - POINT, high), 0.0, void)
+            n = _push(ends, lines, n, min(end, high), 0.0, (b - eye) / k)
         else:
-            m = _push(v, chain, m, min(end, high), 0.0, void)
-    return _push(v, chain, m, high, 0.0, -np.inf)
+            n = _push(ends, lines, n, min(end, high), 0.0, void)
+    _push(ends, lines, n, high, 0.0, -np.inf)
 
 
 @kernel
-def _along(z, k, t0, first, last, low, high, eye, bend_k, bend_t, void, v, chain):  # type: ignore[no-untyped-def]
-    """Pieces of the stretches from line k - 1 to line k, aside from `first` to `last`, cut to u in [low, high]."""
-    v[0] = low
-    m = 0
-    near = k - 1
+def _along(  # noqa: PLR0917
+    z: FloatArray, k: int, t0: int, first: int, last: int, low: float, high: float, eye: float, bend: Bend,
+    void: float, ends: FloatArray, lines: FloatArray,
+) -> None:  # fmt: skip
+    """Chain of the stretches from line k - 1 to line k, aside from `first` to `last`, for u in [low, high]."""
+    ends[0] = low
+    n, near = 0, k - 1
     for t in range(first, last + 1):
         if t == 0:
             continue  # seen end on: both its ends count with their lines
         start, end = (t / k, t / near) if t > 0 else (t / near, t / k)
         if end <= low or start >= high:
             continue
-        a = z[near, t0 + t] - bend_k * near * near - bend_t * t * t
-        b = z[k, t0 + t] - bend_k * k * k - bend_t * t * t
+        a = z[near, t0 + t] - bend[0] * near * near - bend[1] * t * t
+        b = z[k, t0 + t] - bend[0] * k * k - bend[1] * t * t
         rise = b - a
         slope, base = (a - near * rise - eye) / t, rise
-        if rise != rise:
+        if math.isnan(rise):
             slope, base = 0.0, void
-            if (b if t > 0 else a) == (b if t > 0 else a):
+            if not math.isnan(b if t > 0 else a):
                 start += POINT
-            if (a if t > 0 else b) == (a if t > 0 else b):
+            if not math.isnan(a if t > 0 else b):
                 end -= POINT
-        m = _push(v, chain, m, min(start, high), 0.0, -np.inf)
-        m = _push(v, chain, m, min(end, high), slope, base)
-    return _push(v, chain, m, high, 0.0, -np.inf)
+        n = _push(ends, lines, n, min(start, high), 0.0, -np.inf)
+        n = _push(ends, lines, n, min(end, high), slope, base)
+    _push(ends, lines, n, high, 0.0, -np.inf)
 
 
 @kernel
-def _mark(  # type: ignore[no-untyped-def]
-    z, out, k, t0, low, high, is_last, is_first, n, u, lines, eye, bend_k, bend_t, dk, dt, reach2, is_hidden
-):
+def _mark(  # noqa: PLR0917
+    z: FloatArray, out: NDArray[np.uint8], k: int, t0: int, first: int, last: int, n: int, ends: FloatArray,
+    lines: FloatArray, eye: float, bend: Bend, squares: Bend, reach2: float, is_hidden: bool,
+) -> None:  # fmt: skip
     """Hold the cells of line k against the horizon of what is nearer; `eye` is less what the targets stand over z."""
-    first, last = int(np.ceil(low * k)), int(np.ceil(high * k)) - 1
-    if is_last:
-        last = k
-    if not is_first:
-        first, last = max(first, 1 - k), min(last, k - 1)
     i = 0
     for t in range(max(first, -t0), min(last, z.shape[1] - 1 - t0) + 1):
-        if (k * dk) ** 2 + (t * dt) ** 2 > reach2:
+        if k * k * squares[0] + t * t * squares[1] > reach2:
             continue
         if is_hidden:
             out[k, t0 + t] = HIDDEN
             continue
         at = t / k
-        while i < n - 1 and u[i + 1] < at:
+        while i < n - 1 and ends[i + 1] < at:
             i += 1
         horizon = lines[i, 0] * at + lines[i, 1]
-        if i < n - 1 and u[i + 1] == at:
+        if i < n - 1 and ends[i + 1] == at:
             horizon = max(horizon, lines[i + 1, 0] * at + lines[i + 1, 1])
-        own = (z[k, t0 + t] - bend_k * k * k - bend_t * t * t - eye) / k
+        own = (z[k, t0 + t] - bend[0] * k * k - bend[1] * t * t - eye) / k
         out[k, t0 + t] = SEEN if own >= horizon else HIDDEN
 
 
 @kernel
-def _grown(values: FloatArray, size: int) -> FloatArray:
-    made = np.empty(size)
-    made[: len(values)] = values
-    return made
+def _highest(z: FloatArray, k: int, first: int, last: int, void: float) -> float:
+    top = -np.inf
+    for i in range(first, last + 1):
+        height = z[k, i]
+        top = max(top, void if math.isnan(height) else height)
+    return top
 
 
 @kernel
-def _grown2(values: FloatArray, size: int) -> FloatArray:
-    made = np.empty((size, 2))
-    made[: len(values)] = values
-    return made
+def _wedge(  # noqa: PLR0917
+    z: FloatArray, out: NDArray[np.uint8], t0: int, edges: Bend, is_whole: tuple[bool, bool], eyes: Bend,
+    target_m: float, squares: Bend, bend_per_m: float, reach2: float, void: float,
+) -> None:  # fmt: skip
+    """One wedge, u in [edges[0], edges[1]); `is_whole`: whether cells at u = -1 and 1, and at its upper edge, count."""
+    eye, lowered = eyes
+    low, high = edges[0] - MARGIN, edges[1] + MARGIN
+    bend = (bend_per_m * squares[0], bend_per_m * squares[1])
+    slant = 1.0 if edges[0] * edges[1] <= 0.0 else 1.0 + min(edges[0] ** 2, edges[1] ** 2) * squares[1] / squares[0]
+    width, size, n = z.shape[1], 256, 1
+    ends, others, spare = np.empty(size), np.empty(size), np.empty(size)
+    lines, chain, free = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
+    ends[0], ends[1], lines[0, 0], lines[0, 1] = low, high, 0.0, -np.inf
+    floor = before = -np.inf
+    for k in range(1, z.shape[0]):
+        first, last = max(math.floor(low * k), -t0), min(math.ceil(high * k), width - 1 - t0)
+        if first > last or k * k * squares[0] * slant > reach2:
+            break
+        # a line of cells, and what joins it to the one before, that stays below the horizon changes nothing
+        top = _highest(z, k, max(first - 1 + t0, 0), min(last + 1 + t0, width - 1), void)
+        over = max(top, before) - lowered
+        before = top
+        is_low = over / k <= floor and (k == 1 or over / (k - 1) <= floor)
+        if 2 * (n + 6 * (last - first + 4)) > size:
+            size = 4 * (n + 6 * (last - first + 4))
+            kept, kept_lines = ends, lines
+            ends, others, spare = np.empty(size), np.empty(size), np.empty(size)
+            lines, chain, free = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
+            ends[: n + 1], lines[:n] = kept[: n + 1], kept_lines[:n]
+        if not is_low and k > 1:
+            _along(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
+            n = _merged(n, ends, lines, others, chain, spare, free)
+            ends, spare, lines, free = spare, ends, free, lines
+        start, stop = math.ceil(edges[0] * k), k if is_whole[1] else math.ceil(edges[1] * k) - 1
+        if not is_whole[0]:
+            start, stop = max(start, 1 - k), min(stop, k - 1)
+        is_hidden = is_low and top + target_m - eye < floor * k
+        _mark(z, out, k, t0, start, stop, n, ends, lines, eye - target_m, bend, squares, reach2, is_hidden)
+        if not is_low:
+            _across(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
+            n = _merged(n, ends, lines, others, chain, spare, free)
+            ends, spare, lines, free = spare, ends, free, lines
+            floor = _lowest(n, ends, lines)
 
 
 @kernel
-def sweep(  # type: ignore[no-untyped-def]
-    z, out, t0, first_wedge, last_wedge, n_wedges, eye, same, rise_m, dk, dt, bend, reach_m, void, is_first
-):
+def sweep(  # noqa: PLR0917
+    z: FloatArray, out: NDArray[np.uint8], t0: int, wedges: tuple[int, int, int], is_first: bool, eyes: Bend,
+    target_m: float, squares: Bend, bend_per_m: float, reach_m: float, void: float,
+) -> None:  # fmt: skip
     """Mark what is seen in wedges of the quarter of view towards growing rows.
 
     Parameters
     ----------
     z : (lines, width) heights; the eye is over row 0, column `t0`
-    out : (lines, width) uint8; cells of the wedges within reach get SEEN or HIDDEN
-    first_wedge, last_wedge, n_wedges : wedges to do, of so many (a power of two) between u = -1 and 1
-    eye : its height, as z
-    same : obstacles count so much lower
-    rise_m : targets stand so high over z
-    dk, dt : distance of rows, of columns
-    bend : the drop at distance d is bend * d**2
+    out : (lines, width); cells of the wedges within reach get SEEN or HIDDEN
+    wedges : first and last (exclusive) to do, of so many (a power of two) between u = -1 and 1
+    is_first : whether cells at u = -1 and 1 are of this quarter
+    eyes : height of the eye as z, and a little more: what hides counts so much lower
+    target_m : targets stand so high over z
+    squares : squares of the distance of rows, and of columns, in m2
+    bend_per_m : the ground drops by this times the square of the distance
     reach_m : cells farther than this are left as they are
     void : height of what is not known: -inf or inf
-    is_first : whether cells at u = -1 and 1 are of this quarter
     """
-    lines_n, width = z.shape
-    bend_k, bend_t = bend * dk * dk, bend * dt * dt
     reach2 = reach_m * reach_m * (1.0 + 1e-12)
-    most = min(lines_n - 1, int(reach_m / dk * (1.0 + 1e-12)))
-    lowered = eye + same
-    size = 1024
-    u, v, w = np.empty(size), np.empty(size), np.empty(size)
-    lines, chain, made = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
-    for wedge in range(first_wedge, last_wedge):
-        own_low, own_high = -1.0 + 2.0 * wedge / n_wedges, -1.0 + 2.0 * (wedge + 1) / n_wedges
-        low, high = own_low - MARGIN, own_high + MARGIN
-        n = 1
-        u[0], u[1], lines[0, 0], lines[0, 1] = low, high, 0.0, -np.inf
-        floor = -np.inf
-        highest = -np.inf  # of the line before
-        for k in range(1, most + 1):
-            first = max(int(np.floor(low * k)), -t0)
-            last = min(int(np.ceil(high * k)), width - 1 - t0)
-            if first > last:
-                break
-            aside = min(abs(low), abs(high)) * k * dt if low * high > 0.0 else 0.0
-            if k * k * dk * dk + aside * aside > reach2:
-                break
-            # nothing of this line, and nothing between it and the one before, may rise over the horizon
-            top = -np.inf
-            for t in range(max(first - 1, -t0), min(last + 1, width - 1 - t0) + 1):
-                height = z[k, t0 + t]
-                top = max(top, void if height != height else height)
-            over = max(top, highest) - lowered
-            highest = top
-            is_low = over / k <= floor and (k == 1 or over / (k - 1) <= floor)
-            if not is_low and k > 1:
-                while 2 * (n + 3 * (last - first + 4)) > size:
-                    size *= 2
-                    u, lines = _grown(u, size), _grown2(lines, size)
-                    v, w, chain, made = np.empty(size), np.empty(size), np.empty((size, 2)), np.empty((size, 2))
-                m = _along(z, k, t0, first, last, low, high, lowered, bend_k, bend_t, void, v, chain)
-                n = _merged(n, u, lines, m, v, chain, w, made)
-                u, w, lines, made = w, u, made, lines
-            _mark(z, out, k, t0, own_low, own_high, wedge == n_wedges - 1, is_first, n, u, lines, eye - rise_m, bend_k, bend_t,
-                  dk, dt, reach2, is_low and top + rise_m - eye < floor * k)  # fmt: skip
-            if not is_low:
-                m = _across(z, k, t0, first, last, low, high, lowered, bend_k, bend_t, void, v, chain)
-                n = _merged(n, u, lines, m, v, chain, w, made)
-                u, w, lines, made = w, u, made, lines
-                floor = _lowest(n, u, lines)
+    for wedge in range(wedges[0], wedges[1]):
+        edges = (-1.0 + 2.0 * wedge / wedges[2], -1.0 + 2.0 * (wedge + 1) / wedges[2])
+        is_whole = (is_first, wedge == wedges[2] - 1)
+        _wedge(z, out, t0, edges, is_whole, eyes, target_m, squares, bend_per_m, reach2, void)
