@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers import crs
+from layers.ellipsoid_area import unit_length_m
 from layers.errors import InvalidInput
 from twin.store.cql2_parse import from_json, from_text, reproject
 from twin.store.interface import Features, Query
@@ -72,8 +73,18 @@ RASTER_SCHEMA: dict[str, Any] = {
 """Schema of an input that is a raster of the city; `city.store.assets(city.scope, collection)` are its files."""
 
 
+MOST_DENSE = 20_000
+DENSE_M = 20.0
+"""Edges of GeoJSON are divided so densely before they are placed, where asked: bent by less than 0.01 mm then."""
+
+
 def read(
-    city: "City", name: str, given: Mapping[str, Any], *, properties: tuple[str, ...] | None = None
+    city: "City",
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    properties: tuple[str, ...] | None = None,
+    is_dense: bool = False,
 ) -> Iterator[Features]:
     """Batches of the features that an input with `SCHEMA` means, geometries in the city's CRS.
 
@@ -82,6 +93,7 @@ def read(
     name : of the input, for messages
     given : its value
     properties : attributes that are needed; None for all. One that a GeoJSON feature lacks is null
+    is_dense : edges of GeoJSON in another CRS than the city's stay what they are there, as corners of their own
 
     Raises
     ------
@@ -92,7 +104,7 @@ def read(
     if "collection" in given:
         yield from city.store.query(str(given["collection"]), _query(city, name, given, source, properties), city.scope)
     else:
-        yield _inline(city, name, given, source, properties)
+        yield _inline(city, name, given, source, properties, is_dense=is_dense)
 
 
 def _crs_of(city: "City", name: str, given: Any) -> str:
@@ -125,12 +137,21 @@ def _query(city: "City", name: str, given: Mapping[str, Any], source: str, prope
 
 
 def _inline(
-    city: "City", name: str, given: Mapping[str, Any], source: str, properties: tuple[str, ...] | None
+    city: "City",
+    name: str,
+    given: Mapping[str, Any],
+    source: str,
+    properties: tuple[str, ...] | None,
+    *,
+    is_dense: bool,
 ) -> Features:
     features = _features(name, given)
     if len(features) > MOST_INLINE:
         raise InvalidInput(f"{name} has {len(features)} features.", f"At most {MOST_INLINE} are taken inline.")
-    geometry = crs.transform_geometries(source, city.crs, _shapes(name, features))
+    shapes = _shapes(name, features)
+    if is_dense and crs.horizontal(source) != crs.horizontal(city.crs):
+        shapes = _dense(shapes, source)
+    geometry = crs.transform_geometries(source, city.crs, shapes)
     for row, shape in enumerate(geometry):
         if shape is not None and not np.isfinite(shapely.get_coordinates(shape)).all():
             raise InvalidInput(f"{name}/{row}: the geometry does not fit into {city.crs}.", f"It is read as {source}.")
@@ -141,6 +162,15 @@ def _inline(
         np.arange(1, n + 1), ids, geometry, _table(name, rows, properties), [None] * n, np.ones(n, np.int64), [""] * n,
         [None] * n,
     )  # fmt: skip
+
+
+def _dense(shapes: NDArray[np.object_], source: str) -> NDArray[np.object_]:
+    out = shapes.copy()
+    for row in np.flatnonzero(shapely.get_dimensions(shapes) >= 1).tolist():
+        if np.isfinite(shapely.get_coordinates(shapes[row])).all():  # else it is refused where it is placed
+            step = max(DENSE_M / unit_length_m(source), float(shapely.length(shapes[row])) / MOST_DENSE)
+            out[row] = shapely.segmentize(shapes[row], step)
+    return out
 
 
 def _features(name: str, given: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,6 +1,6 @@
 """Where an analysis works and what it answers: features in the city's CRS, refused outside the city; GeoJSON out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def features(
     kinds: Sequence[str] = (),
     properties: tuple[str, ...] | None = None,
     most: int = MOST_FEATURES,
+    is_dense: bool = False,
 ) -> Features:
     """All features that an input with `features_input.SCHEMA` means, in the city's CRS.
 
@@ -52,20 +53,36 @@ def features(
     name : of the input, for messages
     kinds : geometry types that are taken (all when empty); a feature without geometry is refused where they are given
     properties : attributes that are needed; None for all
+    is_dense : edges of GeoJSON in another CRS than the city's stay what they are there (for areas)
 
     Raises
     ------
     InvalidInput, LayerNotFound
         No feature, too many, of another kind, not valid, or outside the city; named after the input.
     """
-    found = collected(features_input.read(city, name, given, properties=properties), name, most)
+    checked = batches(city, name, given, kinds=kinds, properties=properties, is_dense=is_dense)
+    found = collected(checked, name, most)
     if not len(found):
         raise InvalidInput(f"{name} has no feature.", "Check its filter, bbox and ids.")
-    if kinds:
-        _check_kinds(name, found, kinds)
-    _check_valid(name, found)
-    check_inside(city, name, found.geometry)
     return found
+
+
+def batches(
+    city: "City",
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    kinds: Sequence[str] = (),
+    properties: tuple[str, ...] | None = None,
+    is_dense: bool = False,
+) -> Iterator[Features]:
+    """The same one batch after the other, for what need not be held at once; none where there is no feature."""
+    for batch in features_input.read(city, name, given, properties=properties, is_dense=is_dense):
+        if kinds:
+            _check_kinds(name, batch, kinds)
+        _check_valid(name, batch)
+        check_inside(city, name, batch.geometry)
+        yield batch
 
 
 def collected(batches: Iterable[Features], name: str = "features", most: int = MOST_FEATURES) -> Features:
