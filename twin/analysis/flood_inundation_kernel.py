@@ -7,16 +7,13 @@ states meets the runs in the same order. Joined runs have the smallest of their 
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.analysis.flood_inundation_water import DRY, FLOODED, TOUCHED, VOID, WET
 from twin.analysis.kernel import kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 States = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
-
-DRY, WET, VOID, FLOODED, TOUCHED = 0, 1, 2, 3, 4
-"""States of a cell, one byte: ground at or above the level; below it; without a value; reached by the water; without a
-value and beside water."""
 
 
 @kernel

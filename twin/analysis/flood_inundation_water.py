@@ -24,7 +24,9 @@ Depths = NDArray[np.float32]
 Read = Callable[[int, int, int, int], FloatArray]
 """Top, left, rows, columns of a window -> its heights, NaN where there is none."""
 
-FLOODED = 3
+DRY, WET, VOID, FLOODED, TOUCHED = 0, 1, 2, 3, 4
+"""States of a cell, one byte: ground at or above the level; below it; without a value; reached by the water; without a
+value and beside water."""
 STRIP = 512
 """Rows of one reading: those of a raster's blocks."""
 BAND = 128
