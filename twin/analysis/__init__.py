@@ -27,9 +27,13 @@ _MODULES = (
     "crs_audit",
     "echo",
     "flood_inundation",
+    "illegal_building_screen",
     "parcel_intensity",
+    "pipe_clearance",
+    "reservoir_storage",
     "setback_height_check",
     "supervise",
+    "terrain_measures",
 )
 
 

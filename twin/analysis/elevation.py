@@ -140,6 +140,12 @@ class Elevation:
         row = (self.grid.north - np.asarray(y, np.float64)) / self.grid.dy - 0.5
         return bilinear(self.cells, row, column, self.grid.shape)
 
+    def on(self, grid: Grid) -> "Elevation":
+        """The same heights at the centres of other cells: untouched where they are its own, else bilinear."""
+        if self.is_native and grid == self.grid:
+            return self
+        return Elevation(self._terrain, grid, is_native=False)
+
     def _inside(self, top: int, left: int, rows: int, columns: int) -> FloatArray:
         if self.is_native:
             return self._terrain.own_window(self.grid.cut(top, left, rows, columns).bounds, rows, columns)
@@ -150,6 +156,33 @@ class Elevation:
             e, n = np.meshgrid(x, y)
             out[start : start + len(y)] = self._terrain.height(e.ravel(), n.ravel()).reshape(e.shape)
         return out
+
+
+class Surrounded:
+    """A grid whose windows may reach a margin beyond it, where its raster goes on there: for what looks around cells."""
+
+    def __init__(self, wide: Elevation, grid: Grid) -> None:
+        self._wide, self.grid = wide, grid
+        self._top = round((wide.grid.north - grid.north) / grid.dy)
+        self._left = round((grid.west - wide.grid.west) / grid.dx)
+
+    def read(self, top: int, left: int, rows: int, columns: int) -> FloatArray:
+        """(rows, columns) heights of a window; NaN where there is none."""
+        return self._wide.read(top + self._top, left + self._left, rows, columns)
+
+
+def surrounded(
+    city: "City",
+    name: str,
+    given: dict[str, Any] | None,
+    *,
+    region: shapely.Geometry | None = None,
+    cell_m: float | None = None,
+    margin_cells: int = 1,
+) -> Surrounded:
+    """As `elevation`, and heights of cells around the grid as well."""
+    grid = elevation(city, name, given, region=region, cell_m=cell_m).grid
+    return Surrounded(elevation(city, name, given, region=region, cell_m=cell_m, margin_cells=margin_cells), grid)
 
 
 def taken(heights_m: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import rasterio
 import shapely
+from affine import Affine
 
 import twin
 from layers import catalogue
@@ -14,7 +16,7 @@ from layers.report import Report
 from server.build import build
 from twin import config
 from twin.store.geopackage import GeoPackageStore
-from twin.store.interface import Rows, SourceRecord
+from twin.store.interface import Asset, Rows, SourceRecord
 
 EAST, NORTH = 598_273.0, 3_109_927.0
 TOWN = Path(__file__).parents[3] / "sample_data" / "town"
@@ -50,6 +52,24 @@ def made(folder, layers, meshes=None):
             batch.finish_source(source, Report(layer, "x", "", "stored"))
     store.close()
     return twin.open(folder)
+
+
+def with_raster(city, name, values, *, cell_m=1.0, west=EAST, north=NORTH, layer="dsm"):
+    """A raster of (rows, columns) heights, NaN where there is none, as an asset of the city."""
+    (city.folder / "rasters").mkdir(exist_ok=True)
+    path = f"rasters/{name}.tif"
+    rows, columns = values.shape
+    profile = {"driver": "GTiff", "dtype": "float64", "count": 1, "nodata": -9999.0, "crs": city.crs}
+    shape = {"width": columns, "height": rows, "transform": Affine(cell_m, 0, west, 0, -cell_m, north)}
+    with rasterio.open(city.folder / path, "w", **profile, **shape) as made_:
+        made_.write(np.where(np.isnan(values), -9999.0, values), 1)
+    bounds = (west, north - rows * cell_m, west + columns * cell_m, north)
+    with city.store.writing() as batch:
+        batch.put_asset(
+            Asset(id=name, layer=layer, kind="raster", path=path, crs=city.crs, bounds=bounds, city_bounds=bounds,
+                  source=name, height_offset_m=0.0)
+        )  # fmt: skip
+    return {"collection": layer, "asset": name}
 
 
 def feature(geometry, name=None, **properties):
