@@ -23,14 +23,18 @@ __all__ = ["ENTRY_POINTS", "Process", "Progress", "process", "registry", "run"]
 
 ENTRY_POINTS = "citytwin.processes"
 _MODULES = (
+    "areal_rainfall",
     "buffer_query",
+    "control_line_check",
     "crs_audit",
     "echo",
     "flood_inundation",
+    "idw",
     "illegal_building_screen",
     "parcel_intensity",
     "pipe_clearance",
     "reservoir_storage",
+    "runoff_peak",
     "setback_height_check",
     "supervise",
     "terrain_measures",
