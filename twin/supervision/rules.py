@@ -28,11 +28,15 @@ _BOUNDS = ("_max", "_over", "_from", "_under")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a rule's table: its limit and how sure it is. `when` are the conditions as written."""
+    """A line of a rule's table: its limit and how sure it is. `when` are the conditions as written.
+
+    `other` is the limit of another edition or memory, where the two differ (such a line is of low confidence).
+    """
 
     value: Any
     confidence: Confidence
     when: Mapping[str, Any]
+    other: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,8 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         Row(
             each["value"],
             each.get("confidence", confidence),
-            {k: v for k, v in each.items() if k not in {"value", "confidence"}},
+            {k: v for k, v in each.items() if k not in {"value", "confidence", "other"}},
+            each.get("other"),
         )
         for each in row.get("rows", ())
     )

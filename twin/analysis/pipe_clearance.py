@@ -1,0 +1,300 @@
+"""P25 pipe-clearance: which pipes lie too near each other, beside or across, by GB 50289-2016 as data.
+
+Side by side counts the distance in plan, outer wall to outer wall; where plans cross, the difference of heights. The
+distance in space is told too. Each pair says its limit, how sure that is, and which of the two gives way.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from layers.catalogue import Title
+from layers.errors import InvalidInput
+from twin.analysis import features_input, pipe_structures, place
+from twin.analysis.pipe_avoidance import gives_way
+from twin.analysis.pipe_clearance_pairs import Clearances, clearances, is_buried
+from twin.analysis.pipe_structures import Structures
+from twin.analysis.pipes import MM, Pipes
+from twin.analysis.pipes import read as read_pipes
+from twin.analysis.process import Parameter, Process
+from twin.analysis.progress import SILENT, Progress
+from twin.analysis.verdict import worst
+from twin.supervision.rules import Row, Rule, RuleBook, on_day
+
+if TYPE_CHECKING:
+    from twin.city import City
+
+HORIZONTAL, VERTICAL, AVOIDANCE = "pipe-clearance-horizontal", "pipe-clearance-vertical", "pipe-avoidance"
+MOST = 10_000
+LACKS = {
+    "od": ("缺外径", "the outer diameter is not known"),
+    "height": ("缺高程", "the height at the crossing is not known"),
+    "fact": (
+        "缺压力、管径或埋设方式，或表中无此行",
+        "a pressure, diameter or burial is not known, or not in the table",
+    ),
+}
+
+
+def pipe_clearance(
+    city: "City",
+    *,
+    pipes: list[dict[str, Any]] | None = None,
+    structures: list[dict[str, Any]] | None = None,
+    horizontal: list[dict[str, Any]] | None = None,
+    vertical: list[dict[str, Any]] | None = None,
+    nominal_is_outer: bool = False,
+    include_passes: bool = False,
+    limit: int = MOST,
+    crs: str | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Pairs of pipes (and of pipes and structures) against the tables of clearances.
+
+    Without `pipes` all pipe layers of the city are taken. `horizontal` and `vertical` are lines that stand before
+    those of the tables. `nominal_is_outer` takes the nominal diameter where the outer one is missing: such a pair's
+    answer says so and never fails, but is `review`.
+    """
+    given = read_pipes(city, pipes)
+    book = on_day(dt.datetime.now(dt.UTC).date(), city.folder)
+    rules = Rules.of(book)
+    rules = replace(
+        rules, horizontal=_with_rows(rules.horizontal, horizontal, "horizontal"),
+        vertical=_with_rows(rules.vertical, vertical, "vertical"),
+    )  # fmt: skip
+    is_drawn = np.isnan(given.width_m) & np.isfinite(given.dn_mm) if nominal_is_outer else np.zeros(len(given), bool)
+    given = _drawn(given, is_drawn)
+    found = clearances(given, rules.horizontal, rules.vertical, progress=progress.part(0, 80))
+    rows = _rows(given, found, rules, is_drawn)
+    places = list(found.place)
+    if structures is not None:
+        others = _structures(city, structures)
+        more = pipe_structures.clearances(given, others, rules.horizontal, rules.vertical)
+        rows += _rows(given, more, rules, is_drawn, others)
+        places += list(more.place)
+    return _answer(city, given, rows, places, is_all=include_passes, limit=limit, crs=crs)
+
+
+def _with_rows(rule: Rule, rows: Sequence[Mapping[str, Any]] | None, name: str) -> Rule:
+    """The rule with lines of one's own before its own."""
+    if not rows:
+        return rule
+    made = []
+    for number, each in enumerate(rows):
+        if not np.isfinite(each["value"]):
+            raise InvalidInput(f"{name}/{number}/value is no number.")
+        when = {key: value for key, value in each.items() if key != "value"}
+        turned = {{"a": "b", "b": "a"}[key[0]] + key[1:]: value for key, value in when.items()}
+        made += [Row(each["value"], "high", when), Row(each["value"], "high", turned)]
+    return replace(rule, rows=(*made, *rule.rows), source=f"{rule.source}; {name}")
+
+
+def _drawn(given: Pipes, rows: NDArray[np.bool_]) -> Pipes:
+    """Pipes with their nominal diameter as outer one in some rows."""
+    nominal = given.dn_mm * MM
+    return replace(
+        given, width_m=np.where(rows, nominal, given.width_m), height_m=np.where(rows, nominal, given.height_m),
+        crown_m=np.where(rows & np.isnan(given.crown_m), nominal / 2, given.crown_m),
+    )  # fmt: skip
+
+
+def _structures(city: "City", given: Sequence[Mapping[str, Any]]) -> Structures:
+    parts = []
+    for each in given:
+        layer = str(each["collection"]) if "collection" in each else None
+        names: tuple[str, ...] = pipe_structures.PROPERTIES
+        if layer is not None:
+            known = {one.name for one in city.store.layer(layer, city.scope).type.attributes}
+            names = tuple(one for one in pipe_structures.PROPERTIES if one in known)
+        found = place.features(city, "structures", each, kinds=(*place.AREAS, *place.LINES), properties=names)
+        parts.append(pipe_structures.from_features(found, layer))
+    return Structures(
+        [name for each in parts for name in each.names], np.concatenate([each.geometry for each in parts]),
+        np.concatenate([each.kind for each in parts]), np.concatenate([each.base_m for each in parts]),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The two tables, and who gives way."""
+
+    horizontal: Rule
+    vertical: Rule
+    avoidance: Rule
+
+    @classmethod
+    def of(cls, book: RuleBook) -> "Rules":
+        """Those of a day."""
+        return cls(book[HORIZONTAL], book[VERTICAL], book[AVOIDANCE])
+
+
+def _rows(
+    given: Pipes, found: Clearances, rules: Rules, is_drawn: NDArray[np.bool_], others: Structures | None = None
+) -> list[dict[str, Any]]:
+    """Pairs as JSON, in the order of `found`."""
+    made = []
+    for k in range(len(found)):
+        a, b = int(found.a[k]), int(found.b[k])
+        drawn = bool(is_drawn[a] or (others is None and is_drawn[b]))
+        made.append(row_of(given, found, k, rules, others) | {"by_nominal_diameter": drawn})
+        if drawn and made[-1]["verdict"] == "fail":
+            made[-1] |= {"verdict": "review", "confidence": "low"}
+    return made
+
+
+def row_of(given: Pipes, found: Clearances, k: int, rules: Rules, others: Structures | None = None) -> dict[str, Any]:
+    """One pair as JSON."""
+    a, b = int(found.a[k]), int(found.b[k])
+    rule = rules.vertical if found.is_vertical[k] else rules.horizontal
+    net, bound = _number(found.net_m[k]), float(found.limit_m[k])
+    way = None if others is not None else gives_way(rules.avoidance, given, a, b)
+    names = given.names[a], (given.names[b] if others is None else others.names[b])
+    lacks = LACKS.get(str(found.lacks[k]))
+    return {
+        "rule_id": rule.id, "a": names[0], "b": names[1], "kind_a": given.kind[a],
+        "kind_b": given.kind[b] if others is None else others.kind[b],
+        "measured": net, "limit": bound, "unit": rule.unit,
+        "shortfall_m": None if net is None else round(max(bound - net, 0.0), 6),
+        "distance_3d_m": _number(found.space_m[k]), "verdict": str(found.verdict[k]),
+        "gives_way": None if way is None else names[0 if way.is_first else 1],
+        "gives_way_why": None if way is None else {"zh": way.zh, "en": way.en},
+        "lacks": None if lacks is None else {"zh": lacks[0], "en": lacks[1]},
+        "clause": rule.clause, "source": rule.source, "confidence": str(found.confidence[k]),
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _answer(
+    city: "City", given: Pipes, rows: list[dict[str, Any]], places: list[Any], *, is_all: bool, limit: int,
+    crs: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    counts = {each: sum(row["verdict"] == each for row in rows) for each in ("fail", "review", "unknown", "pass")}
+    order = {"fail": 0, "review": 1, "unknown": 2, "pass": 3}
+    told = [k for k, row in enumerate(rows) if is_all or row["verdict"] != "pass"]
+    told.sort(key=lambda k: (order[rows[k]["verdict"]], -(rows[k]["shortfall_m"] or 0.0)))
+    listed = told[:limit]
+    shapes = np.empty(len(listed), object)
+    shapes[:] = [places[k] for k in listed]
+    return {
+        "verdict": worst(row["verdict"] for row in rows) if rows else "pass",
+        "counts": counts,
+        "n_pipes": len(given),
+        "n_not_in_ground": int((~is_buried(given)).sum()),
+        "n_without_outer_size": int(np.isnan(given.width_m).sum()),
+        "n_without_heights": int((~given.has_axis).sum()),
+        "n_without_kind": sum(kind is None for kind in given.kind),
+        "is_complete": len(told) <= limit,
+        "pairs": [rows[k] for k in listed],
+        "features": place.geojson(city, shapely.force_2d(shapes), [rows[k] for k in listed], target=crs),
+    }
+
+
+_SIDE = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_ROWS: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["a", "b", "value"],
+        "properties": {
+            "a": _SIDE, "b": _SIDE, "value": {"type": "number", "minimum": 0, "maximum": 100, "x-unit": "m"},
+            **{f"{side}_{key}": {"type": "number", "minimum": 0, "x-unit": key.rsplit("_", 1)[1]} for side in "ab"
+               for key in ("dn_max_mm", "dn_over_mm", "voltage_from_kv", "voltage_under_kv")},
+            **{f"{side}_{key}": _SIDE for side in "ab" for key in ("pressure", "burial")},
+        },
+        "additionalProperties": False,
+    },
+}  # fmt: skip
+
+PIPES = Parameter(
+    Title("管线", "Pipes"),
+    features_input.SCHEMA,
+    required=False,
+    max_occurs=16,
+    description=Title(
+        "线要素，属性同 pipe_water 等图层：kind 或 type_code、od_mm、dn_mm、pressure_class、burial、voltage_kv、"
+        "start_node、end_node、z_ref（缺省 centre：z 为管中心）。缺省为城市的全部管线图层",
+        "Lines with the properties of pipe_water and the like: kind or type_code, od_mm, dn_mm, pressure_class, "
+        "burial, voltage_kv, start_node, end_node, z_ref (centre when absent: z is the axis). All pipe layers when "
+        "absent",
+    ),
+)
+PROCESS = Process(
+    id="pipe-clearance",
+    title=Title("管线净距检查", "Pipe clearance"),
+    description=Title(
+        "按 GB 50289-2016 表 4.1.9、4.1.14 检查管线间及管线与建（构）筑物的净距：并行取平面外壁净距，"
+        "平面交叉取垂直净距；在节点相接的管线不算冲突；缺外径或高程为 unknown。",
+        "Clearances of pipes among each other and from structures by tables 4.1.9 and 4.1.14 of GB 50289-2016: side by "
+        "side in plan, wall to wall; where plans cross, vertically. Joined pipes are no clash; without outer diameter "
+        "or heights: unknown.",
+    ),
+    inputs={
+        "pipes": PIPES,
+        "structures": Parameter(
+            Title("建（构）筑物", "Structures"),
+            features_input.SCHEMA,
+            required=False,
+            max_occurs=4,
+            description=Title(
+                "面或线，kind 为 building、culvert 或 rail，base_elev_m 为基底高程；building 图层可直接给出",
+                "Areas or lines with kind building, culvert or rail and base_elev_m; the layer building as it is",
+            ),
+        ),
+        "horizontal": Parameter(Title("水平净距补充行", "Lines before those of table 4.1.9"), _ROWS, required=False),
+        "vertical": Parameter(Title("垂直净距补充行", "Lines before those of table 4.1.14"), _ROWS, required=False),
+        "nominal_is_outer": Parameter(
+            Title("缺外径时以公称直径代替", "Take the nominal diameter where the outer one is missing"),
+            {"type": "boolean", "default": False},
+            required=False,
+        ),
+        "include_passes": Parameter(
+            Title("列出合格的管线对", "List pairs that pass too"), {"type": "boolean", "default": False}, required=False
+        ),
+        "limit": Parameter(
+            Title("最多列出", "List at most"),
+            {"type": "integer", "minimum": 1, "maximum": 100_000, "default": MOST},
+            required=False,
+        ),
+        "crs": place.ANSWER_CRS,
+    },
+    outputs={
+        "verdict": Parameter(Title("结论", "Verdict"), {"type": "string"}),
+        "counts": Parameter(Title("各结论的管线对数", "Pairs by verdict"), {"type": "object"}),
+        "n_pipes": Parameter(Title("管线数", "Pipes"), {"type": "integer"}),
+        "n_not_in_ground": Parameter(
+            Title("架空或在综合管廊内（不检查）", "Overhead or in a tunnel, not checked"), {"type": "integer"}
+        ),
+        "n_without_outer_size": Parameter(Title("缺外径的管线", "Pipes without outer size"), {"type": "integer"}),
+        "n_without_heights": Parameter(Title("缺高程的管线", "Pipes without heights"), {"type": "integer"}),
+        "n_without_kind": Parameter(Title("类型未知的管线", "Pipes of unknown kind"), {"type": "integer"}),
+        "is_complete": Parameter(Title("是否全部列出", "All are listed"), {"type": "boolean"}),
+        "pairs": Parameter(
+            Title("管线对", "Pairs, worst first"),
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        key: {"type": ["number", "null"], "x-unit": "m"}
+                        for key in ("measured", "limit", "shortfall_m", "distance_3d_m")
+                    },
+                },
+            },
+        ),
+        "features": Parameter(
+            Title("位置", "Where: a line between the two, or the crossing"),
+            place.FEATURES_OUT,
+            media_type=place.GEOJSON,
+        ),
+    },
+    function=pipe_clearance,
+    keywords=("pipe", "clearance", "clash", "GB 50289"),
+)

@@ -1,0 +1,170 @@
+"""Which clearance a pair of pipes must keep, by a rule's table, told once for each pair of classes of pipes.
+
+A fact that is missing (a pressure, a burial, a diameter) leaves several lines of the table possible: then a pair passes
+where it keeps the largest of them, fails where it keeps none, and is `unknown` between.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.analysis.pipes import Pipes
+from twin.analysis.verdict import SAME, Verdict
+from twin.supervision.rules import Confidence, Row, Rule, softened
+
+FloatArray = NDArray[np.float64]
+_CONFIDENCE: tuple[Confidence, ...] = ("low", "medium", "high")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a pair must keep.
+
+    Attributes
+    ----------
+    least, most : of the lines that are possible; equal where the facts decide. NaN where the table says nothing
+    is_sure : one of the lines counts for certain; where not, there may be no limit at all
+    confidence : the lowest of the lines
+    """
+
+    least: float
+    most: float
+    is_sure: bool
+    confidence: Confidence
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the table has anything to say of the two kinds."""
+        return bool(np.isfinite(self.most))
+
+    def judged(self, net_m: float) -> tuple[Verdict, float]:
+        """Verdict on a clearance (NaN is not known) and the limit that decided it."""
+        if np.isnan(net_m):
+            return "unknown", self.most
+        if net_m >= self.most - SAME:
+            return "pass", self.most
+        if net_m < self.least - SAME and self.is_sure:
+            return softened("fail", self.confidence), self.least
+        return "unknown", self.most
+
+
+NOTHING = Limit(np.nan, np.nan, False, "high")
+
+
+def classes(pipes: Pipes) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
+    """(n,) number of each pipe's class, and the facts of the classes; `pressure` is a tuple of what is possible."""
+    dn = [None if np.isnan(value) else value for value in pipes.dn_mm.tolist()]
+    voltage = [None if np.isnan(value) else value for value in pipes.voltage_kv.tolist()]
+    rows = zip(pipes.kind, dn, pipes.pressure, pipes.burial, voltage, strict=True)
+    known: dict[tuple[Any, ...], int] = {}
+    number = np.fromiter((known.setdefault(each, len(known)) for each in rows), np.int64, len(pipes))
+    names = ("", "dn_mm", "pressure", "burial", "voltage_kv")
+    return number, [dict(zip(names, each, strict=True)) for each in known]
+
+
+class Table:
+    """Limits of a rule for pairs of classes, each looked up once. Lines fit either way round.
+
+    Parameters
+    ----------
+    facts : of the classes, as `classes` gives them; the key of the kind is empty
+    """
+
+    def __init__(self, rule: Rule, facts: Sequence[Mapping[str, Any]]) -> None:
+        self.rule, self._facts = rule, facts
+        self._known: dict[tuple[int, int], Limit] = {}
+        self._kinds = _kinds(rule)
+        self._ranges = {"dn_mm": _values(rule, "dn"), "voltage_kv": _values(rule, "voltage")}
+
+    @property
+    def largest(self) -> float:
+        """The largest limit that a pair of these classes may have; 0 where there is none."""
+        kinds = {each[""] for each in self._facts}
+        found = [limit for pair, limit in self._kinds.items() if set(pair) <= kinds or None in kinds]
+        return max(found, default=0.0)
+
+    def limit(self, a: int, b: int) -> Limit:
+        """Of two classes."""
+        key = (a, b) if a <= b else (b, a)
+        if key not in self._known:
+            self._known[key] = self._look_up(self._facts[key[0]], self._facts[key[1]])
+        return self._known[key]
+
+    def limits(
+        self, a: NDArray[np.int64], b: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_], NDArray[np.object_]]:
+        """(k,) classes of pairs -> (k,) least, most, is_sure, confidence."""
+        span = len(self._facts)
+        pairs, which = np.unique(np.minimum(a, b) * span + np.maximum(a, b), return_inverse=True)
+        found = [self.limit(*divmod(pair, span)) for pair in pairs.tolist()]
+        least = np.array([each.least for each in found], np.float64)[which]
+        most = np.array([each.most for each in found], np.float64)[which]
+        sure = np.array([each.is_sure for each in found], bool)[which]
+        return least, most, sure, np.array([each.confidence for each in found], object)[which]
+
+    def _look_up(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Limit:
+        rows: list[Row] = []
+        is_sure = True
+        for one, two in product(self._ways(a), self._ways(b)):
+            found, sure = self._lines(one, two)
+            rows += found
+            is_sure = is_sure and sure
+        if rows:
+            return _limit(rows, is_sure=is_sure)
+        return self._unlisted(a, b)
+
+    def _ways(self, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The facts once for each pressure that is possible, and for each range of a number that is missing."""
+        pressures = facts.get("pressure") or (None,)
+        numbers = {
+            key: self._ranges[key] if facts.get(key) is None and self._ranges[key] else (facts.get(key),)
+            for key in self._ranges
+        }
+        return [
+            {**facts, "pressure": pressure, **dict(zip(numbers, each, strict=True))}
+            for pressure in pressures
+            for each in product(*numbers.values())
+        ]
+
+    def _lines(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Row], bool]:
+        """Lines that may count, either way round, and whether one of them does for certain."""
+        there, sure = self.rule.possible(_named("a", a) | _named("b", b))
+        if sure:
+            return there, True
+        back, sure = self.rule.possible(_named("a", b) | _named("b", a))
+        return (back, True) if sure else (there + back, False)
+
+    def _unlisted(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Limit:
+        """Kinds that have lines, none for these facts (gas above 1.6 MPa): no certain limit, but a possible one."""
+        most = self._kinds.get((a[""], b[""]), self._kinds.get((b[""], a[""])))
+        return NOTHING if most is None else Limit(most, most, False, "low")
+
+
+def _limit(rows: Iterable[Row], *, is_sure: bool) -> Limit:
+    values = [max(each.value, each.value if each.other is None else each.other) for each in rows]
+    order = min(_CONFIDENCE.index(each.confidence) for each in rows)
+    return Limit(float(min(values)), float(max(values)), is_sure, _CONFIDENCE[order])
+
+
+def _values(rule: Rule, part: str) -> tuple[float, ...]:
+    """One number of each range that the table tells apart by a condition on `part`."""
+    found = {float(value) for row in rule.rows for key, value in row.when.items() if f"_{part}_" in key}
+    return tuple(sorted({each + step for each in found for step in (-1e-3, 0.0, 1e-3)}))
+
+
+def _named(side: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{side}_{key}" if key else side: value for key, value in facts.items()}
+
+
+def _kinds(rule: Rule) -> dict[tuple[str, str], float]:
+    """Pairs of kinds that the table names -> the largest limit of their lines."""
+    found: dict[tuple[str, str], float] = {}
+    for row in rule.rows:
+        sides = [each if isinstance(each, list) else [each] for each in (row.when.get("a"), row.when.get("b"))]
+        for pair in product(*sides):
+            found[pair] = max(found.get(pair, 0.0), float(row.value), float(row.other or 0.0))
+    return found
