@@ -30,6 +30,10 @@ MERCATOR = "EPSG:3857"
 THREE_D = Title("三维模型", "3D models")
 TERRAIN = Title("地形（quantized mesh）", "Terrain (quantized mesh)")
 TILES = Title("矢量瓦片（全市）", "Vector tiles (whole city)")
+SUPERVISION = Title("监管", "Supervision")
+FINDINGS = "finding"
+STATUS_SET = ("status", "note")
+"""What people set of a finding; all else is the supervision's."""
 GEOMETRY_NAMES = {"polygon": "Polygon", "linestring": "Line", "point": "Point"}
 
 
@@ -71,13 +75,17 @@ class _Writer:
         self.groups: dict[str, ET.Element] = {}
 
     def write(self) -> None:
-        """All layers: 3D models, features by category, point clouds, images, elevation, terrain."""
+        """All layers: findings, 3D models, features by category, point clouds, images, elevation, terrain."""
+        if FINDINGS in self.city.vectors:
+            self._findings(self._group("supervision", SUPERVISION), self.city.vectors[FINDINGS])
         three_d = self._group("3d", THREE_D)
         for info in self.city.vectors.values():
             if info.mesh_count:
                 self._tiles(three_d, info)
         for key, title in category_titles().items():
-            members = [info for info in self.city.vectors.values() if _category(info.type)[0] == key]
+            members = [
+                info for info in self.city.vectors.values() if _category(info.type)[0] == key and info.id != FINDINGS
+            ]
             members.sort(key=_drawing_order)
             for info in members:
                 self._features(self._group(key, title), info)
@@ -101,7 +109,15 @@ class _Writer:
     def _title(self, layer_type: LayerType) -> str:
         return str(getattr(layer_type.title, self.code))
 
-    def _features(self, group: ET.Element, info: LayerInfo) -> None:
+    def _findings(self, group: ET.Element, info: LayerInfo) -> None:
+        """Named in the reader's language; the status is chosen from a list, what was measured is not to be changed."""
+        name = "name" if self.code == "zh" else "name_en"
+        layer = self._features(group, info, shown=True, name=name)
+        qgis_style.chosen_values(layer, info.type, STATUS_SET[:1], self.code)
+        names = [each.name for each in (*info.type.attributes, *parameters.OWN)]
+        qgis_style.editable(layer, names, STATUS_SET)
+
+    def _features(self, group: ET.Element, info: LayerInfo, *, shown: bool = False, name: str = "name") -> ET.Element:
         srs = self.city.city.config.crs
         source = (
             "pagingEnabled='true' preferCoordinatesForWfsT11='false' restrictToRequestBBOX='1' "
@@ -109,7 +125,7 @@ class _Writer:
         )
         kind = simple(info.type.geometry)
         bounds = info.bounds or (self.city.city_bounds if info.type.geometry != "none" else None)
-        shown = info.id in {"building", "road", "river"}
+        shown = shown or info.id in {"building", "road", "river"}
         layer = self._layer(
             group, _Source(info.id, "vector", "OAPIF", source), self._title(info.type), srs, bounds, shown=shown
         )
@@ -118,7 +134,8 @@ class _Writer:
         qgis_style.field_names(layer, info.type, self.code)
         if kind:
             qgis_style.renderer(layer, info.type, kind, self.code)
-            qgis_style.labels(layer, info.type, kind)
+            qgis_style.labels(layer, info.type, kind, name)
+        return layer
 
     def _vector_tiles(self) -> None:
         """One layer with everything, for looking at the whole city at once: fast, but without the attributes' forms."""

@@ -4,6 +4,7 @@ Checked in QGIS 3.40.6, which fills in whatever a project leaves out. Colours co
 a city looks alike in the viewer, in vector tiles and in QGIS.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -122,18 +123,18 @@ def rgb(colour: str) -> tuple[int, int, int]:
         return 136, 136, 136
 
 
-def labels(layer: ET.Element, layer_type: LayerType, kind: str) -> None:
+def labels(layer: ET.Element, layer_type: LayerType, kind: str, name: str = "name") -> None:
     """Names from 1:35,000, in the reader's own font; nothing where a layer has no names."""
-    if layer_type.attribute("name") is None:
+    if layer_type.attribute(name) is None:
         return
     layer.set("labelsEnabled", "1")
-    _label_settings(ET.SubElement(layer, "labeling", type="simple"), kind)
+    _label_settings(ET.SubElement(layer, "labeling", type="simple"), kind, name)
 
 
-def _label_settings(parent: ET.Element, kind: str) -> None:
+def _label_settings(parent: ET.Element, kind: str, name: str = "name") -> None:
     settings = ET.SubElement(parent, "settings", calloutType="simple")
     text = ET.SubElement(
-        settings, "text-style", fieldName="name", isExpression="0", fontSize="9", fontSizeUnit="Point",
+        settings, "text-style", fieldName=name, isExpression="0", fontSize="9", fontSizeUnit="Point",
         textColor="34,34,34,255", textOpacity="1",
     )  # fmt: skip
     ET.SubElement(
@@ -162,6 +163,28 @@ def field_names(layer: ET.Element, layer_type: LayerType, code: str) -> None:
         title = getattr(each.title, code)
         shown = f"{title} ({each.unit})" if each.unit else title
         ET.SubElement(aliases, "alias", field=each.name, name=shown)
+
+
+def chosen_values(layer: ET.Element, layer_type: LayerType, names: tuple[str, ...], code: str) -> None:
+    """In forms and tables these attributes are chosen from their codes, by title."""
+    fields = ET.SubElement(layer, "fieldConfiguration")
+    for name in names:
+        attribute = layer_type.attribute(name)
+        if attribute is None or not attribute.codes:
+            continue
+        widget = ET.SubElement(ET.SubElement(fields, "field", name=name), "editWidget", type="ValueMap")
+        config = ET.SubElement(ET.SubElement(widget, "config"), "Option", type="Map")
+        listed = ET.SubElement(config, "Option", name="map", type="List")
+        for value, title in attribute.codes.items():
+            entry = ET.SubElement(listed, "Option", type="Map")
+            ET.SubElement(entry, "Option", name=getattr(title, code), value=value, type="QString")
+
+
+def editable(layer: ET.Element, names: Iterable[str], free: tuple[str, ...]) -> None:
+    """Of these fields only `free` can be changed in forms and tables; the server has the last word anyway."""
+    fields = ET.SubElement(layer, "editable")
+    for name in names:
+        ET.SubElement(fields, "field", name=name, editable=str(int(name in free)))
 
 
 def tile_styles(layer: ET.Element, types: list[LayerType], code: str) -> None:
