@@ -32,6 +32,7 @@ _MODULES = (
     "flood_inundation",
     "idw",
     "illegal_building_screen",
+    "overlay_stats",
     "parcel_intensity",
     "pipe_clearance",
     "plan_indicators",

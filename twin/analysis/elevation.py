@@ -159,7 +159,7 @@ class Elevation:
 
 
 class Surrounded:
-    """A grid whose windows may reach a margin beyond it, where its raster goes on there: for what looks around cells."""
+    """A grid whose windows may reach a margin beyond it, where its raster goes on: for what looks around cells."""
 
     def __init__(self, wide: Elevation, grid: Grid) -> None:
         self._wide, self.grid = wide, grid

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layers import catalogue
 from layers.catalogue import Title
 from layers.errors import InvalidInput
 from twin.analysis.elevation import Grid
 from twin.analysis.outputs import COG, File
 from twin.analysis.process import Parameter
 from twin.analysis.progress import Progress
+from twin.scope import EVERYTHING
 from twin.store.interface import Asset
 
 if TYPE_CHECKING:
     from twin.city import City
 
 FOLDER = "rasters"
+SOURCE = "analysis/"
+"""Assets of analyses have this and the process as their source; no file of a folder is called so."""
 BLOCK = 512
 
 KEEP_AS = Parameter(
@@ -82,26 +86,44 @@ def cog(
 
 
 def keep(city: "City", file: File, layer: str | None, title: str, process: str) -> None:
-    """Make a raster a layer of the city: an asset of that name; an earlier one gives way. None does nothing."""
+    """Make a raster a layer of the city: an asset of that name; an earlier one gives way. None does nothing.
+
+    Raises
+    ------
+    InvalidInput
+        `keep_as` is the name of a layer of the catalogue, or of one that is not an analysis's own raster.
+    """
     if layer is None:
         return
     import rasterio
 
-    known = next((each for each in city.store.assets(city.scope) if each.id == layer), None)
-    source = f"analysis/{process}"
-    if layer in city or (known is not None and not known.source.startswith("analysis/")):
-        raise InvalidInput(f"keep_as: there is a layer {layer!r} already.", "Choose another name.")
+    known = check_name(city, layer)
     folder = city.folder / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / f"{layer}-{uuid.uuid4().hex[:8]}.tif"
-    shutil.copyfile(file.path, path)
-    with rasterio.open(path) as made:
-        west, south, east, north = made.bounds
-    box = (float(west), float(south), float(east), float(north))
-    with city.store.writing() as batch:
-        batch.put_asset(
-            Asset(id=layer, layer=layer, kind="raster", path=f"{FOLDER}/{path.name}", crs=city.crs, bounds=box,
-                  city_bounds=box, source=source, title=title)
-        )  # fmt: skip
+    try:
+        shutil.copyfile(file.path, path)
+        with rasterio.open(path) as made:
+            west, south, east, north = made.bounds
+        box = (float(west), float(south), float(east), float(north))
+        asset = Asset(id=layer, layer=layer, kind="raster", path=f"{FOLDER}/{path.name}", crs=city.crs, bounds=box,
+                      city_bounds=box, source=f"{SOURCE}{process}", title=title)  # fmt: skip
+        with city.store.writing() as batch:
+            batch.put_asset(asset)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     if known is not None:
         (city.folder / known.path).unlink(missing_ok=True)
+
+
+def check_name(city: "City", layer: str) -> Asset | None:
+    """The raster of an analysis that a new one of this name replaces; InvalidInput where the name is another's.
+
+    Worth asking before a long analysis starts. Layers that the asker may not see count as well.
+    """
+    own = [each for each in city.store.assets(EVERYTHING) if layer in {each.id, each.layer}]
+    is_taken = layer in catalogue.load() or any(each.id == layer for each in city.store.layers(EVERYTHING))
+    if is_taken or any(not each.source.startswith(SOURCE) or each.id != layer for each in own):
+        raise InvalidInput(f"keep_as: the name {layer!r} is taken by a layer.", "Choose another name.")
+    return own[0] if own else None
