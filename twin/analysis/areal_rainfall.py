@@ -152,7 +152,7 @@ PROCESS = Process(
             {"type": "array", "items": {"type": "object", "properties": {
                 "id": {"type": "string"}, "rain_mm": _RAIN, "weight": {"type": "number", "x-unit": "1"}}}},
         ),
-        "left_out": Parameter(Title("缺测站", "Stations without value"), {"type": "array", "items": {"type": "string"}}),
+        "left_out": Parameter(Title("缺测站", "Stations left out"), {"type": "array", "items": {"type": "string"}}),
         "parts": Parameter(
             Title("泰森多边形", "Part of the basin of each station"), place.FEATURES_OUT, media_type=place.GEOJSON
         ),

@@ -215,7 +215,7 @@ PROCESS = Process(
         "n_cells": Parameter(Title("有值格网数", "Cells with a value"), {"type": "integer"}),
         "n_void_cells": Parameter(Title("无值格网数", "Cells without"), {"type": "integer"}),
         "n_points": Parameter(Title("点数", "Points that were used"), {"type": "integer"}),
-        "left_out": Parameter(Title("无值的点", "Points without value"), {"type": "array", "items": {"type": "string"}}),
+        "left_out": Parameter(Title("无值的点", "Points left out"), {"type": "array", "items": {"type": "string"}}),
         "cell_m": _length("格网边长", "Side of a cell"),
     },
     function=idw_raster,
