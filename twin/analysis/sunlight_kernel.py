@@ -1,8 +1,11 @@
 """When the sun is hidden from a window, as closed forms: the compiled part of `sunlight_shadow`.
 
-All conditions on the sun's direction s are planes through the window, n · s >= 0. On a day s(H) = a + b cos H + c sin H,
-so that each condition is p + q cos H + r sin H >= 0, whose ends are known: H = atan2(r, q) ± acos(-p / hypot(q, r)).
+All conditions on the sun's direction s are planes through the window, n · s >= 0. On a day the sun is at
+s(H) = a + b cos H + c sin H, so that each is p + q cos H + r sin H >= 0, whose ends are known:
+H = atan2(r, q) ± acos(-p / hypot(q, r)).
 """
+
+# ruff: noqa: PLR0917 -- compiled functions take arrays and numbers one by one
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +31,7 @@ def _hidden(
     coefficients = np.empty((3, 3))
     for i in range(n):
         for j in range(3):
-            coefficients[i, j] = (
-                normals[i, 0] * parts[j, 0] + normals[i, 1] * parts[j, 1] + normals[i, 2] * parts[j, 2]
-            )
+            coefficients[i, j] = normals[i, 0] * parts[j, 0] + normals[i, 1] * parts[j, 1] + normals[i, 2] * parts[j, 2]
         p, q, r = coefficients[i, 0], coefficients[i, 1], coefficients[i, 2]
         size = np.hypot(q, r)
         if p <= -size:
@@ -85,7 +86,7 @@ def _distance(x: float, y: float, ax: float, ay: float, bx: float, by: float) ->
 
 @kernel
 def _wall(
-    point: FloatArray, edge: FloatArray, rise: float, on_wall_m: float, normals: FloatArray, parts: FloatArray,
+    point: FloatArray, edge: FloatArray, on_wall_m: float, normals: FloatArray, parts: FloatArray,
     first: float, last: float, ends: FloatArray, out: FloatArray, k: int,
 ) -> int:  # fmt: skip
     """The wall that the window itself is in hides the sun on its inner side; at a corner both walls do."""
@@ -113,7 +114,7 @@ def _building(
     """Append what the walls of one building hide. `rise`: its top above the window. The new k."""
     for i in range(start, stop):
         if is_near and _distance(point[0], point[1], edges[i, 0], edges[i, 1], edges[i, 2], edges[i, 3]) <= on_wall_m:
-            k = _wall(point, edges[i], rise, on_wall_m, normals, parts, first, last, ends, out, k)
+            k = _wall(point, edges[i], on_wall_m, normals, parts, first, last, ends, out, k)
             continue
         ax, ay = edges[i, 2] - point[0], edges[i, 3] - point[1]
         bx, by = edges[i, 0] - point[0], edges[i, 1] - point[1]

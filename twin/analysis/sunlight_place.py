@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
-from twin.analysis import place
+from twin.analysis import place, site_features
 from twin.analysis.sunlight_shadow import Obstacles, facade, obstacles
 from twin.store.interface import Features, Query
 
@@ -56,16 +56,14 @@ def windows(found: Features, sill_m: float, spacing_m: float) -> Windows:
     if not (shapely.get_type_id(found.geometry) == 0).all():
         raise InvalidInput("windows: points and outlines are mixed.", "Give points, or outlines of buildings.")
     points = shapely.get_coordinates(found.geometry, include_z=True)
-    elev, floor = place.numbers(found, "elev_m"), place.numbers(found, "floor_elev_m")
+    elev, floor = (site_features.numbers(found, "windows", each) for each in ("elev_m", "floor_elev_m"))
     height = np.where(np.isnan(points[:, 2]), np.where(np.isnan(elev), floor + sill_m, elev), points[:, 2])
-    facing = place.numbers(found, "facing_deg")
-    if (np.abs(facing[~np.isnan(facing)]) > 360).any():
-        raise InvalidInput("windows: facing_deg lies outside -360 to 360.", "It is an azimuth, 180 is south.")
+    facing = site_features.numbers(found, "windows", "facing_deg", least=-360, most=360)
     return Windows(np.column_stack([points[:, :2], height]), np.full(len(found), np.nan), facing, found.ids)
 
 
 def _of_walls(found: Features, sill_m: float, spacing_m: float) -> Windows:
-    base = place.numbers(found, "base_elev_m")
+    base = site_features.numbers(found, "windows", "base_elev_m")
     made = [facade(shape, base[i] + sill_m, spacing_m) for i, shape in enumerate(found.geometry)]
     points = np.concatenate([each for each, _ in made])
     bearings = np.concatenate([each for _, each in made])
@@ -75,7 +73,10 @@ def _of_walls(found: Features, sill_m: float, spacing_m: float) -> Windows:
 
 def given_obstacles(city: "City", name: str, given: Mapping[str, Any]) -> Features:
     """Buildings of an input."""
-    return place.features(city, name, given, kinds=place.AREAS, properties=COLUMNS)
+    found = site_features.read(city, name, given, kinds=place.AREAS, columns=COLUMNS)
+    for column, least in (("base_elev_m", -500.0), ("height_m", 0.0), ("top_elev_m", -500.0)):
+        site_features.numbers(found, name, column, least=least, most=10_000.0)
+    return found
 
 
 def near_obstacles(city: "City", box: tuple[float, ...], near_m: float, far_m: float, top_m: float) -> Features:
@@ -100,7 +101,14 @@ def near_obstacles(city: "City", box: tuple[float, ...], near_m: float, far_m: f
         for batch in city.store.query(BUILDING, far, city.scope):
             fresh = np.array([fid not in seen for fid in batch.fids.tolist()])
             batches.append(chosen(batch, np.flatnonzero(fresh)))
-    return place.collected(batches, "buildings")
+    return once(place.collected(batches, "buildings"))
+
+
+def once(found: Features) -> Features:
+    """Without features that say they are the same as another one that is here: a model of a footprint, for example."""
+    ids = set(found.ids)
+    twins = [name in ids and name != found.ids[i] for i, name in enumerate(place.words(found, "same_as"))]
+    return chosen(found, np.flatnonzero(~np.array(twins, bool))) if any(twins) else found
 
 
 def chosen(found: Features, rows: NDArray[np.integer[Any]]) -> Features:
@@ -114,7 +122,7 @@ def chosen(found: Features, rows: NDArray[np.integer[Any]]) -> Features:
 
 def bases_m(city: "City", found: Features) -> FloatArray:
     """(n,) heights on which buildings stand: `base_elev_m`, else the ground at a point inside; NaN where neither is."""
-    base = place.numbers(found, "base_elev_m")
+    base = place.numbers(found, "base_elev_m").copy()
     rows = np.flatnonzero(np.isnan(base) & ~shapely.is_empty(found.geometry) & ~shapely.is_missing(found.geometry))
     if rows.size:
         at = shapely.get_coordinates(shapely.point_on_surface(found.geometry[rows]))
@@ -129,9 +137,6 @@ def prisms(city: "City", found: Features, unknown_up_to_m: float, lowest_m: floa
     `unknown_up_to_m` above its base, or above `lowest_m` where that is unknown too.
     """
     height, top = place.numbers(found, "height_m"), place.numbers(found, "top_elev_m")
-    if (height < 0).any():
-        bad = int(np.flatnonzero(height < 0)[0])
-        raise InvalidInput(f"buildings: {found.ids[bad]!r} has height_m {height[bad]:g}.", "Heights are above the base.")
     base = bases_m(city, found)
     known = np.where(np.isnan(top), base + np.where(height > 0, height, np.nan), top)
     as_is = obstacles(found.geometry, known)

@@ -2,8 +2,9 @@
 
 A building is a prism: its outline from below up to one flat top. It hides the sun where the horizontal ray meets a wall
 that is taller there than the ray. For each wall that is a closed form in the hour angle (`sunlight_kernel`); what the
-walls leave of the day is sorted and added up. Plane geometry on the grid, as GB/T 50947-2014 has it: the scale of
-the grid (119 ppm at 121° E in EPSG:4549) shifts an end by less than a second, refraction and the sun's disc are left out.
+walls leave of the day is sorted and added up. Plane geometry on the grid, as GB/T 50947-2014 has it: the scale
+of the grid (119 ppm at 121° E in EPSG:4549) shifts an end by less than a second; refraction and the sun's disc are left
+out.
 """
 
 from collections.abc import Sequence
@@ -86,7 +87,9 @@ def obstacles(footprints: NDArray[np.object_], tops_m: FloatArray) -> Obstacles:
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     if not len(points):
-        return Obstacles(np.zeros(b + 1, np.int64), np.empty((0, 6)), np.full((b, 4), np.nan), np.asarray(tops_m, float))
+        return Obstacles(
+            np.zeros(b + 1, np.int64), np.empty((0, 6)), np.full((b, 4), np.nan), np.asarray(tops_m, float)
+        )
     is_last = np.append(ring[1:] != ring[:-1], True)
     start = np.flatnonzero(~is_last)
     before = start - 1
@@ -223,9 +226,7 @@ def _check(points: FloatArray, latitude_deg: FloatArray, declination: float, fro
         raise InvalidInput(f"from_h = {from_h}, to_h = {to_h} is no span of a day.", "Give 8 and 16, for example.")
 
 
-def facade(
-    footprint: shapely.Geometry, height_m: float, spacing_m: float
-) -> tuple[FloatArray, FloatArray]:
+def facade(footprint: shapely.Geometry, height_m: float, spacing_m: float) -> tuple[FloatArray, FloatArray]:
     """Points along the walls of an outline: (n, 3) points and (n,) grid bearing the wall faces, degrees.
 
     Each wall is cut into equal pieces of at most `spacing_m`; a point stands in the middle of each, at `height_m`.
