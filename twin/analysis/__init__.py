@@ -24,6 +24,7 @@ __all__ = ["ENTRY_POINTS", "Process", "Progress", "process", "registry", "run"]
 ENTRY_POINTS = "citytwin.processes"
 _MODULES = (
     "areal_rainfall",
+    "bim_clash",
     "buffer_query",
     "control_line_check",
     "coverage_indicators",
@@ -34,6 +35,7 @@ _MODULES = (
     "idw",
     "illegal_building_screen",
     "line_of_sight",
+    "model_diff",
     "overlay_stats",
     "parcel_intensity",
     "pipe_clearance",

@@ -236,7 +236,7 @@ def elevation(
     InvalidInput, NotFound
         Named after the input: no such raster, the region lies outside it, too many cells.
     """
-    terrain = _terrain(city, name, given)
+    terrain = terrain_of(city, name, given)
     box = _box(city, name, terrain, region)
     own = terrain.own_grid()
     if own is not None and (cell_m is None or abs(cell_m - own.dx) < _ALIGNED):
@@ -264,7 +264,8 @@ def own_cells(box: Any) -> tuple[float, float, float, float, int, int]:
     return box.west, box.north, box.dx, box.dy, box.width, box.height
 
 
-def _terrain(city: "City", name: str, given: dict[str, Any] | None) -> Terrain:
+def terrain_of(city: "City", name: str, given: dict[str, Any] | None) -> Terrain:
+    """The ground that an input with `features_input.RASTER_SCHEMA` means, to be asked at points; NotFound names it."""
     layer = "dem" if given is None else str(given["collection"])
     if layer == "dem" and not (given or {}).get("asset"):
         terrain = city.terrain

@@ -14,7 +14,6 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.catalogue import Title
-from layers.errors import InvalidInput
 from twin.analysis import features_input, pipe_structures, place
 from twin.analysis.pipe_avoidance import gives_way
 from twin.analysis.pipe_clearance_pairs import Clearances, clearances, is_buried
@@ -85,9 +84,7 @@ def _with_rows(rule: Rule, rows: Sequence[Mapping[str, Any]] | None, name: str) 
     if not rows:
         return rule
     made = []
-    for number, each in enumerate(rows):
-        if not np.isfinite(each["value"]):
-            raise InvalidInput(f"{name}/{number}/value is no number.")
+    for each in rows:
         when = {key: value for key, value in each.items() if key != "value"}
         turned = {{"a": "b", "b": "a"}[key[0]] + key[1:]: value for key, value in when.items()}
         made += [Row(each["value"], "high", when), Row(each["value"], "high", turned)]

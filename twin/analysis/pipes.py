@@ -72,6 +72,7 @@ class Pipes:
     width_m, height_m : outer size; equal for round pipes
     dn_mm : nominal diameter
     inner_m : height of the clear section; NaN where neither dn nor a wall is known
+    inner_width_m : its width; NaN for sections that are neither round nor boxes
     is_round : whether the section is a circle
     crown_m : what must be added to the axis to reach the outer top; known without an outer size where heights are of
         the top
@@ -89,6 +90,7 @@ class Pipes:
     is_round: NDArray[np.bool_]
     dn_mm: FloatArray
     inner_m: FloatArray
+    inner_width_m: FloatArray
     crown_m: FloatArray
     has_axis: NDArray[np.bool_]
     pressure: ObjectArray
@@ -150,6 +152,7 @@ def from_features(found: Features, layer: str | None = None, name: str = "pipes"
         is_round=size.shape == pipe_size.ROUND,
         dn_mm=number["dn_mm"],
         inner_m=inner,
+        inner_width_m=_inner_width(sized, size, inner),
         crown_m=crown,
         has_axis=np.asarray(has_axis, bool),
         pressure=pressures(text["pressure_class"]),
@@ -275,6 +278,11 @@ def _outer(table: pa.Table, size: pipe_size.Size, burial: ObjectArray) -> tuple[
 def _inner(table: pa.Table, size: pipe_size.Size) -> FloatArray:
     is_known = (_column(table, "dn_mm") > 0) | (_column(table, "wall_mm") > 0) | (_column(table, "height_mm") > 0)
     return np.where(is_known, size.inner_m, np.nan)
+
+
+def _inner_width(table: pa.Table, size: pipe_size.Size, inner: FloatArray) -> FloatArray:
+    wide = np.where(size.shape == pipe_size.ROUND, inner, _column(table, "width_mm") * MM)
+    return np.asarray(np.where(size.shape == pipe_size.EGG, np.nan, wide), np.float64)
 
 
 def _to_axis(z_ref: ObjectArray, size: pipe_size.Size) -> FloatArray:

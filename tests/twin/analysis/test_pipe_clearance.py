@@ -242,7 +242,7 @@ def test_wrong_inputs_are_named(city):
         run(city, point)
     with pytest.raises(InvalidInput, match=r"^structures: 'H' has no kind"):
         beside(city, 1.7, structures=[collection(feature(box(0, 0, 1, 1), "H", floors=1))])
-    with pytest.raises(InvalidInput, match="horizontal/0/value"):
+    with pytest.raises(InvalidInput, match="horizontal: NaN"):
         beside(city, 1.7, horizontal=[{"a": "sewage", "b": "water", "value": float("nan")}])
     with pytest.raises(InvalidInput, match="pipes: the city has no layer of pipes"):
         city.run("pipe-clearance")

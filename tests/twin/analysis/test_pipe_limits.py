@@ -102,7 +102,7 @@ LOW = {("telecom direct", "heat"), ("telecom duct", "heat"), ("power direct", "w
 @pytest.mark.parametrize("row", list(VERTICAL))
 def test_a_row_of_table_4_1_14(row):
     for column, value in zip(COLUMNS, VERTICAL[row], strict=False):
-        a, b = ((name.split(" ") + [None])[:2] for name in (row, column))
+        a, b = ([*name.split(" "), None][:2] for name in (row, column))
         found = limit("vertical", facts(a[0], burial=a[1]), facts(b[0], burial=b[1]))
         assert (found.least, found.is_sure) == (value, True), (row, column)
         assert found.confidence == ("low" if (row, column) in LOW else "medium"), (row, column)
