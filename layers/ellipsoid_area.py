@@ -79,13 +79,14 @@ def lengths_m(geometries: NDArray[np.object_], source: str) -> FloatArray:
     rows = np.flatnonzero((shapely.get_dimensions(shapes) >= 1) & ~shapely.is_empty(shapes))
     if not rows.size:
         return out
-    flat = shapely.segmentize(shapely.force_2d(shapes[rows]), 10 * STEP_M / unit_length_m(source))
-    rings, owner = _chains(np.asarray(flat, dtype=object))
-    xy, chain = shapely.get_coordinates(rings, return_index=True)
+    chains, owner = _chains(np.asarray(shapely.force_2d(shapes[rows]), dtype=object))
+    is_long = shapely.length(chains) > 0  # GEOS refuses to divide what is one place
+    dense = shapely.segmentize(chains[is_long], 10 * STEP_M / unit_length_m(source))
+    xy, chain = shapely.get_coordinates(dense, return_index=True)
     lon, lat = crs.transform(source, crs.CGCS2000, *xy.T)
     edges = np.flatnonzero(chain[1:] == chain[:-1])
     step = crs.CGCS2000_GEOD.inv(lon[edges], lat[edges], lon[edges + 1], lat[edges + 1])[2]
-    out[rows] = np.bincount(owner[chain[edges]], weights=step, minlength=len(rows))
+    out[rows] = np.bincount(owner[is_long][chain[edges]], weights=step, minlength=len(rows))
     return out
 
 

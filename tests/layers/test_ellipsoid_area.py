@@ -153,6 +153,12 @@ def test_lengths_are_those_of_geodesics():
     assert found[4] == pytest.approx(2 * (1_000 + 21_000) * (1 - 0.000119), rel=1e-4)
 
 
+def test_a_line_that_is_one_place_has_no_length():
+    place = shapely.LineString([(598_000, 3_109_000)] * 2)
+    both = shapely.MultiLineString([place, shapely.LineString([(5e5, 3e6), (5e5 + 10, 3e6)])])
+    assert lengths_m([place, both], "EPSG:4549") == pytest.approx([0, 10], abs=1e-6)
+
+
 def test_a_long_parallel_is_measured_along_itself():
     """A degree of longitude at 60°: the radius of the parallel, not the shorter great circle."""
     e2 = (2 - 1 / 298.257222101) / 298.257222101

@@ -4,6 +4,7 @@
 sending them. Coordinates, in GeoJSON, boxes and filters alike, are in `crs`, east first; CRS84 when it is absent.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,8 @@ def _dense(shapes: NDArray[np.object_], source: str) -> NDArray[np.object_]:
     for row in np.flatnonzero(shapely.get_dimensions(shapes) >= 1).tolist():
         if np.isfinite(shapely.get_coordinates(shapes[row])).all():  # else it is refused where it is placed
             step = max(DENSE_M / unit_length_m(source), float(shapely.length(shapes[row])) / MOST_DENSE)
-            out[row] = shapely.segmentize(shapes[row], step)
+            with contextlib.suppress(shapely.errors.GEOSException):  # a part that is one place: nothing to divide
+                out[row] = shapely.segmentize(shapes[row], step)
     return out
 
 
