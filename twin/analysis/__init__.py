@@ -36,6 +36,7 @@ _MODULES = (
     "illegal_building_screen",
     "line_of_sight",
     "model_diff",
+    "landuse_transition",
     "overlay_stats",
     "parcel_intensity",
     "pipe_clearance",
