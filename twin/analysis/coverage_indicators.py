@@ -23,7 +23,6 @@ from twin.analysis.plan_indicators import (
     ZONES,
     chosen,
     described,
-    finite,
     moment_of,
     source_of,
     zones_of,
@@ -63,7 +62,6 @@ def coverage_indicators(
     """
     from twin.supervision.indicators import evaluate
 
-    finite("distance_m", distance_m)
     if (indicator is None) == (definition is None):
         raise InvalidInput("indicator: give indicator or definition, one of them.", "For example I-04.")
     definitions = () if definition is None else (definition,)

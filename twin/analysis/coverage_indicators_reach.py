@@ -156,7 +156,7 @@ def walking_m(things: Shapes, places: Shapes, net: Network, most_m: float) -> Fl
     b = np.concatenate([whole.b, node[: len(to)]])
     cost = np.concatenate([whole.lengths_m, access[: len(to)]])
     graph = _lightest(a, b, np.maximum(cost, 1e-12), source + 1, coo_array)
-    along = dijkstra(graph, directed=False, indices=source, limit=most_m)
+    along = dijkstra(graph, directed=False, indices=source, limit=most_m + 1.0)
     total = along[node[len(to) :]] + access[len(to) :]
     found[is_there] = np.where(total <= most_m + SAME_M, total, np.inf)
     return found

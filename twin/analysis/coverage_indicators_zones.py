@@ -88,9 +88,10 @@ def parts(shapes: Shapes, zones: Shapes) -> tuple[IntArray, IntArray, Shapes]:
     rows.append(left)
     numbers.append(np.full(len(left), NOWHERE))
     cut.append(rest[left])
-    pieces = np.concatenate(cut)
-    keep = ~(shapely.is_missing(pieces) | shapely.is_empty(pieces))
-    return np.concatenate(rows)[keep].astype(np.int64), np.concatenate(numbers)[keep].astype(np.int64), pieces[keep]
+    pieces, row = np.concatenate(cut), np.concatenate(rows).astype(np.int64)
+    # what merely touches a zone leaves points (of a line) or lines (of an area)
+    keep = (shapely.get_dimensions(pieces) == shapely.get_dimensions(shapes)[row]) & ~shapely.is_empty(pieces)
+    return row[keep], np.concatenate(numbers).astype(np.int64)[keep], pieces[keep]
 
 
 def _touching(shapes: Shapes, zones: Shapes) -> list[tuple[IntArray, IntArray, bool]]:

@@ -4,7 +4,6 @@ Numerators and denominators of towns add up to the city's; what lies outside the
 """
 
 import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +86,6 @@ def chosen(
 
     from twin.supervision.indicators import definition
 
-    finite("definitions", list(definitions))
-    finite("targets", dict(targets or {}))
     day = (moment or dt.datetime.now(dt.UTC)).astimezone(dt.timezone(dt.timedelta(hours=8))).date()
     known = definition.load(city.folder, day)
     if definitions:
@@ -138,18 +135,6 @@ def moment_of(text: str | None) -> dt.datetime | None:
     from twin.city import moment
 
     return moment(text)
-
-
-def finite(name: str, value: Any) -> None:
-    """InvalidInput, with the path, where a number inside is NaN or infinite."""
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            finite(f"{name}/{key}", each)
-    elif isinstance(value, list | tuple):
-        for number, each in enumerate(value):
-            finite(f"{name}/{number}", each)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{name} is {value}, which is no number.", "Give a finite number.")
 
 
 def described(value: "Value") -> dict[str, Any]:
