@@ -26,6 +26,7 @@ _MODULES = (
     "areal_rainfall",
     "bim_clash",
     "buffer_query",
+    "building_energy",
     "control_line_check",
     "coverage_indicators",
     "crane_conflict",
@@ -34,9 +35,9 @@ _MODULES = (
     "flood_inundation",
     "idw",
     "illegal_building_screen",
+    "landuse_transition",
     "line_of_sight",
     "model_diff",
-    "landuse_transition",
     "overlay_stats",
     "parcel_intensity",
     "pipe_clearance",
@@ -49,6 +50,8 @@ _MODULES = (
     "sunlight_hours",
     "supervise",
     "terrain_measures",
+    "watershed",
+    "viewshed",
 )
 
 
