@@ -51,6 +51,7 @@ _MODULES = (
     "supervise",
     "terrain_measures",
     "watershed",
+    "view_corridor",
     "viewshed",
 )
 
