@@ -38,6 +38,7 @@ _MODULES = (
     "landuse_transition",
     "line_of_sight",
     "model_diff",
+    "network_trace",
     "overlay_stats",
     "parcel_intensity",
     "pipe_clearance",
@@ -50,9 +51,9 @@ _MODULES = (
     "sunlight_hours",
     "supervise",
     "terrain_measures",
-    "watershed",
     "view_corridor",
     "viewshed",
+    "watershed",
 )
 
 

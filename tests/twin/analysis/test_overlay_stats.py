@@ -218,7 +218,9 @@ def test_the_town_by_village_agrees_with_geopandas(tmp_path):
         found = city.run("overlay-stats", zones=villages, layer=survey, class_field="DLBM")
         left = city["land_survey"].query(filter="survey_year = 2025")
         right = city["admin_unit"].query(filter="unit_level = 5")
-        cut = geopandas.overlay(left[["DLBM", "geometry"]], right.reset_index()[["id", "geometry"]], how="intersection")
+        cut = geopandas.overlay(
+            left[["DLBM", "geometry"]], right.reset_index()[["id", "geometry"]], how="intersection", keep_geom_type=True
+        )
         cut["m2"] = areas_m2(cut.geometry.to_numpy(), "EPSG:4549")
         expected = cut.groupby(["id", "DLBM"])["m2"].sum()
         told = {(row["zone"], row["class"]): row["area_m2"] for row in rows_of(found, kind="zone")}
