@@ -100,3 +100,14 @@ def _rises(pipes: Pipes) -> FloatArray:
 
 def _no_ground(x: FloatArray, y: FloatArray) -> FloatArray:
     return np.full(np.broadcast(x, y).shape, np.nan)
+
+
+def full_bore(pipes: Pipes, book: RuleBook) -> FloatArray:
+    """(n,) velocity at full bore by material, m/s; NaN where a size, material height or fall is missing."""
+    points = ends(pipes)
+    length = shapely.length(pipes.geometry)
+    slope = pipe_cover.slopes(points[:, 0, 2], points[:, 1, 2], length, pipes.is_reversed)
+    facts = book[MATERIALS].parameters
+    material = [pipe_hydraulics.material_class(each, facts["words"]) for each in pipes.material]
+    n = np.array([facts["manning_n"].get(each, np.nan) for each in material], np.float64)
+    return pipe_hydraulics.manning_full(pipes.inner_width_m, pipes.inner_m, pipes.is_round, slope, n)[0]
