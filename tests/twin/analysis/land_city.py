@@ -48,7 +48,7 @@ def made(folder, layers, meshes=None):
                 None if name not in given else encode(Mesh(frame.to_enu(given[name][0]), given[name][1]))
                 for name, _, _ in rows
             ]
-            batch.put(layer, layer, Rows([name for name, _, _ in rows], shapes, table, stored))
+            batch.put(layer, layer, Rows([name for name, _, _ in rows], shapes, table, [None] * len(rows), stored))
             batch.finish_source(source, Report(layer, "x", "", "stored"))
     store.close()
     return twin.open(folder)
