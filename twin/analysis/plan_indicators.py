@@ -146,7 +146,7 @@ def described(value: "Value") -> dict[str, Any]:
         "confidence": each.confidence, "note": None if each.note is None else each.note.to_dict(),
         "measure": each.measure["kind"], "measured": city.value, "limit": each.target,
         **{name: told for name, told in city.to_dict().items() if name not in {"kind", "xzqdm", "name"}},
-        "missing": _missing(value), "rows": [row.to_dict() for row in value.zones],
+        "missing": None if (why := value.why_unknown) is None else why.to_dict(), "rows": [row.to_dict() for row in value.zones],
         "apart": [row.to_dict() for row in value.apart], "facts": value.facts,
     }  # fmt: skip
     if value.parts:
@@ -157,20 +157,6 @@ def described(value: "Value") -> dict[str, Any]:
             for name, weight, part in value.parts
         ]  # fmt: skip
     return made
-
-
-def _missing(value: "Value") -> dict[str, str] | None:
-    """Why there is no value."""
-    if value.city.value is not None:
-        return None
-    if value.missing is not None:
-        return {"zh": value.missing[0], "en": value.missing[1]}
-    if value.city.n_unknown:
-        return {
-            "zh": f"{value.city.n_unknown} 个对象均缺少判定所需属性。",
-            "en": f"All {value.city.n_unknown} lack what would tell on which side they are.",
-        }
-    return {"zh": "没有可计算的对象（0/0）。", "en": "There is nothing that it could be of (0/0)."}
 
 
 def _map(city: "City", zones: "Zones", told: "Sequence[Value]", crs: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from layers.catalogue import Title
 from twin.analysis.verdict import SAME, Verdict, verdict
 from twin.supervision.indicators import area, holdings, near, shares
 from twin.supervision.indicators.admin import Zones
@@ -90,6 +91,18 @@ class Value:
     items: list[Items] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     parts: list[tuple[str, float, "Value"]] = field(default_factory=list)
+
+    @property
+    def why_unknown(self) -> Title | None:
+        """Why the city has no value; None where it has one."""
+        if self.city.value is not None:
+            return None
+        if self.missing is not None:
+            return Title(*self.missing)
+        if self.city.n_unknown:
+            n = self.city.n_unknown
+            return Title(f"{n} 个对象均缺少判定所需属性。", f"All {n} lack what would tell on which side they are.")
+        return Title("没有可计算的对象（0/0）。", "There is nothing that it could be of (0/0).")
 
 
 def evaluate(indicator: Indicator, source: Source, zones: Zones) -> Value:
