@@ -50,6 +50,7 @@ _MODULES = (
     "sensor_exceedance",
     "setback_height_check",
     "sunlight_hours",
+    "skyline",
     "supervise",
     "terrain_measures",
     "topology_check",

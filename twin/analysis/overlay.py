@@ -80,7 +80,7 @@ class Cover:
         self.source = source
         used = np.asarray(shapes, dtype=object)
         if is_one:
-            used = np.array([shapely.union_all(shapely.force_2d(used[shapely.get_dimensions(used) == 2]))], object)
+            used = np.array([dissolved(shapely.force_2d(used[shapely.get_dimensions(used) == 2]))], object)
         self.parts, self.owner = divided(used)
         self.boxes = shapely.bounds(self.parts).reshape(-1, 4)
         self.is_box = shapely.area(self.parts) == shapely.area(shapely.box(*self.boxes.T))
@@ -159,6 +159,26 @@ def _polygons(shapes: Shapes, owner: IntArray) -> tuple[Shapes, IntArray]:
     parts, of = shapely.get_parts(shapes, return_index=True)
     kept = (shapely.get_type_id(parts) == 3) & ~shapely.is_empty(parts)
     return parts[kept], np.asarray(owner, np.int64)[of[kept]]
+
+
+def dissolved(shapes: Shapes, *, progress: Progress = SILENT, message: str = "") -> shapely.Geometry:
+    """The union of (n,) valid areas, neighbours first, by several threads; an empty polygon of none."""
+    left = np.asarray(shapes, dtype=object)
+    left = left[~(shapely.is_missing(left) | shapely.is_empty(left))]
+    if not len(left):
+        return shapely.Polygon()
+    west, south = shapely.bounds(left)[:, :2].T
+    strips = np.floor((west - west.min()) / max(float(np.ptp(west)), 1e-9) * np.sqrt(len(left) / AT_ONCE))
+    left = left[np.lexsort((south, strips))]
+    while len(left) > 1:
+        now = left
+
+        def block(low: int, now: Shapes = now) -> shapely.Geometry:
+            return shapely.union_all(now[low : low + 512])
+
+        made = list(in_threads(block, range(0, len(now), 512), progress, message))
+        left = np.array([*made, None], object)[:-1]
+    return left[0]
 
 
 def common(
