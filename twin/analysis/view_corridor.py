@@ -181,7 +181,7 @@ PROCESS = Process(
     id="view-corridor",
     title=Title("视廊分析", "View corridor"),
     description=Title(
-        "视点到目标的走廊内，哪些建筑或地形高出视线面及其超出量。视线面横向水平，超出量按轮廓与走廊的交部精确计算。",
+        "视点到目标的走廊内，哪些建筑或地形高出视线面及其超出量。超出量按轮廓在走廊内的部分精确计算。",
         "Which buildings rise over the sight plane of a corridor from a viewpoint to a target, and by how much, exactly on "
         "the part of the footprint inside; ground over the plane as well.",
     ),

@@ -179,8 +179,8 @@ PROCESS = Process(
     title=Title("可视域分析", "Viewshed"),
     description=Title(
         "观察点在半径内能看到哪些栅格：逐格视线，擦过为可见，计曲率与折光；可叠加建筑。观察点取格心。",
-        "Which cells within a radius a point sees: a sight line for each, touching counts as seen, with the curvature of "
-        "the earth and refraction; buildings on top where asked. The observer stands over the centre of its cell.",
+        "Which cells within a radius a point sees: a sight line for each, touching counts as seen, with the curvature "
+        "of the earth and refraction; buildings on top where asked. The observer stands over the centre of its cell.",
     ),
     inputs={
         "observer": OBSERVER,

@@ -44,7 +44,8 @@ def test_hand_case(city):
     assert found["over_m"] == pytest.approx(5.0, abs=1e-9)
     (one,) = found["intruders"]["features"]
     assert one["id"] == "b"
-    assert one["properties"] == {"over_m": pytest.approx(5), "at_m": pytest.approx(50), "allowed_elev_m": pytest.approx(25),
+    assert one["properties"] == {"over_m": pytest.approx(5), "at_m": pytest.approx(50),
+                                 "allowed_elev_m": pytest.approx(25),
                                  "top_elev_m": 30, "from_m": pytest.approx(50), "to_m": pytest.approx(60)}  # fmt: skip
     assert found["length_m"] == pytest.approx(100)
 
@@ -63,15 +64,20 @@ def test_at_the_boundary(city):
 
 
 def test_worst_first_and_what_has_no_height_is_unknown(city):
-    rows = houses(
-        ("a", (30, -31, 40, -29), 0.0, 20.0), ("b", (60, -31, 70, -29), 0.0, 40.0), ("c", (80, -31, 82, -29), 0.0, None)
-    )
+    unknown = ("c", (80, -31, 82, -29), 0.0, None)
+    rows = houses(("a", (30, -31, 40, -29), 0.0, 20.0), ("b", (60, -31, 70, -29), 0.0, 40.0), unknown)
     found = city.run("view-corridor", **ASKED, buildings=rows)
     assert [each["id"] for each in found["intruders"]["features"]] == ["b", "a", "c"]
     assert (found["n_intruders"], found["n_unknown"]) == (2, 1)
     assert found["intruders"]["features"][2]["properties"]["over_m"] is None
-    only = city.run("view-corridor", **ASKED, buildings=houses(("c", (80, -31, 82, -29), 0.0, None)))
+    only = city.run("view-corridor", **ASKED, buildings=houses(unknown))
+
     assert (only["verdict"], only["over_m"]) == ("unknown", None)
+
+
+def test_the_building_that_is_looked_at_is_no_intruder(city):
+    found = city.run("view-corridor", **ASKED, buildings=houses(("tower", (105, -35, 115, -25), 0.0, 60.0)))
+    assert (found["verdict"], found["left_out"]) == ("pass", ["tower"])
 
 
 def test_a_building_without_base_stands_on_the_ground(city):
