@@ -114,8 +114,20 @@ def _exposed(context: Context, made: Flooded) -> Iterator[Finding | Passed]:
     if context.has("road"):
         rule = context.rules["road-waterlogging"]
         found = context.read("road", properties=())
-        wet = exposed(found.geometry, made.depth, made.grid, float(rule.value or 0.0) + same)
+        wet = exposed(_on_ground(context, found), made.depth, made.grid, float(rule.value or 0.0) + same)
         yield from _each(rule, found, wet, made, is_road=True)
+
+
+def _on_ground(context: Context, roads: Features) -> NDArray[np.object_]:
+    """Roads without what lies on bridges: the ground under these is no road."""
+    bridges = context.read("bridge", properties=()).geometry
+    areas = bridges[shapely.get_dimensions(bridges) == 2]
+    if not len(areas):
+        return roads.geometry
+    cut: NDArray[np.object_] = roads.geometry.copy()
+    rows = np.unique(shapely.STRtree(areas).query(roads.geometry, predicate="intersects")[0])
+    cut[rows] = shapely.difference(roads.geometry[rows], shapely.union_all(areas))
+    return cut
 
 
 def _each(

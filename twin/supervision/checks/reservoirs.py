@@ -38,7 +38,7 @@ RULES = (
 
 @dataclass(frozen=True)
 class Looked:
-    """One reservoir: its name and place, characteristic levels, present level and storage curve (or why it has none)."""
+    """One reservoir: name and place, characteristic levels, present level, storage curve (or why it has none)."""
 
     where: tuple[str, ...]
     shape: shapely.Geometry
@@ -82,12 +82,12 @@ def _order(context: Context, one: Looked) -> Iterator[Finding]:
         )  # fmt: skip
     if not bad:
         missing = [NAMES[name] for name in ("dead", "flood_limit", "normal", "check") if name not in known]
-        words_ = Title(
+        note = Title(
             "缺少" + "、".join(each.zh for each in missing),
             "Not known: " + ", ".join(each.en for each in missing) + ".",
         )
         if missing:
-            yield finding(rule, one.where, None, one.shape, verdict="unknown", note=words_)
+            yield finding(rule, one.where, None, one.shape, verdict="unknown", note=note)
         else:
             yield finding(rule, one.where, None, one.shape, verdict="pass")
     if one.own.flood_limit is not None and one.own.normal is not None:
