@@ -17,6 +17,25 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Graph:
+    """(m,) links between `n_nodes` nodes; no water passes those that are closed."""
+
+    n_nodes: int
+    start: IntArray
+    end: IntArray
+    is_closed: BoolArray
+
+
+@dataclass(frozen=True)
+class Valves:
+    """(v,) valves that can be moved: their link, the node they part it from, whether they are shut already."""
+
+    link: IntArray
+    node: IntArray
+    is_shut: BoolArray
+
+
+@dataclass(frozen=True)
 class Segments:
     """(n,) and (m,) number of the segment of each node and link, from 0."""
 
@@ -50,48 +69,34 @@ class Isolation:
     dry_link: BoolArray
 
 
-def segments(n_nodes: int, start: IntArray, end: IntArray, valve_link: IntArray, valve_node: IntArray) -> Segments:
+def segments(graph: Graph, valves: Valves) -> Segments:
     """Nodes and links as they hang together when every valve is shut.
 
-    Parameters
-    ----------
-    start, end : (m,) nodes of links
-    valve_link, valve_node : (v,) where valves are; those on a link at a node that is not its end part nothing
+    A valve on a link at a node that is not its end parts nothing.
     """
-    a, b = _joints(n_nodes, start, end, valve_link, valve_node)
-    return _split(_labels(n_nodes + len(start), a, b), n_nodes)
+    a, b = _joints(graph, valves.link, valves.node)
+    n = graph.n_nodes
+    label = _labels(n + len(graph.start), a, b)
+    return Segments(label[:n], label[n:])
 
 
-def isolate(
-    n_nodes: int, start: IntArray, end: IntArray, valves: tuple[IntArray, IntArray], burst: IntArray,
-    sources: IntArray, is_shut: BoolArray | None = None, is_closed: BoolArray | None = None,
-) -> Isolation:  # fmt: skip
-    """A burst of links (all their segments are shut off).
-
-    Parameters
-    ----------
-    valves : link and node of each, those that can be moved
-    sources : nodes that water comes from
-    is_shut : (v,) valves that are shut already: no water passes
-    is_closed : (m,) links that no water passes
-    """
-    found = segments(n_nodes, start, end, *valves)
+def isolate(graph: Graph, valves: Valves, burst: IntArray, sources: IntArray) -> Isolation:
+    """A burst of links (the segments of all of them are shut off); `sources` are nodes that water comes from."""
+    n = graph.n_nodes
+    found = segments(graph, valves)
     hit = np.zeros(found.n, bool)
     hit[found.link[burst]] = True
     in_node, in_link = hit[found.node], hit[found.link]
-    shut = hit[found.link[valves[0]]] != hit[found.node[valves[1]]]
-    dead_valves = np.zeros(len(valves[0]), bool) if is_shut is None else is_shut
-    dead_links = np.zeros(len(start), bool) if is_closed is None else is_closed
-    a, b = _joints(n_nodes, start, end, valves[0][dead_valves], valves[1][dead_valves])
-    alive = ~dead_links[b - n_nodes]
+    shut = hit[found.link[valves.link]] != hit[found.node[valves.node]]
+    a, b = _joints(graph, valves.link[valves.is_shut], valves.node[valves.is_shut])
+    alive = ~graph.is_closed[b - n]
     a, b = a[alive], b[alive]
-    before = _fed(n_nodes + len(start), a, b, sources)
     gone = np.concatenate([in_node, in_link])
+    before = _fed(n + len(graph.start), a, b, sources)
     keep = ~(gone[a] | gone[b])
-    after = _fed(n_nodes + len(start), a[keep], b[keep], sources[~in_node[sources]])
-    after |= np.concatenate([np.zeros(n_nodes, bool), dead_links & before[n_nodes:]])
+    after = _fed(n + len(graph.start), a[keep], b[keep], sources[~in_node[sources]])
     cut, dry = before & ~after & ~gone, ~before
-    return Isolation(shut, in_node, in_link, cut[:n_nodes], cut[n_nodes:], dry[:n_nodes], dry[n_nodes:] & ~dead_links)
+    return Isolation(shut, in_node, in_link, cut[:n], cut[n:], dry[:n], dry[n:] & ~graph.is_closed)
 
 
 def cut_by_each(found: Segments, ends: tuple[IntArray, IntArray], sources: IntArray, weight: FloatArray) -> FloatArray:
@@ -144,24 +149,17 @@ def _below(indptr: NDArray[np.int32], indices: NDArray[np.int32], root: int, wei
     return np.where(entered >= 0, out, 0.0)
 
 
-def _joints(
-    n_nodes: int, start: IntArray, end: IntArray, valve_link: IntArray, valve_node: IntArray
-) -> tuple[IntArray, IntArray]:
+def _joints(graph: Graph, valve_link: IntArray, valve_node: IntArray) -> tuple[IntArray, IntArray]:
     """Node and link (numbered after the nodes) of every end of a link that no valve parts from its node."""
-    link = np.arange(len(start), dtype=np.int64)
-    node, at = np.r_[start, end], np.r_[link, link]
-    key = at * n_nodes + node
-    open_ = ~np.isin(key, valve_link * n_nodes + valve_node)
-    return node[open_], at[open_] + n_nodes
+    link = np.arange(len(graph.start), dtype=np.int64)
+    node, at = np.r_[graph.start, graph.end], np.r_[link, link]
+    open_ = ~np.isin(at * graph.n_nodes + node, valve_link * graph.n_nodes + valve_node)
+    return node[open_], at[open_] + graph.n_nodes
 
 
 def _labels(n: int, a: IntArray, b: IntArray) -> IntArray:
     graph = csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
-
-
-def _split(label: IntArray, n_nodes: int) -> Segments:
-    return Segments(label[:n_nodes], label[n_nodes:])
 
 
 def _fed(n: int, a: IntArray, b: IntArray, sources: IntArray) -> BoolArray:

@@ -50,7 +50,7 @@ class Network:
     xy : (n, 2) NaN where a node has no place
     is_source : (n,) nodes that say so
     parts : the features that links were made of, in their order
-    node_features : those of nodes, and the node that each is
+    node_features : those of nodes, and the node that each is; -1 for one of another network
     """
 
     links: list[str]
@@ -110,7 +110,7 @@ def _near(name: str, names: Sequence[str]) -> str:
 def read(city: "City", links: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]] | None = None) -> Network:
     """The network that inputs (values of `features_input.SCHEMA`) mean. Links that name nodes need no geometry."""
     parts = [(_layer(each), place.features(city, "links", each, most=MOST_LINKS)) for each in links]
-    found = [] if nodes is None else [place.features(city, "nodes", each) for each in nodes]
+    found = [] if nodes is None else [(_layer(each), place.features(city, "nodes", each)) for each in nodes]
     return made(parts, found)
 
 
@@ -118,8 +118,13 @@ def _layer(given: Mapping[str, Any]) -> str | None:
     return str(given["collection"]) if "collection" in given else None
 
 
-def made(parts: list[tuple[str | None, Features]], nodes: Sequence[Features] = ()) -> Network:
-    """Features of links, each list with its layer, and of nodes -> the network. InvalidInput names what cannot be."""
+def made(parts: list[tuple[str | None, Features]], with_layers: Sequence[tuple[str | None, Features]] = ()) -> Network:
+    """Features of links and of nodes, each list with its layer -> the network. InvalidInput names what cannot be.
+
+    A node at no link is one of the network only where it was given, not where it is of a layer of the city, which may
+    hold nodes of other networks.
+    """
+    nodes = [found for _, found in with_layers]
     geometry = np.concatenate([found.geometry for _, found in parts])
     links = [text if layer is None else f"{layer}/{text}" for layer, found in parts for text in found.ids]
     _check_links(links, geometry)
@@ -136,8 +141,15 @@ def made(parts: list[tuple[str | None, Features]], nodes: Sequence[Features] = (
     all_codes = np.concatenate([codes.ravel(), names_of_nodes])
     all_xy = np.concatenate([xy.reshape(-1, 2), *places]) if places else xy.reshape(-1, 2)
     label, names, where = _merged(all_codes, all_xy)
-    ends = label[: codes.size].reshape(-1, 2)
+    keep = np.zeros(len(names), bool)
+    keep[label[: codes.size]] = True
     offsets = np.cumsum([codes.size, *(len(found) for found in nodes)])
+    for k, (layer, _) in enumerate(with_layers):
+        if layer is None:
+            keep[label[offsets[k] : offsets[k + 1]]] = True
+    label = np.where(keep[label], (np.cumsum(keep) - 1)[label], -1)
+    names, where = [names[row] for row in np.flatnonzero(keep).tolist()], where[keep]
+    ends = label[: codes.size].reshape(-1, 2)
     node_features = [(found, label[offsets[k] : offsets[k + 1]]) for k, found in enumerate(nodes)]
     stated = np.concatenate([place.numbers(found, "length_m") for _, found in parts])
     bad = np.flatnonzero((stated < 0) | np.isinf(stated))
@@ -229,7 +241,7 @@ def _sources(n: int, found: Sequence[tuple[Features, IntArray]]) -> NDArray[np.b
     for features, number in found:
         for column in ("kind", "node_type", "feature", "appendage"):
             for row, text in enumerate(place.words(features, column)):
-                if text is not None and any(word in text.lower() for word in SOURCE_WORDS):
+                if text is not None and number[row] >= 0 and any(word in text.lower() for word in SOURCE_WORDS):
                     out[number[row]] = True
     return out
 
