@@ -158,8 +158,10 @@ def partition(names, labels):
 
 
 def graph_of(wntr, path, folder):
-    """The network as WNTR reads it. Only its hydraulics are of no use here: one file has an option it refuses."""
-    text = re.sub(r"(?im)^\s*quality\s+chemical.*$", "Quality None", path.read_text("utf8", errors="replace"))
+    """The network as WNTR reads it, without controls and water quality: it refuses some that are of no use here."""
+    text = path.read_text("utf8", errors="replace")
+    text = re.sub(r"(?im)^\s*quality\s+chemical.*$", "Quality None", text)
+    text = re.sub(r"(?ims)^\[(controls|rules)\].*?(?=^\[)", "", text)
     (folder / path.name).write_text(text, encoding="utf8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
