@@ -196,6 +196,8 @@ class Means:
 
     def feed(self, times_us: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
         """(k,) starts of periods that are over and (k,) their means, NaN where too few values came."""
+        if not len(times_us):
+            return np.empty(0, np.int64), np.empty(0)
         if self._step is None and len(times_us) > 1:
             self._step = int(np.median(np.diff(times_us)))
         periods = self._number(times_us)
