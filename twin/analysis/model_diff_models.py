@@ -206,10 +206,12 @@ def _stored(city: "City", layer: str, found: Features, at: Any, progress: Progre
     shift = origin(city)
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        for row, mesh in zip(part.tolist(), _decoded(city, layer, found.fids[part]), strict=True):
-            plan = to_plan(city.frame, mesh.vertices) - shift
+        meshes = _decoded(city, layer, found.fids[part])
+        plan = to_plan(city.frame, np.concatenate([each.vertices for each in meshes])) - shift
+        ends = np.cumsum([len(each.vertices) for each in meshes])
+        for row, mesh, points in zip(part.tolist(), meshes, np.split(plan, ends[:-1]), strict=True):
             try:
-                yield row, solid(plan, _joined(mesh))
+                yield row, solid(points, _joined(mesh))
             except InvalidInput:
                 continue
         progress(100.0 * (start + len(part)) / len(rows), "meshes")
