@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from layers import crs
 from twin.analysis import features_input, place
+from twin.analysis.parcel_intensity_buildings import chosen, standing
 from twin.store.interface import Features, Query
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Ground = Callable[[FloatArray, FloatArray], FloatArray]
 """(n,) east, (n,) north -> (n,) heights of the ground, NaN where there is none."""
 
 LAYER = "building"
-COLUMNS = ("base_elev_m", "height_m")
+COLUMNS = ("base_elev_m", "height_m", "phase", "same_as")
 TOUCH_M = 1e-6
 """A line that runs along a wall, or so little inside it, only touches."""
 
@@ -60,7 +61,8 @@ def read(city: "City", name: str, given: Mapping[str, Any] | None, region: shape
     Parameters
     ----------
     name : of the input, for messages
-    given : its value; the layer `building`, where the city has it, when None
+    given : its value; the layer `building`, where the city has it, when None. What is only planned, and a second copy
+        of a building, is left out unless it is named by a filter or ids
     ground : heights for buildings that bring no base: they stand on the lowest ground of their corners and centroid,
         as those of the build do
 
@@ -71,13 +73,15 @@ def read(city: "City", name: str, given: Mapping[str, Any] | None, region: shape
     elif "collection" in given:
         names = _columns(city, str(given["collection"]))
         found = place.collected(features_input.read(city, name, _within(city, given, region), properties=names), name)
+        if "filter" not in given and "ids" not in given:
+            found = chosen(found, standing(found))
     else:
         found = place.features(city, name, given, kinds=place.AREAS, properties=COLUMNS)
     meets = shapely.intersects(found.geometry, region) if len(found) else np.zeros(0, bool)
     meets &= np.isin(shapely.get_type_id(found.geometry), (3, 6))
     rows = np.flatnonzero(meets)
     base, height = place.numbers(found, "base_elev_m")[rows], place.numbers(found, "height_m")[rows]
-    shapes = found.geometry[rows]
+    shapes = shapely.force_2d(found.geometry[rows])
     base = np.where(np.isnan(base), _lowest(shapes, np.isnan(base), ground), base)
     top = np.where((height > 0) & np.isfinite(height), base + height, np.nan)
     return Prisms([found.ids[row] for row in rows], shapes, top)
@@ -87,7 +91,8 @@ def _layer(city: "City", region: shapely.Geometry) -> Features:
     if LAYER not in city:
         return place.collected(())
     query = Query(region=region, properties=_columns(city, LAYER))
-    return place.collected(city.store.query(LAYER, query, city.scope), LAYER)
+    found = place.collected(city.store.query(LAYER, query, city.scope), LAYER)
+    return chosen(found, standing(found))
 
 
 def _columns(city: "City", layer: str) -> tuple[str, ...]:

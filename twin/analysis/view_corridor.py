@@ -182,8 +182,8 @@ PROCESS = Process(
     title=Title("视廊分析", "View corridor"),
     description=Title(
         "视点到目标的走廊内，哪些建筑或地形高出视线面及其超出量。超出量按轮廓在走廊内的部分精确计算。",
-        "Which buildings rise over the sight plane of a corridor from a viewpoint to a target, and by how much, exactly on "
-        "the part of the footprint inside; ground over the plane as well.",
+        "Which buildings rise over the sight plane of a corridor from a viewpoint to a target, and by how much, "
+        "exactly on the part of the footprint inside; ground over the plane as well.",
     ),
     inputs={
         "observer": OBSERVER,

@@ -8,6 +8,7 @@ import rasterio
 from affine import Affine
 
 import twin
+from layers import catalogue
 from layers.catalogue import Attribute, LayerType, Title
 from layers.report import Report
 from twin import config
@@ -30,9 +31,12 @@ def raster(path, z, dx, dy=None, *, west=WEST, north=NORTH, crs=CITY, nodata=flo
 
 
 @contextmanager
-def city_on(folder, *grounds, buildings=(), layer="dem"):
-    """A city whose terrain is rasters: each (z, dx) or keywords of `raster`; buildings (id, shape, base, height)."""
-    folder.mkdir(exist_ok=True)
+def city_on(folder, *grounds, buildings=(), areas=(), layer="dem"):
+    """A city whose terrain is rasters: each (z, dx) or keywords of `raster`; buildings (id, shape, base, height).
+
+    `areas`: layer of the catalogue, id, shape.
+    """
+    folder.mkdir(exist_ok=True, parents=True)
     config.save(config.TwinConfig("here", CITY, 121.0, 28.1, height_model={"constant_m": 12.0}), folder)
     store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs=CITY)
     (folder / "rasters").mkdir(exist_ok=True)
@@ -46,6 +50,8 @@ def city_on(folder, *grounds, buildings=(), layer="dem"):
             batch.put_asset(Asset(f"{layer}{i}", layer, "raster", path, crs, bounds, box, f"{i}.tif"))
         if len(buildings):
             _put(batch, buildings)
+        for name in dict.fromkeys(each[0] for each in areas):
+            _put_areas(batch, name, [each[1:] for each in areas if each[0] == name])
     store.close()
     with twin.open(folder) as opened:
         yield opened
@@ -68,3 +74,13 @@ def _put(batch, buildings):
     table = pa.table({"base_elev_m": pa.array(base, pa.float64()), "height_m": pa.array(height, pa.float64())})
     batch.put("building", "b", Rows(list(ids), np.array(shapes, object), table, [None] * len(ids)))
     batch.finish_source(source, Report("b", "x", "", "stored"))
+
+
+def _put_areas(batch, name, rows):
+    source = SourceRecord(name, "", 0, 0, "")
+    batch.ensure_layer(catalogue.layer_type(name))
+    batch.begin_source(source)
+    table = pa.table({"name": pa.array([each[0] for each in rows])})
+    shapes = np.array([each[1] for each in rows], object)
+    batch.put(name, name, Rows([each[0] for each in rows], shapes, table, [None] * len(rows)))
+    batch.finish_source(source, Report(name, "x", "", "stored"))

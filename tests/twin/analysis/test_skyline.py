@@ -29,8 +29,8 @@ EYE = {"type": "Point", "coordinates": [WEST + 200, NORTH - 200], "crs": "city"}
 def houses(*rows):
     return {"type": "FeatureCollection", "crs": "city", "features": [
         {"type": "Feature", "id": name, "properties": {"height_m": height, "base_elev_m": 0.0},
-         "geometry": shapely.geometry.mapping(shapely.affinity.translate(shapely.box(w, s, e, n), WEST + 200, NORTH - 200))}
-        for name, (w, s, e, n), height in rows
+         "geometry": shapely.geometry.mapping(shapely.affinity.translate(shapely.box(*box), WEST + 200, NORTH - 200))}
+        for name, box, height in rows
     ]}  # fmt: skip
 
 
