@@ -75,7 +75,9 @@ def told(result: CheckResult) -> dict[str, Any]:
         "title": result.check.title.to_dict(),
         "seconds": round(result.seconds, 3),
         "rules": [
-            {"rule_id": rule, "verdict": result.verdict(rule), "counts": result.counts(rule)} for rule in rules
+            {"rule_id": rule, "verdict": result.verdict(rule), "counts": result.counts(rule)}
+            | ({"title": result.titles[rule].to_dict()} if rule in result.titles else {})
+            for rule in rules
         ],
     }  # fmt: skip
 

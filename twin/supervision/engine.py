@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -37,12 +37,14 @@ class CheckResult:
     findings : one a thing and rule; also those that pass, where the check tells them
     passed : rule -> how many things passed that have no finding of their own
     seconds : how long it took
+    titles : of the check's rules, where the rule book has them
     """
 
     check: Check
     findings: list[Finding]
     passed: dict[str, int]
     seconds: float
+    titles: Mapping[str, Title] = field(default_factory=dict)
 
     def counts(self, rule: str | None = None) -> dict[Verdict, int]:
         """How many things have which verdict, of one rule or of all."""
@@ -184,7 +186,8 @@ def _result(check: Check, context: Context) -> CheckResult:
             LOG.exception("check %s failed", check.id)
             words = "检查未能完成，原因见服务日志", "The check could not be carried out; the log says why."
             told.findings += _unknown(check, context, *words)
-    return CheckResult(check, told.findings, dict(told.passed), time.perf_counter() - start)
+    titles = {rule: context.rules[rule].title for rule in check.rules if rule in context.rules}
+    return CheckResult(check, told.findings, dict(told.passed), time.perf_counter() - start, titles)
 
 
 def _collect(told: _Told, found: Iterable[Finding | Passed]) -> None:
