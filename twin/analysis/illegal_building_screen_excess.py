@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin.analysis.parcel_intensity_areas import parts
+from twin.analysis.verdict import SAME
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -79,7 +80,8 @@ def cover(
 def _pairs(footprints: Geometries, permits: Geometries, size_m2: FloatArray, least: float) -> tuple[IntArray, IntArray]:
     met = parts(permits, footprints)
     permit_m2 = np.asarray(shapely.area(permits), np.float64)
-    fair = (met.area_m2 >= least * size_m2[met.item]) | (met.area_m2 >= least * permit_m2[met.parcel])
+    wanted = least * np.minimum(size_m2[met.item], permit_m2[met.parcel])
+    fair = met.area_m2 >= wanted - SAME
     building, permit = met.item[fair], met.parcel[fair]
     order = np.lexsort((permit, building))
     return building[order], permit[order]

@@ -221,7 +221,7 @@ def test_the_excess_equals_a_count_of_cells(houses, permits):
         for permit in permits:
             theirs = cells(*permit)
             common = (mine & theirs).sum()
-            if common and (common >= 0.1 * mine.sum() or common >= 0.1 * theirs.sum()):
+            if common and (10 * common >= mine.sum() or 10 * common >= theirs.sum()):
                 allowed |= theirs
                 n += 1
         assert found.n_permits[row] == n

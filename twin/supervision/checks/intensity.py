@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
@@ -52,7 +53,8 @@ def parcels(context: Context) -> tuple[Features, str]:
     layer, name = context.site.rsplit("/", 1)
     none = np.zeros(1, np.int64)
     shape = np.array([context.region], dtype=object)
-    return Features(none, [name], shape, found.attributes.slice(0, 0), [None], none, [""], [None]), layer
+    table = pa.table({"name": pa.nulls(1, pa.string())})
+    return Features(none, [name], shape, table, [None], none, [""], [None]), layer
 
 
 def buildings(context: Context, around: NDArray[np.object_]) -> Features:
