@@ -45,8 +45,8 @@ class Rain:
 
 
 def at(context: Context) -> dt.datetime:
-    """The moment looked at."""
-    return context.moment or context.now
+    """The moment looked at, in UTC."""
+    return (context.moment or context.now).astimezone(dt.UTC)
 
 
 def levels(context: Context, layer: str, found: Features, code: str, max_age_h: float) -> list[Level]:

@@ -46,9 +46,18 @@ def raster(folder, layer, values, cell_m=10.0, nodata=-9999.0):
     return Asset(layer, layer, "raster", f"rasters/{layer}.tif", CRS, box, box, f"{layer}.tif", height_offset_m=0.0)
 
 
+def _column(name, values):
+    """An Arrow array; one without any value is of text, or of numbers where its name has a unit."""
+    if all(each is None for each in values):
+        return pa.array(
+            values, pa.float64() if name.endswith(("_m", "_m2", "_mm", "value", "population")) else pa.string()
+        )
+    return pa.array(values)
+
+
 def put(batch, name, kind, features):
     names = list(dict.fromkeys(key for _, values in features.values() for key in values))
-    table = pa.table({key: pa.array([values.get(key) for _, values in features.values()]) for key in names})
+    table = pa.table({key: _column(key, [values.get(key) for _, values in features.values()]) for key in names})
     attributes = tuple(
         Attribute(key, "datetime" if pa.types.is_timestamp(column.type) else KINDS[str(column.type)], Title(key, key))
         for key, column in zip(names, table.columns, strict=True)

@@ -42,7 +42,7 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     """For each river and reservoir near the place: does it flood, and what stands in it."""
     rule = context.rules["inundation-extent"]
     reach, max_age = float(rule.parameters["reach_m"]), float(rule.parameters["max_age_h"])
-    n_sources = 0
+    n_sources, in_water = 0, dict[str, NDArray[np.bool_]]()
     for layer, code in SOURCES:
         found = context.read(layer, reach_m=reach)
         n_sources += len(found)
@@ -59,7 +59,10 @@ def run(context: Context) -> Iterator[Finding | Passed]:
                 continue
             yield _extent(context, made)
             if made.water.n_cells:
-                yield from _exposed(context, made)
+                yield from _exposed(context, made, in_water)
+    for rule_id, is_bad in in_water.items():
+        if not is_bad.all():
+            yield Passed(rule_id, int((~is_bad).sum()))
     if not n_sources:
         note = Title("附近没有河流或水库", "There is no river or reservoir near.")
         yield finding(rule, (context.site or "city",), None, context.region, verdict="unknown", note=note)
@@ -104,18 +107,25 @@ def _extent(context: Context, made: Flooded) -> Finding:
     )  # fmt: skip
 
 
-def _exposed(context: Context, made: Flooded) -> Iterator[Finding | Passed]:
+def _exposed(context: Context, made: Flooded, in_water: dict[str, NDArray[np.bool_]]) -> Iterator[Finding]:
+    """What stands in one source's water; `in_water` gathers it over all sources."""
     same = tolerance_m(made.level.level_m or 0.0)
     if context.has("building"):
         found = context.read("building", properties=("gfa_m2",))
         wet = exposed(found.geometry, made.depth, made.grid)
+        _gather(in_water, "building-ground-floor", wet.is_wet)
         yield from _each(context.rules["building-ground-floor"], found, wet, made)
         yield from _people(context, found, wet.is_wet, made)
     if context.has("road"):
         rule = context.rules["road-waterlogging"]
         found = context.read("road", properties=())
         wet = exposed(_on_ground(context, found), made.depth, made.grid, float(rule.value or 0.0) + same)
+        _gather(in_water, rule.id, wet.deep_m > 0)
         yield from _each(rule, found, wet, made, is_road=True)
+
+
+def _gather(in_water: dict[str, NDArray[np.bool_]], rule_id: str, is_bad: NDArray[np.bool_]) -> None:
+    in_water[rule_id] = in_water.get(rule_id, np.zeros(len(is_bad), np.bool_)) | is_bad
 
 
 def _on_ground(context: Context, roads: Features) -> NDArray[np.object_]:
@@ -130,9 +140,7 @@ def _on_ground(context: Context, roads: Features) -> NDArray[np.object_]:
     return cut
 
 
-def _each(
-    rule: Rule, found: Features, wet: Exposed, made: Flooded, *, is_road: bool = False
-) -> Iterator[Finding | Passed]:
+def _each(rule: Rule, found: Features, wet: Exposed, made: Flooded, *, is_road: bool = False) -> Iterator[Finding]:
     """A finding for each building in the water, or road with a stretch deeper than the limit."""
     is_bad, limit = wet.deep_m > 0 if is_road else wet.is_wet, float(rule.value or 0.0)
     for row in np.flatnonzero(is_bad).tolist():
@@ -145,9 +153,6 @@ def _each(
             rule, (f"{layer}/{found.ids[row]}", made.where), round(float(wet.depth_m[row]), 3), found.geometry[row],
             note=note, time=made.level.time,
         )  # fmt: skip
-    n = len(found) - int(is_bad.sum())
-    if n:
-        yield Passed(rule.id, n)
 
 
 def _people(context: Context, homes: Features, is_wet: NDArray[np.bool_], made: Flooded) -> Iterator[Finding]:
