@@ -34,6 +34,8 @@ WHY_DRY = {
 }
 CONNECTED, PLAIN = "connected", "plain-threshold"
 MOST_SEEDS = 10_000
+MOST_SIDES = 2_000_000
+"""Sides of cells in an outline that is told: some 100 MB of GeoJSON."""
 
 
 def flood_inundation(
@@ -83,13 +85,27 @@ def flood_inundation(
         if wants_depth:
             answer["depth"] = _depth_file(heights.grid, depth, progress.part(75, 95))
             raster_out.keep(city, answer["depth"], keep_as, f"{level_m:g} m", PROCESS.id)
-    if with_outline:
+    if with_outline and n_sides(made.state) > MOST_SIDES:
+        answer["outline_left_out"] = (
+            f"It has more than {MOST_SIDES} sides; ask for a smaller region, or use the depths."
+        )
+    elif with_outline:
         shape = outline(made.state, heights.grid)
         answer["outline"] = place.geojson(
             city, np.array([shape], dtype=object), [{"level_m": level_m, "area_m2": made.area_m2}], target=crs
         )
     progress(100.0)
     return answer
+
+
+def n_sides(state: NDArray[np.uint8]) -> int:
+    """Sides of cells between flooded and others."""
+    n = 0
+    for top in range(0, len(state), STRIP):
+        is_wet = np.pad(state[max(top - 1, 0) : top + STRIP] == FLOODED, ((0, 0), (1, 1)))
+        n += int(np.count_nonzero(is_wet[1:] != is_wet[:-1]))
+        n += int(np.count_nonzero(is_wet[min(top, 1) :, 1:] != is_wet[min(top, 1) :, :-1]))
+    return n + int(np.count_nonzero(state[0] == FLOODED) + np.count_nonzero(state[-1] == FLOODED))
 
 
 def outline(state: NDArray[np.uint8], grid: Grid) -> shapely.Geometry:

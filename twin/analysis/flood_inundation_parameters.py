@@ -115,5 +115,8 @@ OUTPUTS: dict[str, Parameter] = {
             "areas_without_homes": {"type": "array", "items": {"type": "string"}}}}, required=False,
     ),
     "outline": Parameter(Title("淹没范围", "Outline of the water"), FEATURES_OUT, required=False, media_type=GEOJSON),
+    "outline_left_out": Parameter(
+        Title("未输出范围面的原因", "Why there is no outline"), {"type": "string"}, required=False
+    ),
     "depth": raster_output("水深", "Depth of water", "m"),
 }  # fmt: skip

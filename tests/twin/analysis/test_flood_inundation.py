@@ -13,9 +13,10 @@ from scipy import ndimage
 from layers.errors import InvalidInput
 from tests.twin.analysis import water_city
 from tests.twin.analysis.water_city import EAST, NORTH
+from twin.analysis import flood_inundation as module
 from twin.analysis import flood_inundation_water
 from twin.analysis.elevation import Grid
-from twin.analysis.flood_inundation import outline
+from twin.analysis.flood_inundation import n_sides, outline
 from twin.analysis.flood_inundation_water import DRY, FLOODED, TOUCHED, VOID, WET, cell_areas_m2, depths, water
 
 HAND = np.full((5, 5), 9.0)
@@ -178,6 +179,9 @@ def test_outline_is_the_flooded_cells(z, level):
     shape = outline(found.state, grid_of(z))
     assert shape.is_valid
     assert shape.area == pytest.approx(found.area_plane_m2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STRIP", 3)
+        assert n_sides(found.state) == pytest.approx(shape.length / 10)
 
 
 # the process -----------------------------------------------------------------------------------------------------
@@ -292,6 +296,15 @@ def test_no_wet_seed_is_an_empty_answer_with_its_reason(city):
     assert found["outline"]["features"][0]["geometry"]["coordinates"] == []
     beside = {"type": "Point", "coordinates": [EAST + 500, NORTH - 5], "crs": "city"}
     assert "outside the heights" in city.run("flood-inundation", level_m=7, seeds=beside)["reason"]
+
+
+def test_an_outline_that_is_too_much_is_left_out_and_told(city, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SIDES", 7)
+    found = city.run("flood-inundation", level_m=7, seeds=SEED)
+    assert "outline" not in found
+    assert "more than 7 sides" in found["outline_left_out"]
+    monkeypatch.setattr(module, "MOST_SIDES", 8)
+    assert "outline" in city.run("flood-inundation", level_m=7, seeds=SEED)
 
 
 def test_a_raster_becomes_a_layer(city):
