@@ -10,7 +10,7 @@ import sys
 import typer
 
 from layers.errors import CityTwinError
-from server import cli_build, cli_export, cli_serve, cli_show, cli_supervise, cli_verify
+from server import cli_build, cli_export, cli_report, cli_serve, cli_show, cli_supervise, cli_verify
 
 app = typer.Typer(
     name="citytwin",
@@ -29,6 +29,7 @@ for _function in (
     cli_show.run,
     cli_supervise.supervise,
     cli_supervise.finding,
+    cli_report.report,
     cli_verify.verify,
     cli_export.export,
     cli_serve.demo,

@@ -48,6 +48,7 @@ _MODULES = (
     "pit_impact",
     "plan_compliance",
     "plan_indicators",
+    "report",
     "reservoir_storage",
     "runoff_peak",
     "sensor_exceedance",

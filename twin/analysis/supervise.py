@@ -40,7 +40,7 @@ def supervise(
     if site is not None and bbox is not None:
         raise InvalidInput("site and bbox are both given.", "Give one of them, or neither for the whole city.")
     run = engine.run(
-        city, supervision, region=None if bbox is None else _box(city, bbox, crs), site=site, checks=checks,
+        city, supervision, region=None if bbox is None else box_of(city, bbox, crs), site=site, checks=checks,
         moment=moment(datetime), progress=progress,
     )  # fmt: skip
     answer: dict[str, Any] = {
@@ -58,7 +58,8 @@ def supervise(
     return answer
 
 
-def _box(city: "City", bbox: list[float], given: str | None) -> shapely.Geometry:
+def box_of(city: "City", bbox: list[float], given: str | None) -> shapely.Geometry:
+    """A box in the city's CRS; InvalidInput where it is none or lies outside the city."""
     west, south, east, north = (float(each) for each in bbox)
     if not np.isfinite(bbox).all() or west >= east or south >= north:
         raise InvalidInput("bbox is no box.", "Give west, south, east, north.")

@@ -54,8 +54,9 @@ class Source:
     def require(self, layer: str) -> None:
         """NoData where there is no such layer."""
         if not self.has(layer):
-            title = catalogue.load()[layer].title if layer in catalogue.load() else catalogue.Title(layer, layer)
-            raise NoData(f"缺少图层 {layer}（{title.zh}）。", f"There is no layer {layer} ({title.en}).")
+            known = catalogue.load().get(layer)
+            zh, en = ("", "") if known is None else (f"（{known.title.zh}）", f" ({known.title.en})")
+            raise NoData(f"缺少图层 {layer}{zh}。", f"There is no layer {layer}{en}.")
 
     def features(self, layer: str, where: str | None = None, columns: Iterable[str] = ()) -> Features:
         """All features of a layer for which a filter holds, with some of their attributes (those the layer has).
