@@ -267,3 +267,10 @@ NODES = Parameter(
         "reservoir, tank, 水源, 水厂 … are sources",
     ),
 )
+
+
+def islands_of(network: Network) -> IntArray:
+    """(n,) number of the part that each node hangs together with."""
+    from twin.analysis.network_reach import islands
+
+    return islands(len(network.nodes), network.start, network.end)

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from twin.analysis.pipe_distance import Pairs
-from twin.analysis.pipes import Pipes
+from twin.analysis.pipes import DRAINS, Pipes
 
 IntArray = NDArray[np.int64]
 SNAP_M = 0.02
@@ -59,6 +59,7 @@ def _by_place(pipes: Pipes, xyz: NDArray[np.float64]) -> list[tuple[IntArray, In
     a, b = found.T
     with np.errstate(invalid="ignore"):
         level = ~(np.abs(xyz[a, 2] - xyz[b, 2]) > SNAP_M)  # unknown heights do not part them
+    level |= np.isin(pipes.kind[a // 2].astype(str), DRAINS)  # they meet in a manhole, often with a drop
     keep = level & (pipes.kind[a // 2] == pipes.kind[b // 2])
     return [(a[keep], b[keep])]
 
