@@ -52,23 +52,44 @@ def at(context: Context) -> dt.datetime:
 def levels(context: Context, layer: str, found: Features, code: str, max_age_h: float) -> list[Level]:
     """(n,) present levels of the features of a layer."""
     sensors = context.read("sensor", reach_m=10_000.0, properties=("device_id", "host_id", "kind"))
-    kinds = words(sensors, "kind")
-    rows = [row for row, kind in enumerate(kinds) if kind is not None and is_quantity(kind, ["level"])]
-    hosts, devices = words(sensors, "host_id"), words(sensors, "device_id")
-    names = {row: devices[row] or sensors.ids[row] for row in rows}
+    by_host, free = _gauges(sensors)
     codes = words(found, code)
-    mine: list[list[str]] = []
-    is_area = shapely.get_dimensions(found.geometry) == 2
-    for row, own in enumerate(found.ids):
-        known = {own, codes[row], f"{layer}/{own}"} - {None}
-        hosted = [names[k] for k in rows if hosts[k] in known]
-        if not hosted and is_area[row]:
-            free = [k for k in rows if not hosts[k]]
-            hosted = [names[k] for k in free if shapely.intersects(found.geometry[row], sensors.geometry[k])]
-        mine.append(hosted)
+    mine = [
+        [name for key in dict.fromkeys((own, codes[row], f"{layer}/{own}")) if key for name in by_host.get(key, ())]
+        for row, own in enumerate(found.ids)
+    ]
+    for row, name in _standing_in(found.geometry, free):
+        if not any(each in by_host for each in (found.ids[row], codes[row])):
+            mine[row].append(name)
     wanted = {name for each in mine for name in each}
     latest = _latest(context, wanted, dt.timedelta(hours=max_age_h)) if wanted else {}
     return [_level(each, latest, max_age_h) for each in mine]
+
+
+def _gauges(sensors: Features) -> tuple[dict[str, list[str]], list[tuple[str, shapely.Geometry]]]:
+    """Devices that measure a level: by the host they name, and those that name none with their places."""
+    by_host: dict[str, list[str]] = {}
+    free: list[tuple[str, shapely.Geometry]] = []
+    columns = (words(sensors, name) for name in ("kind", "host_id", "device_id"))
+    for row, (kind, host, device) in enumerate(zip(*columns, strict=True)):
+        if kind is None or not is_quantity(kind, ["level"]):
+            continue
+        name = device or sensors.ids[row]
+        if host:
+            by_host.setdefault(host, []).append(name)
+        elif sensors.geometry[row] is not None:
+            free.append((name, sensors.geometry[row]))
+    return by_host, free
+
+
+def _standing_in(shapes: NDArray[np.object_], free: list[tuple[str, shapely.Geometry]]) -> Iterator[tuple[int, str]]:
+    """Rows of areas and the devices that stand in them."""
+    if not free:
+        return
+    areas = np.flatnonzero(shapely.get_dimensions(shapes) == 2)
+    device, area = shapely.STRtree(shapes[areas]).query([shape for _, shape in free], predicate="intersects")
+    for k, row in zip(device.tolist(), areas[area].tolist(), strict=True):
+        yield row, free[k][0]
 
 
 def _level(devices: list[str], latest: dict[str, tuple[dt.datetime, float]], max_age_h: float) -> Level:

@@ -130,6 +130,15 @@ def test_a_station_with_a_missing_value_is_left_out_and_told(tmp_path, how):
     assert "缺测未计：B" in storm.note.zh
 
 
+def test_two_devices_at_one_place_are_named_and_nothing_is_guessed(tmp_path):
+    three = ("sensor", "Point", TWO[2] | {"C": sensor(at(1000, 250), "rain")})
+    rows = hourly("A", spread_over(40)) + hourly("B", spread_over(80)) + hourly("C", spread_over(20))
+    found, _ = looked(tmp_path, [BASIN, three, observations(rows)], "basin-rain")
+    assert found["rainstorm-24h"]["whole"].verdict == "unknown"
+    assert "'B' and 'C' stand at one place" in found["rainstorm-24h"]["whole"].note.en
+    assert found["basin-area"]["whole"].verdict == "pass"
+
+
 def test_old_or_no_observations_are_unknown(tmp_path):
     rows = hourly("A", spread_over(60)) + hourly("B", spread_over(60))
     later = NOW + dt.timedelta(hours=4)

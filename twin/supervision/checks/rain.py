@@ -7,6 +7,7 @@ import shapely
 
 from layers.catalogue import Title
 from layers.ellipsoid_area import areas_m2
+from layers.errors import InvalidInput
 from twin.analysis.areal_rainfall import CLASS_RULES, class_of, class_words, tenths
 from twin.analysis.areal_rainfall_weights import thiessen
 from twin.analysis.place import numbers
@@ -31,6 +32,7 @@ def run(context: Context) -> Iterator[Finding]:
         return
     signals = context.rules["rain-warning-signal"]
     hours = {int(row.when["hours"]) for row in signals.rows} | set(STORMS)
+    hours.add(int(context.rules["basin-runoff-storage"].parameters["duration_h"]))
     told = rain(context, sorted(hours), REACH_M)
     for row, shape in enumerate(found.geometry):
         means = {each: _mean(told, each, shape) for each in hours}
@@ -40,30 +42,29 @@ def run(context: Context) -> Iterator[Finding]:
         yield from _runoff(context, found, row, means)
 
 
-def _mean(told: Rain, hours: int, basin: shapely.Geometry) -> float | None:
-    """Areal rain in tenths of a millimetre; None where no station has all values of these hours."""
+def _mean(told: Rain, hours: int, basin: shapely.Geometry) -> float | Title:
+    """Areal rain in tenths of a millimetre; the reason where it cannot be told."""
     known = ~np.isnan(told.totals[hours]) if told.devices else np.empty(0, bool)
     if not known.any():
-        return None
+        return Title(
+            f"没有雨量站具备近 {hours} 小时的完整观测", f"No station has complete observations of the last {hours} h."
+        )
     names = [name for name, is_known in zip(told.devices, known, strict=True) if is_known]
-    weights, _ = thiessen(told.points[known], basin, names)
+    try:
+        weights, _ = thiessen(told.points[known], basin, names)
+    except InvalidInput as error:
+        return Title(f"面雨量无法计算：{error.problem}", error.problem)
     return tenths(float(weights @ told.totals[hours][known]))
 
 
-def _missing(hours: int) -> Title:
-    return Title(
-        f"没有雨量站具备近 {hours} 小时的完整观测", f"No station has complete observations of the last {hours} h."
-    )
-
-
 def _storms(
-    context: Context, found: Features, row: int, means: dict[int, float | None], told: Rain
+    context: Context, found: Features, row: int, means: dict[int, float | Title], told: Rain
 ) -> Iterator[Finding]:
     where = (f"basin/{found.ids[row]}",)
     for hours, rule_id in STORMS.items():
         rule, mean = context.rules[rule_id], means[hours]
-        if mean is None:
-            yield finding(rule, where, None, found.geometry[row], note=_missing(hours))
+        if isinstance(mean, Title):
+            yield finding(rule, where, None, found.geometry[row], note=mean)
             continue
         classes = context.rules[CLASS_RULES[hours]]
         name = class_of(mean, classes)
@@ -75,22 +76,23 @@ def _storms(
         yield finding(rule, where, mean, found.geometry[row], note=Title(zh, en))
 
 
-def _signal(rule: Rule, found: Features, row: int, means: dict[int, float | None]) -> Finding:
+def _signal(rule: Rule, found: Features, row: int, means: dict[int, float | Title]) -> Finding:
     """The highest signal whose amount is reached; unknown where one of those above it cannot be told."""
     where, shape = (f"basin/{found.ids[row]}",), found.geometry[row]
-    is_open = None
+    why: Title | None = None
     for line in rule.rows:
         hours, mean = int(line.when["hours"]), means[int(line.when["hours"])]
-        if mean is None:
-            is_open = is_open or hours
+        if isinstance(mean, Title):
+            why = why or mean
         elif rule.judged(mean, float(line.value), line.confidence) != "pass":
             said = rule.parameters["signals"][line.when["signal"]]
             note = Title(f"{said['zh']}：{hours} 小时 {mean:.1f} mm", f"{said['en']}: {mean:.1f} mm in {hours} h")
             return finding(rule, where, mean, shape, limit=float(line.value), note=note)
-    if is_open is not None:
-        return finding(rule, where, None, shape, verdict="unknown", note=_missing(is_open))
     last = rule.rows[-1]
-    return finding(rule, where, means[int(last.when["hours"])], shape, limit=float(last.value))
+    longest = means[int(last.when["hours"])]
+    if why is not None or isinstance(longest, Title):
+        return finding(rule, where, None, shape, verdict="unknown", note=why)
+    return finding(rule, where, longest, shape, limit=float(last.value))
 
 
 def _area(context: Context, found: Features, row: int) -> Finding:
@@ -103,7 +105,7 @@ def _area(context: Context, found: Features, row: int) -> Finding:
     return finding(rule, (f"basin/{found.ids[row]}",), share, found.geometry[row], note=note)
 
 
-def _runoff(context: Context, found: Features, row: int, means: dict[int, float | None]) -> Iterator[Finding]:
+def _runoff(context: Context, found: Features, row: int, means: dict[int, float | Title]) -> Iterator[Finding]:
     """For each reservoir in the basin: runoff of the rain against storage left up to the flood-high level."""
     if not context.has("reservoir"):
         return
@@ -118,16 +120,23 @@ def _runoff(context: Context, found: Features, row: int, means: dict[int, float 
     for k, now in enumerate(present):
         where = (f"basin/{found.ids[row]}", f"reservoir/{reservoirs.ids[k]}")
         curve, why = curve_of(context, reservoirs, k)
-        top, mean = levels_of(reservoirs, k).flood_high, means.get(hours)
+        top, mean = levels_of(reservoirs, k).flood_high, means[hours]
         reasons = {
             Title("规则没有给出 curve_number", "The rule gives no curve_number."): number is None,
-            _missing(hours): mean is None,
+            mean if isinstance(mean, Title) else Title("", ""): isinstance(mean, Title),
             now.why or Title("水位未知", "The level is not known."): now.level_m is None,
             why or Title("没有曲线", "There is no curve."): curve is None,
             Title("没有防洪高水位", "The flood-high level is not known."): top is None,
         }
         note = next((each for each, is_missing in reasons.items() if is_missing), None)
-        if note is not None or number is None or mean is None or now.level_m is None or curve is None or top is None:
+        if (
+            note is not None
+            or number is None
+            or isinstance(mean, Title)
+            or now.level_m is None
+            or curve is None
+            or top is None
+        ):
             yield finding(rule, where, None, found.geometry[row], verdict="unknown", note=note)
             continue
         if not (covers(curve, top) and covers(curve, now.level_m)):
