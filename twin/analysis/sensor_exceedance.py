@@ -20,7 +20,7 @@ from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.analysis.sensor_exceedance_join import nearest, sensitive
 from twin.analysis.sensor_exceedance_limits import Alert, Judge, is_night
-from twin.analysis.sensor_exceedance_run import LEVEL, SITE, Asked, Found, Source, run, stale
+from twin.analysis.sensor_exceedance_run import EPOCH, LEVEL, SITE, Asked, Found, Source, age_h, run
 from twin.analysis.sensor_exceedance_series import HOUR_US
 from twin.analysis.verdict import Verdict, worst
 from twin.supervision.rules import softened
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from twin.store.interface import Features
 
 MOST_INLINE = 200_000
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def sensor_exceedance(
@@ -68,7 +67,7 @@ def sensor_exceedance(
     )  # fmt: skip
     found = run(asked, progress.part(0, 95))
     now = moment_of("at", at) or dt.datetime.now(dt.UTC)
-    ages = stale(found.lines, now, float(told["max_age_h"] if max_age_h is None else max_age_h))
+    oldest_h = float(told["max_age_h"] if max_age_h is None else max_age_h)
     pairs = [(judge, each) for judge in found.judges.values() for each in judge.alerts()]
     pairs = sorted(pairs, key=lambda pair: (-pair[1].excess, pair[1].time_us))[:most_alerts]
     pairs.sort(key=lambda pair: (pair[1].time_us, pair[1].series.device, pair[1].rule.id))
@@ -87,7 +86,7 @@ def sensor_exceedance(
         "verdict": overall(found),
         "alerts": place.geojson(city, shapes, rows, target=crs),
         "days": days,
-        "series": series_rows(found, ages, asked),
+        "series": series_rows(found, now, oldest_h, asked.utc_offset_h),
         "unjoined": sorted({each.device for each in found.lines if _is_unjoined(each.device, found, asked)}),
         "not_judged": [
             {"device_id": each.device, "quantity": each.quantity, "unit": each.unit, "reason": why}
@@ -172,18 +171,18 @@ def overall(found: Found) -> Verdict:
     return worst([*days, "unknown" if any(record.n_unknown for _, record in records) else "pass"])
 
 
-def series_rows(found: Found, ages: Mapping[Any, tuple[float, bool]], asked: Asked) -> list[dict[str, Any]]:
+def series_rows(found: Found, now: dt.datetime, max_age_h: float, utc_offset_h: float) -> list[dict[str, Any]]:
     """Each series that was judged, with its latest time and whether it is stale."""
     rows = []
     for rule_id, judge in found.judges.items():
         for series in judge.facts:
             record = judge.records.get(series)
-            age, is_stale = ages[series]
-            last = found.lines[series][1]
+            age = age_h(found, series, now)
+            last = found.latest.get(series, found.lines[series][1])
             rows.append({
                 "device_id": series.device, "quantity": series.quantity, "unit": series.unit, "rule_id": rule_id,
-                "latest": last.astimezone(dt.timezone(dt.timedelta(hours=asked.utc_offset_h))).isoformat(),
-                "age_h": round(age, 6), "is_stale": is_stale,
+                "latest": last.astimezone(dt.timezone(dt.timedelta(hours=utc_offset_h))).isoformat(),
+                "age_h": round(age, 6), "is_stale": age > max_age_h + 1e-9,
                 "n_judged": record.n_judged if record else 0, "n_unknown": record.n_unknown if record else 0,
                 "n_alerts": record.n_over if record else 0,
                 "highest": round(record.highest, 6) if record and np.isfinite(record.highest) else None,
@@ -193,7 +192,7 @@ def series_rows(found: Found, ages: Mapping[Any, tuple[float, bool]], asked: Ask
 
 def local_time(time_us: int, utc_offset_h: float) -> str:
     """ISO text of a moment with the local offset."""
-    moment = _EPOCH + dt.timedelta(microseconds=time_us)
+    moment = EPOCH + dt.timedelta(microseconds=time_us)
     return moment.astimezone(dt.timezone(dt.timedelta(hours=utc_offset_h))).isoformat()
 
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ LEVEL, SITE = "monitored-level", "site-series"
 COLUMNS = ("device_id", "time", "quantity", "value", "unit", "quality")
 BATCH = 50_000
 WIND = ("wind_direction",)
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Found:
     reasons : series that were not judged, and why
     wind : direction it blows from by start of hour (microseconds), degrees
     hosts : limit and feature of devices that measure levels
+    latest : time of the last value of each judged series that is not doubtful
     """
 
     judges: dict[str, Judge]
@@ -140,17 +142,27 @@ class Found:
     told: Told = field(default_factory=Told)
     wind: dict[int, float] = field(default_factory=dict)
     hosts: dict[str, tuple[float, str]] = field(default_factory=dict)
+    latest: dict[Series, dt.datetime] = field(default_factory=dict)
 
 
-def run(asked: Asked, progress: Progress = SILENT) -> Found:
-    """Hold the series against the rules: one pass for stations and wind where a rule needs them, one for all."""
+def run(
+    asked: Asked,
+    progress: Progress = SILENT,
+    *,
+    lines: dict[Series, tuple[int, dt.datetime]] | None = None,
+    known: dict[str, Device] | None = None,
+) -> Found:
+    """Hold the series against the rules: one pass for stations and wind where a rule needs them, one for all.
+
+    `lines`, `known`: series and devices where they have been read before.
+    """
     city = asked.source.city
-    lines = asked.source.lines()
+    lines = asked.source.lines() if lines is None else lines
     if asked.named is not None:
         for name in asked.named:
             if not any(each.device == name for each in lines):
                 raise InvalidInput(f"devices: there are no observations of {name!r}.", "Check its name.")
-    known = devices(city, {each.device for each in lines})
+    known = devices(city, {each.device for each in lines}) if known is None else known
     found = Found({}, lines, known, _sites_of(asked, known), _stations(asked, known), {})
     plan = {rule_id: editions(asked.rules, rule_id) for rule_id in asked.wanted}
     for rule_id, used in plan.items():
@@ -246,6 +258,7 @@ def _first_pass(
 def _second_pass(asked: Asked, found: Found, progress: Progress) -> None:
     wanted = list({series: None for judge in found.judges.values() for series in judge.facts})
     for chunk in ordered(_reader(asked, wanted, progress, found.lines), wanted, found.told):
+        found.latest[chunk.series] = EPOCH + dt.timedelta(microseconds=int(chunk.times_us[-1]))
         for judge in found.judges.values():
             judge.feed(chunk)
     for judge in found.judges.values():
@@ -271,16 +284,20 @@ def _reader(
     return read
 
 
-def stale(
-    lines: Mapping[Series, tuple[int, dt.datetime]], now: dt.datetime, max_age_h: float
-) -> dict[Series, tuple[float, bool]]:
-    """Age of the latest observation in hours, and whether it is older than allowed (older, not as old)."""
-    ages = {each: (now - last).total_seconds() / 3600.0 for each, (_, last) in lines.items()}
-    return {each: (age, age > max_age_h + 1e-9) for each, age in ages.items()}
+def age_h(found: Found, series: Series, now: dt.datetime) -> float:
+    """Hours since the latest value that can be used, of a series that has none since its latest row; never below 0."""
+    last = found.latest.get(series, found.lines[series][1])
+    return max((now - last).total_seconds() / 3600.0, 0.0)
 
 
-def latest_values(source: Source, wanted: Collection[Series]) -> dict[Series, tuple[dt.datetime, float]]:
-    """Time and value of the latest observation that is not doubtful, for some series; one pass over their devices."""
+def latest_values(
+    source: Source, wanted: Collection[Series], since: dt.datetime | None = None
+) -> dict[Series, tuple[dt.datetime, float]]:
+    """Time and value of the latest observation that is not doubtful, for some series; one pass over their devices.
+
+    `since`: observations before are not looked at.
+    """
+    source = replace(source, span=(since, None))
     found: dict[Series, tuple[int, float]] = {}
     names = {each.device for each in wanted}
     quantities = {each.quantity for each in wanted}
@@ -292,5 +309,4 @@ def latest_values(source: Source, wanted: Collection[Series]) -> dict[Series, tu
 
     for chunk in ordered(read, wanted, Told()):
         found[chunk.series] = int(chunk.times_us[-1]), float(chunk.values[-1])
-    zero = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return {each: (zero + dt.timedelta(microseconds=us), value) for each, (us, value) in found.items()}
+    return {each: (EPOCH + dt.timedelta(microseconds=us), value) for each, (us, value) in found.items()}

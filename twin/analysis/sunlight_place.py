@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,15 @@ def given_obstacles(city: "City", name: str, given: Mapping[str, Any]) -> Featur
     return found
 
 
-def near_obstacles(city: "City", box: tuple[float, ...], near_m: float, far_m: float, top_m: float) -> Features:
+def near_obstacles(
+    city: "City",
+    box: tuple[float, ...],
+    near_m: float,
+    far_m: float,
+    top_m: float,
+    *,
+    at: datetime | None = None,
+) -> Features:
     """Buildings of the layer `building` around a box: all within `near_m`, those with tops over `top_m` within `far_m`.
 
     `box` is west, south, east, north in the city's CRS.
@@ -89,13 +98,13 @@ def near_obstacles(city: "City", box: tuple[float, ...], near_m: float, far_m: f
     grow = np.array([-1.0, -1.0, 1.0, 1.0])
     names = {each.name for each in city.store.layer(BUILDING, city.scope).type.attributes}
     wanted = tuple(each for each in COLUMNS if each in names)
-    near = Query(region=shapely.box(*(np.array(box) + grow * near_m)), properties=wanted)
+    near = Query(region=shapely.box(*(np.array(box) + grow * near_m)), properties=wanted, at=at)
     batches = list(city.store.query(BUILDING, near, city.scope))
     if far_m > near_m and {"base_elev_m", "height_m"} <= names:
         top = {"op": "+", "args": [{"property": "base_elev_m"}, {"property": "height_m"}]}
         far = Query(
             region=shapely.box(*(np.array(box) + grow * far_m)), filter={"op": ">", "args": [top, float(top_m)]},
-            properties=wanted,
+            properties=wanted, at=at,
         )  # fmt: skip
         seen = {fid for batch in batches for fid in batch.fids.tolist()}
         for batch in city.store.query(BUILDING, far, city.scope):
