@@ -22,7 +22,7 @@ from twin.analysis.pipes import MM, Pipes
 from twin.analysis.pipes import read as read_pipes
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
-from twin.analysis.verdict import worst
+from twin.analysis.verdict import WORST_FIRST, worst
 from twin.supervision.rules import Row, Rule, RuleBook, on_day
 
 if TYPE_CHECKING:
@@ -69,14 +69,13 @@ def pipe_clearance(
     is_drawn = np.isnan(given.width_m) & np.isfinite(given.dn_mm) if nominal_is_outer else np.zeros(len(given), bool)
     given = _drawn(given, is_drawn)
     found = clearances(given, rules.horizontal, rules.vertical, progress=progress.part(0, 80))
-    rows = _rows(given, found, rules, is_drawn)
-    places = list(found.place)
+    parts: list[tuple[Clearances, Structures | None]] = [(_softened(found, is_drawn, is_drawn), None)]
     if structures is not None:
         others = _structures(city, structures)
         more = pipe_structures.clearances(given, others, rules.horizontal, rules.vertical)
-        rows += _rows(given, more, rules, is_drawn, others)
-        places += list(more.place)
-    return _answer(city, given, rows, places, is_all=include_passes, limit=limit, crs=crs)
+        parts.append((_softened(more, is_drawn, np.zeros(len(others), bool)), others))
+    asked = _Asked(include_passes, limit, crs)
+    return _answer(city, given, parts, rules, asked)
 
 
 def _with_rows(rule: Rule, rows: Sequence[Mapping[str, Any]] | None, name: str) -> Rule:
@@ -130,18 +129,20 @@ class Rules:
         return cls(book[HORIZONTAL], book[VERTICAL], book[AVOIDANCE])
 
 
-def _rows(
-    given: Pipes, found: Clearances, rules: Rules, is_drawn: NDArray[np.bool_], others: Structures | None = None
-) -> list[dict[str, Any]]:
-    """Pairs as JSON, in the order of `found`."""
-    made = []
-    for k in range(len(found)):
-        a, b = int(found.a[k]), int(found.b[k])
-        drawn = bool(is_drawn[a] or (others is None and is_drawn[b]))
-        made.append(row_of(given, found, k, rules, others) | {"by_nominal_diameter": drawn})
-        if drawn and made[-1]["verdict"] == "fail":
-            made[-1] |= {"verdict": "review", "confidence": "low"}
-    return made
+@dataclass(frozen=True)
+class _Asked:
+    include_passes: bool
+    limit: int
+    crs: str | None
+
+
+def _softened(found: Clearances, drawn_a: NDArray[np.bool_], drawn_b: NDArray[np.bool_]) -> Clearances:
+    """Pairs where a nominal diameter stands for an outer one: nothing fails, and nothing is sure."""
+    drawn = drawn_a[found.a] | drawn_b[found.b]
+    return replace(
+        found, verdict=np.where(drawn & (found.verdict == "fail"), "review", found.verdict).astype(object),
+        confidence=np.where(drawn, "low", found.confidence).astype(object),
+    )  # fmt: skip
 
 
 def row_of(given: Pipes, found: Clearances, k: int, rules: Rules, others: Structures | None = None) -> dict[str, Any]:
@@ -170,27 +171,32 @@ def _number(value: float) -> float | None:
 
 
 def _answer(
-    city: "City", given: Pipes, rows: list[dict[str, Any]], places: list[Any], *, is_all: bool, limit: int,
-    crs: str | None,
-) -> dict[str, Any]:  # fmt: skip
-    counts = {each: sum(row["verdict"] == each for row in rows) for each in ("fail", "review", "unknown", "pass")}
-    order = {"fail": 0, "review": 1, "unknown": 2, "pass": 3}
-    told = [k for k, row in enumerate(rows) if is_all or row["verdict"] != "pass"]
-    told.sort(key=lambda k: (order[rows[k]["verdict"]], -(rows[k]["shortfall_m"] or 0.0)))
-    listed = told[:limit]
-    shapes = np.empty(len(listed), object)
-    shapes[:] = [places[k] for k in listed]
+    city: "City", given: Pipes, parts: list[tuple[Clearances, Structures | None]], rules: Rules, asked: _Asked
+) -> dict[str, Any]:
+    every = np.concatenate([found.verdict for found, _ in parts])
+    counts = {each: int((every == each).sum()) for each in WORST_FIRST}
+    rank = np.array([WORST_FIRST.index(each) for each in every], np.int64)
+    net = np.concatenate([found.net_m for found, _ in parts])
+    short = np.nan_to_num(np.concatenate([found.limit_m for found, _ in parts]) - net, nan=-np.inf)
+    order = np.lexsort((-short, rank))
+    told = order if asked.include_passes else order[every[order] != "pass"]
+    listed = told[: asked.limit]
+    part = np.repeat(np.arange(len(parts)), [len(found) for found, _ in parts])
+    first = np.cumsum([0, *(len(found) for found, _ in parts)])
+    rows = [row_of(given, parts[k][0], int(at - first[k]), rules, parts[k][1])
+            for at, k in zip(listed.tolist(), part[listed].tolist(), strict=True)]  # fmt: skip
+    shapes = np.concatenate([found.place for found, _ in parts])[listed]
     return {
-        "verdict": worst(row["verdict"] for row in rows) if rows else "pass",
+        "verdict": worst(each for each in WORST_FIRST if counts[each]) if len(every) else "pass",
         "counts": counts,
         "n_pipes": len(given),
         "n_not_in_ground": int((~is_buried(given)).sum()),
         "n_without_outer_size": int(np.isnan(given.width_m).sum()),
         "n_without_heights": int((~given.has_axis).sum()),
         "n_without_kind": sum(kind is None for kind in given.kind),
-        "is_complete": len(told) <= limit,
-        "pairs": [rows[k] for k in listed],
-        "features": place.geojson(city, shapely.force_2d(shapes), [rows[k] for k in listed], target=crs),
+        "is_complete": len(told) <= asked.limit,
+        "pairs": rows,
+        "features": place.geojson(city, shapely.force_2d(shapes), rows, target=asked.crs),
     }
 
 
