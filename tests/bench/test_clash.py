@@ -69,7 +69,7 @@ def peer(made):
 @pytest.mark.parametrize("n", [1000, 5000])
 def test_clashes(benchmark, n):
     made = elements(n)
-    ours(made[:10])  # the kernel is compiled
+    ours([made[0], made[0]])  # the kernel is compiled
     found, n_pairs = benchmark.pedantic(ours, (made,), rounds=3)
     assert n_pairs > n
     benchmark.extra_info["elements_per_second"] = round(n / benchmark.stats["median"])

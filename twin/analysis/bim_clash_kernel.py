@@ -52,20 +52,20 @@ def _segments(p: FloatArray, q: FloatArray, r: FloatArray, s: FloatArray, out: F
 
 
 @kernel
-def _dot(a: FloatArray, b: FloatArray) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@kernel
 def _corner(p: FloatArray, t: FloatArray, out: FloatArray) -> float:
     """Squared distance of a point from a triangle (3, 3); the closest point into `out` (3,)."""
-    ab, ac, ap = t[1] - t[0], t[2] - t[0], p - t[0]
-    d1, d2 = _dot(ab, ap), _dot(ac, ap)
-    v = w = 0.0
-    bp, cp = p - t[1], p - t[2]
-    d3, d4 = _dot(ab, bp), _dot(ac, bp)
-    d5, d6 = _dot(ab, cp), _dot(ac, cp)
+    d1 = d2 = d3 = d4 = d5 = d6 = 0.0
+    for k in range(3):
+        ab, ac = t[1, k] - t[0, k], t[2, k] - t[0, k]
+        a, b, c = p[k] - t[0, k], p[k] - t[1, k], p[k] - t[2, k]
+        d1 += ab * a
+        d2 += ac * a
+        d3 += ab * b
+        d4 += ac * b
+        d5 += ab * c
+        d6 += ac * c
     va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+    v = w = 0.0
     if d1 <= 0.0 and d2 <= 0.0:
         v = w = 0.0
     elif d3 >= 0.0 and d4 <= d3:
@@ -85,29 +85,40 @@ def _corner(p: FloatArray, t: FloatArray, out: FloatArray) -> float:
         v, w = vb / whole, vc / whole
     total = 0.0
     for k in range(3):
-        out[k] = t[0, k] + v * ab[k] + w * ac[k]
+        out[k] = t[0, k] + v * (t[1, k] - t[0, k]) + w * (t[2, k] - t[0, k])
         total += (p[k] - out[k]) ** 2
     return total
 
 
 @kernel
+def _normal(t: FloatArray) -> tuple[float, float, float]:
+    """Cross product of two sides of a triangle."""
+    ux, uy, uz = t[1, 0] - t[0, 0], t[1, 1] - t[0, 1], t[1, 2] - t[0, 2]
+    vx, vy, vz = t[2, 0] - t[0, 0], t[2, 1] - t[0, 1], t[2, 2] - t[0, 2]
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+
+
+@kernel
 def _through(p: FloatArray, q: FloatArray, t: FloatArray, out: FloatArray) -> float:
     """How far the segment pq sticks through a triangle: the lesser depth of its ends, -1 where it does not meet it."""
-    ab, ac = t[1] - t[0], t[2] - t[0]
-    normal = np.cross(ab, ac)
-    size = np.sqrt(_dot(normal, normal))
+    x, y, z = _normal(t)
+    size = np.sqrt(x * x + y * y + z * z)
     if size <= 0.0:
         return -1.0
-    d, e = _dot(normal, p - t[0]) / size, _dot(normal, q - t[0]) / size
+    d = (x * (p[0] - t[0, 0]) + y * (p[1] - t[0, 1]) + z * (p[2] - t[0, 2])) / size
+    e = (x * (q[0] - t[0, 0]) + y * (q[1] - t[0, 1]) + z * (q[2] - t[0, 2])) / size
     if d * e >= 0.0:
         return -1.0
-    point = p + (q - p) * (d / (d - e))
-    slack = -1e-12 * size
+    share = d / (d - e)
+    ox, oy, oz = p[0] + (q[0] - p[0]) * share, p[1] + (q[1] - p[1]) * share, p[2] + (q[2] - p[2]) * share
     for k in range(3):
-        edge = t[(k + 1) % 3] - t[k]
-        if _dot(normal, np.cross(edge, point - t[k])) < slack * size:
+        n = (k + 1) % 3
+        ux, uy, uz = t[n, 0] - t[k, 0], t[n, 1] - t[k, 1], t[n, 2] - t[k, 2]
+        vx, vy, vz = ox - t[k, 0], oy - t[k, 1], oz - t[k, 2]
+        side = x * (uy * vz - uz * vy) + y * (uz * vx - ux * vz) + z * (ux * vy - uy * vx)
+        if side < -1e-12 * size * size:
             return -1.0
-    out[:] = point
+    out[0], out[1], out[2] = ox, oy, oz
     return min(abs(d), abs(e))
 
 

@@ -76,22 +76,27 @@ def solid(vertices: FloatArray, triangles: IntArray) -> Solid:
     if not len(faces) or faces.min() < 0 or faces.max() >= len(points):
         raise InvalidInput("A mesh has no triangles, or one that names a corner that does not exist.")
     points, faces = _joined(points, faces, points)
-    if not is_closed(faces):
+    closed = is_closed(faces)
+    if not closed:
         near_points, near_faces = _joined(points, faces, np.round(points / MERGE_M))
         if is_closed(near_faces):
-            points, faces = near_points, near_faces
+            points, faces, closed = near_points, near_faces, True
     if not len(faces):
         raise InvalidInput("A mesh has only triangles without area.")
-    made = Solid(points, faces, is_closed(faces))
-    return made if made.body is not None or not made.is_closed else Solid(points, faces, False)
+    made = Solid(points, faces, closed)
+    return made if made.body is not None or not closed else Solid(points, faces, False)
 
 
 def _joined(points: FloatArray, faces: IntArray, keys: FloatArray) -> tuple[FloatArray, IntArray]:
     """Corners with equal keys as one; triangles that have a corner twice are dropped."""
-    _, first, place = np.unique(keys + 0.0, axis=0, return_index=True, return_inverse=True)
-    joined = place.reshape(-1)[faces]
+    order = np.lexsort(keys.T)
+    ordered = keys[order]
+    is_new = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
+    place = np.empty(len(keys), np.int64)
+    place[order] = np.cumsum(is_new) - 1
+    joined = place[faces]
     keep = (joined[:, 0] != joined[:, 1]) & (joined[:, 1] != joined[:, 2]) & (joined[:, 2] != joined[:, 0])
-    return points[first], joined[keep]
+    return points[order[is_new]], joined[keep]
 
 
 def is_closed(triangles: IntArray) -> bool:
