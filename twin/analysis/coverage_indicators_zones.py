@@ -49,7 +49,8 @@ def zone_of_points(points: Shapes, zones: Shapes) -> IntArray:
     found = np.full(len(points), NOWHERE, np.int64)
     if not len(zones) or not len(points):
         return found
-    point, zone = shapely.STRtree(zones).query(points, predicate="dwithin", distance=SAME_M)
+    # the tree is of the points: what is asked is prepared, and borders of zones have many vertices
+    zone, point = shapely.STRtree(points).query(zones, predicate="dwithin", distance=SAME_M)
     order = np.lexsort((zone, point))
     rows, first = np.unique(point[order], return_index=True)
     found[rows] = zone[order][first]
@@ -98,8 +99,7 @@ def _touching(shapes: Shapes, zones: Shapes) -> list[tuple[IntArray, IntArray, b
     """Pairs in rounds: in each round every row at most once; what lies wholly in a zone in a round of its own."""
     if not len(zones) or not len(shapes):
         return []
-    tree = shapely.STRtree(zones)
-    row, zone = tree.query(shapes, predicate="intersects")
+    zone, row = shapely.STRtree(shapes).query(zones, predicate="intersects")
     order = np.lexsort((zone, row))
     row, zone = row[order], zone[order]
     counts = np.bincount(row, minlength=len(shapes))

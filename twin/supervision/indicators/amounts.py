@@ -75,6 +75,7 @@ def place(zones: Zones, found: Features) -> IntArray:
     slot[slot == NOWHERE] = k if zones.whole is None else k + 1
     if zones.whole is not None:
         lost = np.flatnonzero(slot == k + 1)
+        shapely.prepare(zones.whole)
         slot[lost[shapely.dwithin(points[lost], zones.whole, 1e-6)]] = k
     homeless = np.flatnonzero(shapely.is_missing(points))
     slot[homeless] = k + 2

@@ -34,6 +34,7 @@ def spacing(source: Source, zones: Zones, measure: Mapping[str, Any]) -> Amounts
     area = shapely.union_all(shapely.make_valid(shapely.force_2d(areas)))
     found = source.features(station_layer["layer"], station_layer.get("filter"))
     points = shapely.centroid(shapely.force_2d(found.geometry))
+    shapely.prepare(area)
     is_in = shapely.dwithin(points, area, SAME) & ~shapely.is_missing(points)
     xy = np.column_stack([shapely.get_x(points[is_in]), shapely.get_y(points[is_in])])
     kept = distinct(xy)
