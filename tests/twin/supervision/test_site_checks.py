@@ -280,8 +280,8 @@ def test_a_live_quiet_series_passes(tmp_path):
 def test_a_city_names_other_rules(tmp_path):
     own = (
         "rules:\n  - id: site-series\n    parameters: {rules: [dust-tsp-shaanxi], area: null, join_within_m: 50,"
-        " max_age_h: 3, utc_offset_h: 8, least_share: 0.75, station_hosts: [], sensitive_uses: [], sensitive_within_m: 1,"
-        " downwind_half_angle_deg: 45, back_h: 720}\n"
+        " max_age_h: 3, utc_offset_h: 8, least_share: 0.75, station_hosts: [], sensitive_uses: [],"
+        " sensitive_within_m: 1, downwind_half_angle_deg: 45, back_h: 720}\n"
     )
     layers = SENSORS | observed(("D", "2025-06-30T11:00:00+08:00", "TSP", 750.0, "ug/m3"))
     layers["construction_site"] = [("S1", SITE, {"stage": "主体"})]
