@@ -5,6 +5,7 @@ their Chinese names: 死水位 dead, 防洪限制(汛限)水位 flood limit, 正
 design, 校核洪水位 check.
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from twin.analysis.place import collected, numbers, words
 from twin.analysis.process import Parameter, Process
 from twin.analysis.verdict import SAME
 from twin.store.interface import Query
+from twin.supervision.rules import Rule, on_day
 
 if TYPE_CHECKING:
     from twin.city import City
@@ -37,11 +39,9 @@ ORDER = (
     ("flood_high", "<=", "design"), ("design", "<=", "check"), ("normal", "<=", "check"),
 )  # fmt: skip
 """What must hold; a flood-limit level above the normal one is only a warning."""
-STORAGES = (
-    ("dead", None, "dead"), ("useful", "dead", "normal"), ("flood_control", "flood_limit", "flood_high"),
-    ("flood_regulation", "flood_limit", "check"), ("shared", "flood_limit", "normal"),
-)  # fmt: skip
-"""死库容, 兴利库容, 防洪库容, 调洪库容, 重叠库容: name, from level, to level."""
+STORAGES_RULE = "reservoir-storages"
+"""Rule whose rows say between which levels each characteristic storage lies."""
+LOCAL = dt.timezone(dt.timedelta(hours=8))
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,22 @@ def reservoir_storage(
         known = used.known()
         told = f"{low} {known[low]:g} m must be {comparator} {high} {known[high]:g} m"
         raise InvalidInput(f"levels are out of order: {told}.", "Correct the characteristic levels.")
-    return _answer(level_m, points, used, is_flood_season=is_flood_season)
+    storages = on_day(dt.datetime.now(LOCAL).date(), city.folder)[STORAGES_RULE]
+    return _answer(level_m, points, used, storages, is_flood_season=is_flood_season)
+
+
+def storages_of(at: Mapping[str, float], rule: Rule) -> dict[str, float]:
+    """Characteristic storages by name, from the storage at each level, as the rows of a rule say; known ones only."""
+    found = {}
+    for row in rule.rows:
+        low, high = row.when.get("from_level"), row.when["to_level"]
+        if high in at and (low is None or low in at):
+            found[str(row.value)] = at[high] - (0.0 if low is None else at[low])
+    return found
 
 
 def _answer(
-    level_m: float, curve: tuple[FloatArray, FloatArray], levels: Levels, *, is_flood_season: bool
+    level_m: float, curve: tuple[FloatArray, FloatArray], levels: Levels, rule: Rule, *, is_flood_season: bool
 ) -> dict[str, Any]:
     now, known = storage_at(level_m, curve), levels.known()
     at: dict[str, float] = {}
@@ -209,17 +220,12 @@ def _answer(
                "margin_1e4m3": at[name] - now if name in at else None}
         for name, value in known.items()
     }  # fmt: skip
-    storages = {
-        name: at[high] - (0.0 if low is None else at[low])
-        for name, low, high in STORAGES
-        if high in at and (low is None or low in at)
-    }
     state = state_of(level_m, levels, is_flood_season=is_flood_season)
     said = state_words(state, level_m, levels)
     return {
         "level_m": level_m, "storage_1e4m3": now, "state": state, "state_zh": said.zh, "state_en": said.en,
-        "margins": margins, "storages_1e4m3": storages, "warnings": warnings, "is_flood_season": is_flood_season,
-        "curve_from_m": float(curve[0][0]), "curve_to_m": float(curve[0][-1]),
+        "margins": margins, "storages_1e4m3": storages_of(at, rule), "warnings": warnings,
+        "is_flood_season": is_flood_season, "curve_from_m": float(curve[0][0]), "curve_to_m": float(curve[0][-1]),
     }  # fmt: skip
 
 

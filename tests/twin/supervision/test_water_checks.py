@@ -8,7 +8,7 @@ import shapely
 
 from tests.twin.analysis import water_city
 from tests.twin.analysis.water_city import EAST, NORTH
-from twin.analysis.reservoir_storage import STORAGES
+from twin.analysis.reservoir_storage import storages_of
 from twin.supervision import engine
 from twin.supervision.checks.reservoirs import in_season
 from twin.supervision.rules import load, on_day
@@ -280,11 +280,12 @@ def test_curves_that_cannot_be_used(tmp_path):
     assert "现水位 44 m" in short["reservoir-curve"]["R"].note.zh
 
 
-def test_storages_of_the_rules_are_those_that_are_computed():
+def test_storages_are_defined_as_the_table_says():
     rule = next(each for each in load() if each.id == "reservoir-storages")
-    said = tuple((row.value, row.when.get("from_level"), row.when["to_level"]) for row in rule.rows)
-    assert said == STORAGES
-    assert set(rule.parameters["names"]) == {name for name, _, _ in STORAGES}
+    at_levels = {"dead": 1.0, "flood_limit": 10.0, "normal": 100.0, "flood_high": 1000.0, "check": 10_000.0}
+    wanted = {"dead": 1, "useful": 99, "flood_control": 990, "flood_regulation": 9990, "shared": 90}
+    assert storages_of(at_levels, rule) == wanted
+    assert set(rule.parameters["names"]) == set(wanted)
 
 
 def test_runoff_against_what_the_reservoir_can_take(tmp_path):

@@ -13,11 +13,10 @@ from twin.analysis.areal_rainfall_weights import thiessen
 from twin.analysis.place import numbers
 from twin.analysis.reservoir_storage import levels_of, storage_at
 from twin.analysis.runoff_peak import scs_runoff_mm
-from twin.analysis.verdict import Verdict
 from twin.store.interface import Features
 from twin.supervision.check import Check, Context, Finding, finding
 from twin.supervision.checks.reservoirs import covers, curve_of
-from twin.supervision.present_water import Rain, levels, rain
+from twin.supervision.present_water import Level, Rain, levels, rain
 from twin.supervision.rules import Rule
 
 REACH_M = 30_000.0
@@ -116,37 +115,46 @@ def _runoff(context: Context, found: Features, row: int, means: dict[int, float 
     max_age = float(context.rules["reservoir-flood-limit"].parameters["max_age_h"])
     present = levels(context, "reservoir", reservoirs, "reservoir_code", max_age)
     area = float(areas_m2(found.geometry[row : row + 1], context.city.crs)[0])
-    number, hours = rule.parameters.get("curve_number"), int(rule.parameters["duration_h"])
     for k, now in enumerate(present):
         where = (f"basin/{found.ids[row]}", f"reservoir/{reservoirs.ids[k]}")
-        curve, why = curve_of(context, reservoirs, k)
-        top, mean = levels_of(reservoirs, k).flood_high, means[hours]
-        reasons = {
-            Title("规则没有给出 curve_number", "The rule gives no curve_number."): number is None,
-            mean if isinstance(mean, Title) else Title("", ""): isinstance(mean, Title),
-            now.why or Title("水位未知", "The level is not known."): now.level_m is None,
-            why or Title("没有曲线", "There is no curve."): curve is None,
-            Title("没有防洪高水位", "The flood-high level is not known."): top is None,
-        }
-        note = next((each for each, is_missing in reasons.items() if is_missing), None)
-        if (
-            note is not None
-            or number is None
-            or isinstance(mean, Title)
-            or now.level_m is None
-            or curve is None
-            or top is None
-        ):
-            yield finding(rule, where, None, found.geometry[row], verdict="unknown", note=note)
-            continue
-        if not (covers(curve, top) and covers(curve, now.level_m)):
-            out = Title("水位在曲线之外", "A level is outside the curve.")
-            yield finding(rule, where, None, found.geometry[row], verdict="unknown", note=out)
-            continue
-        runoff = scs_runoff_mm(float(number), mean) / 1000 * area / 1e4
-        left = storage_at(top, curve) - storage_at(now.level_m, curve)
-        verdict: Verdict = rule.judged(runoff, left)
-        yield finding(rule, where, runoff, found.geometry[row], limit=left, verdict=verdict)
+        try:
+            runoff, left = _balance(context, reservoirs, k, now, rule, area, means)
+            yield finding(rule, where, runoff, found.geometry[row], limit=left)
+        except _Unknown as why:
+            yield finding(rule, where, None, found.geometry[row], verdict="unknown", note=why.note)
+
+
+class _Unknown(Exception):
+    """Why a balance cannot be told."""
+
+    def __init__(self, note: Title) -> None:
+        super().__init__(note.en)
+        self.note = note
+
+
+def _balance(  # noqa: PLR0917
+    context: Context, reservoirs: Features, k: int, now: Level, rule: Rule, area_m2: float,
+    means: dict[int, float | Title],
+) -> tuple[float, float]:  # fmt: skip
+    """Runoff of the basin and storage left up to the flood-high level, both in 10^4 m3."""
+    number = rule.parameters.get("curve_number")
+    if number is None:
+        raise _Unknown(Title("规则没有给出 curve_number", "The rule gives no curve_number."))
+    mean = means[int(rule.parameters["duration_h"])]
+    if isinstance(mean, Title):
+        raise _Unknown(mean)
+    if now.level_m is None:
+        raise _Unknown(now.why or Title("水位未知", "The level is not known."))
+    curve, why = curve_of(context, reservoirs, k)
+    if curve is None:
+        raise _Unknown(why or Title("没有曲线", "There is no curve."))
+    top = levels_of(reservoirs, k).flood_high
+    if top is None:
+        raise _Unknown(Title("没有防洪高水位", "The flood-high level is not known."))
+    if not (covers(curve, top) and covers(curve, now.level_m)):
+        raise _Unknown(Title("水位在曲线之外", "A level is outside the curve."))
+    runoff = scs_runoff_mm(float(number), mean) / 1000 * area_m2 / 1e4
+    return runoff, storage_at(top, curve) - storage_at(now.level_m, curve)
 
 
 CHECKS = (
