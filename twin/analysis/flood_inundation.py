@@ -64,8 +64,10 @@ def flood_inundation(
     InvalidInput
         Named after the input: no seed with the connected method, seeds outside the city, homes without population.
     """
-    if not np.isfinite(level_m):
-        raise InvalidInput("level_m is no number.")
+    _check_numbers(level_m=level_m, cell_m=cell_m, deeper_than_m=deeper_than_m)
+    if (population is None) != (homes is None):
+        absent = "homes" if homes is None else "population"
+        raise InvalidInput(f"{absent} is missing: people of areas are spread over homes.", "Give both or none.")
     place.answer_crs(city, crs)
     around = None if region is None else _union(place.features(city, "region", region, kinds=place.AREAS))
     heights = elevation(city, "dem", dem, region=around, cell_m=cell_m)
@@ -74,13 +76,12 @@ def flood_inundation(
     answer = _numbers(made, heights, level_m, method) | _seed_words(made, which, told)
     looked_at = [_looked_at(city, number, given, made, heights.grid) for number, given in enumerate(exposed_layers)]
     wants_depth = with_depth or keep_as is not None
-    if population is not None and homes is None:
-        raise InvalidInput("homes is missing: population is spread over homes.", 'Give {"collection": "building"}.')
     if wants_depth or looked_at or homes is not None:
         depth = depths(heights.read, heights.grid, level_m, made.state, progress.part(50, 70))
         limit = deeper_than_m + tolerance_m(level_m)
         answer |= _exposure(city, looked_at, depth, heights.grid, limit_m=limit, crs=crs)
-        if homes is not None:
+        progress(75.0, "exposed")
+        if homes is not None and population is not None:
             answer["people"] = _people(city, homes, population, depth, heights.grid)
         if wants_depth:
             answer["depth"] = _depth_file(heights.grid, depth, progress.part(75, 95))
@@ -96,6 +97,12 @@ def flood_inundation(
         )
     progress(100.0)
     return answer
+
+
+def _check_numbers(**given: float | None) -> None:
+    for name, value in given.items():
+        if value is not None and not np.isfinite(value):
+            raise InvalidInput(f"{name} is no number.")
 
 
 def n_sides(state: NDArray[np.uint8]) -> int:
@@ -224,11 +231,9 @@ def _summary(name: str, found: Features, wet: Exposed) -> dict[str, Any]:
 
 
 def _people(
-    city: "City", homes: Mapping[str, Any], population: Mapping[str, Any] | None, depth: NDArray[np.float32], grid: Grid
+    city: "City", homes: Mapping[str, Any], population: Mapping[str, Any], depth: NDArray[np.float32], grid: Grid
 ) -> dict[str, Any]:
     """People who live in homes that stand in water, from the people of areas; None where that is not known."""
-    if population is None:
-        raise InvalidInput("population is missing: homes alone tell no people.", "Give areas with a population.")
     areas = place.features(city, "population", population, kinds=place.AREAS, properties=("population",))
     found = place.features(city, "homes", homes, kinds=place.AREAS, properties=("gfa_m2",))
     floor = place.numbers(found, "gfa_m2")

@@ -42,6 +42,9 @@ class Places:
         rows, columns = values.shape
         inside = (self.r0 >= 0) & (self.c0 >= 0) & (self.r1 < rows) & (self.c1 < columns)
         out = np.full(len(self), np.nan)
+        if self.r0 is self.r1 and self.c0 is self.c1:  # cells, on no side
+            out[inside] = values[self.r0[inside], self.c0[inside]]
+            return out
         r0, r1, c0, c1 = (each[inside] for each in (self.r0, self.r1, self.c0, self.c1))
         four = np.stack([values[r0, c0], values[r0, c1], values[r1, c0], values[r1, c1]])
         out[inside] = four.min(axis=0) if four.size else 0.0  # NaN wins

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from layers.errors import InvalidInput
 from twin.analysis.elevation import Grid
 from twin.analysis.flood_inundation_cells import places
+from twin.analysis.progress import SILENT, Progress
 
 FloatArray = NDArray[np.float64]
 FEW = 20_000
@@ -31,8 +32,9 @@ class Exposed:
 
 
 def exposed(
-    geometries: NDArray[np.object_], depths: NDArray[np.float32], grid: Grid, deeper_than_m: float = 0.0
-) -> Exposed:
+    geometries: NDArray[np.object_], depths: NDArray[np.float32], grid: Grid, deeper_than_m: float = 0.0,
+    *, progress: Progress = SILENT,
+) -> Exposed:  # fmt: skip
     """Which geometries have water inside.
 
     Parameters
@@ -60,6 +62,7 @@ def exposed(
             length += np.bincount(owner, part.length_m[is_wet], n)
             more = is_wet & (wet > deeper_than_m)
             deep += np.bincount(chosen[part.owner[more]], part.length_m[more], n)
+            progress(100.0 * start / len(rows), "exposed")
     depth[np.isneginf(depth)] = np.nan
     return Exposed(depth, length, deep)
 

@@ -325,6 +325,8 @@ def test_a_region_cuts_and_says_that_the_water_may_go_on(city):
         ({"level_m": float("nan"), "seeds": SEED}, "level_m"),
         ({"level_m": float("inf"), "seeds": SEED}, "level_m"),
         ({"level_m": "7 m", "seeds": SEED}, "level_m"),
+        ({"level_m": 7, "seeds": SEED, "cell_m": float("nan")}, "cell_m"),
+        ({"level_m": 7, "seeds": SEED, "deeper_than_m": float("nan")}, "deeper_than_m"),
         ({"level_m": 7, "seeds": SEED, "method": "plain-threshold"}, "seeds"),
         ({"level_m": 7, "seeds": {"type": "Point", "coordinates": [10, 10]}}, "seeds lies outside the city"),
         ({"level_m": 7, "seeds": SEED, "cell_m": -1}, "cell_m"),
