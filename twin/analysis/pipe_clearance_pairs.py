@@ -25,6 +25,8 @@ IntArray = NDArray[np.int64]
 ObjectArray = NDArray[np.object_]
 NOT_IN_GROUND = ("overhead", "tunnel")
 """Pipes above ground or in a utility tunnel: the tables are of buried ones."""
+SINE = 0.5
+"""Of 30 degrees: a pipe that crosses at more is beyond reach where it is twice the reach from the crossing."""
 MARGIN_M = 0.1
 """Pairs that keep the largest limit by no more than this are told to pass; those farther apart are not looked at."""
 
@@ -84,7 +86,8 @@ def clearances(pipes: Pipes, horizontal: Rule, vertical: Rule, *, progress: Prog
         _crossing(work, found.take(found.crosses), above),
         _beside_crossing(work, found.take(found.crosses), beside),
     )
-    made = _with_space(made, pipes, given)
+    covered = beside.largest + MARGIN_M + half[0][made.a] + half[0][made.b]
+    made = _with_space(made, pipes, given, covered)
     order = np.lexsort((made.is_vertical, made.b, made.a))
     progress(100, f"{len(made)} pairs")
     return made.take(order)
@@ -171,19 +174,21 @@ def _crossing(work: _Work, found: Pairs, table: Table) -> Clearances:
 
 def _beside_crossing(work: _Work, found: Pairs, table: Table) -> Clearances:
     """Pairs that cross, where they are too near each other away from the crossing."""
+    # where one straight piece crosses another at 30 degrees or more and no other is near, there is nothing beside
+    found = found.take((found.n_near > 1) | (found.sine < SINE))
     _, most, _, _ = table.limits(work.number[found.a], work.number[found.b])
     found, most = found.take(np.isfinite(most)), most[np.isfinite(most)]
     reach = most + work.half_width[found.a] + work.half_width[found.b]
     lines = work.pipes.geometry[found.a], work.pipes.geometry[found.b]
-    plan, place = pipe_distance.beside(*lines, pipe_distance.crossings(*lines), 2 * reach)
+    plan, place = pipe_distance.beside(*lines, pipe_distance.crossings(*lines), reach / SINE)
     with np.errstate(invalid="ignore"):
         near = np.flatnonzero(plan < reach - SAME)
     return _beside(work, found.take(near), plan[near], place[near], table)
 
 
-def _with_space(made: Clearances, pipes: Pipes, given: Segments) -> Clearances:
+def _with_space(made: Clearances, pipes: Pipes, given: Segments, covered_m: FloatArray) -> Clearances:
     """Axes' distances in space, exact where the nearest place lies beyond what was looked at, as net ones."""
-    space = pipe_distance.exact_space(made.space_m, made.a, made.b, given)
+    space = pipe_distance.exact_space(made.space_m, covered_m, made.a, made.b, given)
     is_round = pipes.is_round[made.a] & pipes.is_round[made.b]
     net = np.where(is_round, space - (pipes.width_m[made.a] + pipes.width_m[made.b]) / 2, np.nan)
     return Clearances(**{**vars(made), "space_m": net})

@@ -5,6 +5,7 @@ least distance of two segments is at an end of one of them, unless they cross (p
 both (space): a convex function on a square has its least value there or on the edge. So it is exact to rounding.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import batched
 
@@ -25,6 +26,7 @@ TOUCH_M = 1e-3
 """An end that lies so near the other line in plan meets it: their plans cross there."""
 PAIRS_AT_ONCE = 200_000
 _QUERY = 10_000
+_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Pairs:
     gap_m : least difference of heights where the plans cross; NaN where unknown or where they do not
     cross_at : (k, 2) where that is
     is_a_above : at that place
+    n_near : pieces of the two that are near each other
+    sine : least sine of the angle at which they cross; NaN where they do not
     """
 
     a: IntArray
@@ -61,6 +65,8 @@ class Pairs:
     gap_m: FloatArray
     cross_at: FloatArray
     is_a_above: BoolArray
+    n_near: IntArray
+    sine: FloatArray
 
     def __len__(self) -> int:
         return len(self.a)
@@ -108,16 +114,21 @@ def pairs(
     tree = shapely.STRtree(lines)
     half = half_m[given.line]
     reach = reach_m + half + (half.max() if len(half) else 0.0)
-    done: list[Pairs] = []
-    for start in range(0, len(lines), _QUERY):
+
+    def block(start: int) -> Pairs:
         stop = min(start + _QUERY, len(lines))
-        progress(100.0 * start / len(lines), f"{start} of {len(lines)} pieces")
         i, j = tree.query(lines[start:stop], predicate="dwithin", distance=reach[start:stop])
         i = i + start
         keep = (given.line[i] < given.line[j]) & ~_share(labels, given.line[i], given.line[j])
         i, j = i[keep], j[keep]
-        made = [_near(given, i[at], j[at], half, reach_m) for at in _blocks(len(i))]
-        done.append(_least(made))
+        return _least([_near(given, i[at], j[at], half, reach_m) for at in _blocks(len(i))])
+
+    starts = range(0, len(lines), _QUERY)
+    done: list[Pairs] = []
+    with ThreadPoolExecutor(_THREADS) as pool:  # GEOS and numpy let go of the interpreter's lock
+        for made in pool.map(block, starts):
+            done.append(made)
+            progress(100.0 * len(done) / len(starts), f"{len(done) * _QUERY} of {len(lines)} pieces")
     return _least(done)
 
 
@@ -143,9 +154,12 @@ def _near(given: Segments, i: IntArray, j: IntArray, half: FloatArray, reach_m: 
     on_a, on_b = p + s[:, None] * (q - p), u + t[:, None] * (v - u)
     rise = on_a[:, 2] - on_b[:, 2]
     gap = np.where(crosses, np.abs(rise), np.nan)
+    d, e = (q - p)[:, :2], (v - u)[:, :2]
+    lengths = np.maximum(np.hypot(*d.T) * np.hypot(*e.T), 1e-300)
+    sine = np.where(crosses, np.abs(_cross(d, e)) / lengths, np.nan)
     return Pairs(
         given.line[i], given.line[j], plan, on_a[:, :2], on_b[:, :2], space_distance(p, q, u, v), crosses, gap,
-        np.where(crosses[:, None], on_a[:, :2], np.nan), crosses & (rise > 0),
+        np.where(crosses[:, None], on_a[:, :2], np.nan), crosses & (rise > 0), np.ones(len(i), np.int64), sine,
     )  # fmt: skip
 
 
@@ -154,7 +168,8 @@ def _least(parts: list[Pairs]) -> Pairs:
     if not parts:
         none, flat = np.empty(0), np.empty((0, 2))
         zero = np.empty(0, np.int64)
-        return Pairs(zero, zero, none, flat, flat, none, none.astype(bool), none, flat, none.astype(bool))
+        flags = none.astype(bool)
+        return Pairs(zero, zero, none, flat, flat, none, flags, none, flat, flags, zero, none)
     every = {key: np.concatenate([getattr(each, key) for each in parts]) for key in vars(parts[0])}
     if not len(every["a"]):
         return Pairs(**every)
@@ -173,7 +188,8 @@ def _least(parts: list[Pairs]) -> Pairs:
     where = order[by_gap[starts]]
     return Pairs(
         a[starts], b[starts], plan[best], every["plan_a"][best], every["plan_b"][best], space, crosses, gap[where],
-        every["cross_at"][where], every["is_a_above"][where],
+        every["cross_at"][where], every["is_a_above"][where], np.add.reduceat(every["n_near"][order], starts),
+        np.fmin.reduceat(every["sine"][order], starts),
     )  # fmt: skip
 
 
@@ -272,16 +288,17 @@ def crossings(a: ObjectArray, b: ObjectArray) -> ObjectArray:
     return found
 
 
-def exact_space(space_m: FloatArray, a: IntArray, b: IntArray, given: Segments) -> FloatArray:
-    """(k,) least distances in space of lines a and b.
+def exact_space(space_m: FloatArray, covered_m: FloatArray, a: IntArray, b: IntArray, given: Segments) -> FloatArray:
+    """(k,) least distances in space of lines a and b, from those of their pieces that are near in plan (`space_m`).
 
-    Those of pieces that are near in plan (`space_m`, an upper bound) are exact where no other piece can be nearer; for
-    the others all pieces of both lines are compared.
+    What is nearer than `covered_m`, up to which all pieces were looked at, is exact; for the others all pieces of both
+    lines are compared.
     """
     out = space_m.copy()
     first = np.searchsorted(given.line, np.arange(given.n_lines))
     count = np.bincount(given.line, minlength=given.n_lines)
-    rows = np.flatnonzero(np.isfinite(space_m) & (count[a] * count[b] > 1))
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero((space_m > covered_m) & (count[a] * count[b] > 1))
     for some in batched(rows.tolist(), 2_000):
         chosen = np.array(some)
         n_a, n_b = count[a[chosen]], count[b[chosen]]

@@ -5,7 +5,7 @@ where it keeps the largest of them, fails where it keeps none, and is `unknown` 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -78,6 +78,7 @@ class Table:
         self.rule, self._facts = rule, facts
         self._known: dict[tuple[int, int], Limit] = {}
         self._kinds = _kinds(rule)
+        self._by_kinds: dict[tuple[str | None, str | None], Rule] = {}
         self._ranges = {"dn_mm": _values(rule, "dn"), "voltage_kv": _values(rule, "voltage")}
 
     @property
@@ -132,11 +133,18 @@ class Table:
 
     def _lines(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Row], bool]:
         """Lines that may count, either way round, and whether one of them does for certain."""
-        there, sure = self.rule.possible(_named("a", a) | _named("b", b))
+        there, sure = self._of(a[""], b[""]).possible(_named("a", a) | _named("b", b))
         if sure:
             return there, True
-        back, sure = self.rule.possible(_named("a", b) | _named("b", a))
+        back, sure = self._of(b[""], a[""]).possible(_named("a", b) | _named("b", a))
         return (back, True) if sure else (there + back, False)
+
+    def _of(self, a: str | None, b: str | None) -> Rule:
+        """The rule with only the lines that may be of two kinds."""
+        if (a, b) not in self._by_kinds:
+            rows = tuple(row for row in self.rule.rows if _is_of(row, "a", a) and _is_of(row, "b", b))
+            self._by_kinds[a, b] = replace(self.rule, rows=rows)
+        return self._by_kinds[a, b]
 
     def _unlisted(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Limit:
         """Kinds that have lines, none for these facts (gas above 1.6 MPa): no certain limit, but a possible one."""
@@ -158,6 +166,11 @@ def _values(rule: Rule, part: str) -> tuple[float, ...]:
 
 def _named(side: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{side}_{key}" if key else side: value for key, value in facts.items()}
+
+
+def _is_of(row: Row, side: str, kind: str | None) -> bool:
+    wanted = row.when.get(side)
+    return kind is None or wanted is None or kind == wanted or (isinstance(wanted, list) and kind in wanted)
 
 
 def _kinds(rule: Rule) -> dict[tuple[str, str], float]:

@@ -87,7 +87,7 @@ def test_pairs_are_those_of_brute_force(seed, monkeypatch):
     flat = shapely.force_2d(every)
     np.testing.assert_array_equal(found.crosses, plan[near] <= pipe_distance.TOUCH_M)
     assert found.crosses.sum() >= shapely.crosses(flat[a[near]], flat[b[near]]).sum() > 20
-    space = pipe_distance.exact_space(found.space_m, found.a, found.b, given_)
+    space = pipe_distance.exact_space(found.space_m, 2.0 + half[found.a] + half[found.b], found.a, found.b, given_)
     for k in range(0, len(found), 7):
         one, two = (shapely.get_coordinates(shapely.segmentize(each, 0.02), include_z=True)
                     for each in (every[found.a[k]], every[found.b[k]]))  # fmt: skip
