@@ -1,5 +1,6 @@
 """`/viewer/config.json`: what the web viewer shows. All addresses are relative to the server's root."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from layers.catalogue import category_titles
+from layers import catalogue
+from layers.catalogue import LayerType, Title, category_titles
 from layers.errors import InvalidInput
 from server import adopted, answer, point_tiles
 from server.imagetiles import image_path, zooms
 from server.map_layers import readable
 from server.serving import Snapshot, snapshot
 from twin.store.interface import Asset, LayerInfo
+from twin.supervision.check import SUPERVISIONS
+
+FINDINGS, SITES = "finding", "construction_site"
+"""Layers of what supervision found and of what it looks at."""
 
 
 def config(request: Request) -> Response:
@@ -46,8 +52,47 @@ def document(city: Snapshot) -> dict[str, Any]:
             *(_adopted(city, asset) for asset in adopted.sets(city)),
             *(_cloud(city, asset) for asset in point_tiles.every(city)),
         ],
-        "layers2d": [_layer2d(info) for info in city.vectors.values() if info.count and info.type.geometry != "none"],
+        "layers2d": [
+            _layer2d(info)
+            for info in city.vectors.values()
+            if info.count and info.type.geometry != "none" and info.id != FINDINGS
+        ],
+        "supervision": _supervision(city),
     }
+
+
+def _supervision(city: Snapshot) -> dict[str, Any]:
+    """The supervisions that can be run, where their findings are, and the words and colours for them."""
+    kind = catalogue.layer_type(FINDINGS)
+    kept, sites = city.vectors.get(FINDINGS), city.vectors.get(SITES)
+    colours = kind.style.get("colors", {})
+    return {
+        "processes": [
+            {
+                "id": each,
+                "title": title.to_dict(),
+                "execution": f"/processes/supervise-{each}/execution",
+            }
+            for each, title in SUPERVISIONS.items()
+        ],
+        "findings": {
+            "id": FINDINGS,
+            "title": kind.title.to_dict(),
+            "items": f"/collections/{FINDINGS}/items",
+            "count": kept.count if kept else 0,
+            "verdicts": {
+                code: title.to_dict() | {"color": colours.get(code, kind.style.get("color", "#888888"))}
+                for code, title in _codes(kind, "verdict").items()
+            },
+            "statuses": {code: title.to_dict() for code, title in _codes(kind, "status").items()},
+        },
+        "sites": {"id": SITES, "items": f"/collections/{SITES}/items"} if sites and sites.count else None,
+    }
+
+
+def _codes(kind: LayerType, name: str) -> Mapping[str, Title]:
+    attribute = kind.attribute(name)
+    return {} if attribute is None else attribute.codes
 
 
 def _undulation_m(city: Snapshot) -> float | None:

@@ -40,6 +40,23 @@ export interface Layer2dConfig {
   count?: number;
 }
 
+export interface FindingsConfig {
+  id: string;
+  title: Bilingual;
+  items: string;
+  count: number;
+  verdicts: Record<string, Bilingual & { color: string }>;
+  statuses: Record<string, Bilingual>;
+}
+
+/** What can be supervised, and where findings are. */
+export interface SupervisionConfig {
+  processes: { id: string; title: Bilingual; execution: string }[];
+  findings: FindingsConfig;
+  /** Layer of the sites that one may choose from; null where the city has none. */
+  sites: { id: string; items: string } | null;
+}
+
 export interface ViewerConfig {
   title: Bilingual;
   crs: string;
@@ -55,6 +72,7 @@ export interface ViewerConfig {
   imagery: ImageryConfig[];
   layers3d: Layer3dConfig[];
   layers2d: Layer2dConfig[];
+  supervision?: SupervisionConfig;
 }
 
 /** The city's root: the folder above the one this page is in. Holds below any path prefix. */
@@ -95,7 +113,8 @@ export async function getJson(address: string, language?: string): Promise<unkno
   }
 }
 
-async function detailOf(response: Response): Promise<string> {
+/** The server's own words for what went wrong. */
+export async function detailOf(response: Response): Promise<string> {
   try {
     const body = (await response.json()) as Record<string, unknown>;
     for (const key of ["detail", "description", "title"]) if (typeof body[key] === "string") return body[key];

@@ -1,6 +1,7 @@
 // The panel with the attributes of the feature that was clicked, read from OGC API Features.
 import { getJson, resolve, type Bilingual } from "./config";
 import { h, icon } from "./dom";
+import { boundsOf, type Feature } from "./findings";
 import type { Kept } from "./layers3d";
 import type { Texts } from "./language";
 
@@ -28,6 +29,18 @@ export interface Keeping {
   only(layer: string, kept: Kept | undefined): void;
 }
 
+/** A layer whose features are shown in a way of their own. */
+export interface Special {
+  /** A feature that is not (yet) in the layer. */
+  local(id: string): unknown;
+  title(feature: unknown): string;
+  body(feature: unknown): HTMLElement;
+  /** The feature of an item. */
+  read(item: Feature): unknown;
+  /** It is shown now; nothing: no longer. Returns where to fly to, if that is not the item's own geometry. */
+  shown(feature: unknown): Bounds | undefined;
+}
+
 /** Properties of BIM elements that are worth being shown alone. */
 const GROUPING = new Set(["storey", "system"]);
 
@@ -48,6 +61,7 @@ export class Details {
     private readonly closed: () => void,
     private readonly fly: (bounds: Bounds) => void,
     private readonly keeping: Keeping,
+    private readonly special: ReadonlyMap<string, Special> = new Map(),
   ) {
     const close = h("button", { type: "button", className: "icon" }, icon("close"));
     close.addEventListener("click", () => this.close());
@@ -75,6 +89,7 @@ export class Details {
   close(): void {
     this.picked = undefined;
     this.element.hidden = true;
+    for (const special of this.special.values()) special.shown(undefined);
     this.closed();
   }
 
@@ -90,11 +105,20 @@ export class Details {
     this.layerName.textContent = this.texts.of(source.title);
     const address = `${resolve(source.items)}/${encodeURIComponent(picked.id)}`;
     this.link.href = address;
+    this.link.hidden = false;
+    for (const [layer, one] of this.special) if (layer !== picked.layer) one.shown(undefined);
+    const special = this.special.get(picked.layer);
+    const local = special?.local(picked.id);
+    if (special && local !== undefined) {
+      this.link.hidden = true; // the layer need not hold it
+      return this.showSpecial(special, local, fly);
+    }
     this.body.replaceChildren(h("p", { className: "muted", textContent: this.texts.word("loadingItem") }));
     try {
       const [item, columns] = await Promise.all([getJson(address, this.texts.language), this.columns(source)]);
       if (this.picked !== picked) return; // another feature was clicked meanwhile
-      const { properties, geometry } = item as { properties?: Record<string, unknown> | null; geometry?: unknown };
+      if (special) return this.showSpecial(special, special.read(item as Feature), fly);
+      const { properties, geometry } = item as Feature;
       this.body.replaceChildren(this.table(properties ?? {}, columns));
       this.bounds = boundsOf(geometry);
       this.zoom.disabled = this.bounds === undefined;
@@ -104,6 +128,14 @@ export class Details {
       const why = error instanceof Error ? error.message : String(error);
       this.body.replaceChildren(h("p", { className: "error", attrs: { role: "alert" } }, `${this.texts.word("itemFailed")}: ${why}`));
     }
+  }
+
+  private showSpecial(special: Special, feature: unknown, fly: boolean): void {
+    this.heading.textContent = special.title(feature);
+    this.body.replaceChildren(special.body(feature));
+    this.bounds = special.shown(feature);
+    this.zoom.disabled = this.bounds === undefined;
+    if (fly && this.bounds) this.fly(this.bounds);
   }
 
   /** Titles and units from the collection's schema; without one the plain column names are shown. */
@@ -171,7 +203,7 @@ export class Details {
 }
 
 /** UCUM units of the catalogue as people write them. */
-function symbol(unit: string): string {
+export function symbol(unit: string): string {
   const known: Record<string, string> = { pct: "%", deg: "°", person: "" };
   return known[unit] ?? unit.replace(/(\d+)e(\d)\b/, "$1×10^$2").replace(/m2$/, "m²").replace(/m3$/, "m³").replace("10^4", "10⁴");
 }
@@ -182,27 +214,6 @@ function parsed(text: string): unknown {
   } catch {
     return text;
   }
-}
-
-/** West, south, east, north of a GeoJSON geometry; nothing for none, and for an empty one. */
-function boundsOf(geometry: unknown): Bounds | undefined {
-  const bounds: Bounds = [Infinity, Infinity, -Infinity, -Infinity];
-  const visit = (part: unknown): void => {
-    if (!Array.isArray(part)) return;
-    const [lon, lat] = part as unknown[];
-    if (typeof lon === "number" && typeof lat === "number") {
-      bounds[0] = Math.min(bounds[0], lon);
-      bounds[1] = Math.min(bounds[1], lat);
-      bounds[2] = Math.max(bounds[2], lon);
-      bounds[3] = Math.max(bounds[3], lat);
-    } else {
-      part.forEach(visit);
-    }
-  };
-  const { coordinates, geometries } = (geometry ?? {}) as { coordinates?: unknown; geometries?: { coordinates?: unknown }[] };
-  visit(coordinates);
-  geometries?.forEach((one) => visit(one.coordinates));
-  return bounds.every(Number.isFinite) ? bounds : undefined;
 }
 
 function readColumns(schema: unknown): Map<string, Column> {

@@ -11,18 +11,22 @@ import {
   ScreenSpaceEventType,
 } from "@cesium/engine";
 import { loadConfig, type ImageryConfig, ServerProblem, type ViewerConfig } from "./config";
-import { Details, type Picked } from "./details";
+import { Details, type Picked, type Special } from "./details";
 import { showFatal } from "./fatal";
+import { boundsOf, type Finding, ofItem } from "./findings";
+import { FindingView } from "./finding_view";
 import { formatView, keep, parseFeature, parseView } from "./hash";
 import { Imagery } from "./imagery";
 import { addKeyboard } from "./keyboard";
 import { preferredLanguage, Texts } from "./language";
 import { Layer2d } from "./layers2d";
 import { Layer3d } from "./layers3d";
+import { type Mark, Marks } from "./marks";
 import { Panel, START } from "./panel";
 import * as scenery from "./scene";
 import { Settling } from "./settling";
 import { Status } from "./status";
+import { Supervision } from "./supervision";
 
 /** What a script in the page can do with the viewer. */
 export interface CityTwin {
@@ -40,6 +44,8 @@ export interface CityTwin {
   properties(x: number, y: number): Record<string, unknown> | undefined;
   /** Ellipsoidal height in metres of the ground as it is drawn now; undefined where no terrain is loaded. */
   groundHeight(lon: number, lat: number): number | undefined;
+  /** Marks of findings as they are drawn: how many findings each stands for, its verdict, where it is. */
+  marks(): { finding: string | undefined; count: number; verdict: string; status: string; lon: number; lat: number }[];
   setView(view: scenery.View): void;
   view(): scenery.View | undefined;
 }
@@ -64,6 +70,7 @@ const twin: CityTwin = {
   pick: () => undefined,
   properties: () => undefined,
   groundHeight: () => undefined,
+  marks: () => [],
   setView: () => undefined,
   view: () => undefined,
 };
@@ -119,18 +126,25 @@ async function build(config: ViewerConfig): Promise<void> {
     imageryFailed = true;
   });
   imagery.use(newest(config.imagery)?.id);
+  const watch = config.supervision && supervise(config, config.supervision, viewer, (picked, fly) => {
+    highlight(picked);
+    void details.show(picked, fly);
+  }, (layer) => sources.has(layer));
   const panel = new Panel(config, layers3d, layers2d, imagery, texts, {
     home: () => scenery.setView(viewer, scenery.homeView(config, panel.coveredPx())),
     language: () => switchLanguage(),
     ground: (on, alpha) => scenery.setUnderground(viewer, on, alpha),
     light: (shadows, hour) => scenery.setSun(viewer, config.origin.lon, hour, shadows),
-  });
+  }, watch ? [watch.section.element] : []);
+  const sources = sourcesOf(layers3d, layers2d);
+  if (config.supervision) sources.set(config.supervision.findings.id, config.supervision.findings);
   const highlight = (picked: Picked | undefined): void => {
+    watch?.section.selected(picked);
     for (const layer of layers3d) layer.select(picked?.layer === layer.config.id ? picked.id : undefined);
     keep("feature", picked && `${picked.layer}/${picked.id}`);
   };
   const details = new Details(
-    sourcesOf(layers3d, layers2d),
+    sources,
     texts,
     () => highlight(undefined),
     (bounds) => scenery.flyToBounds(viewer, bounds),
@@ -139,17 +153,20 @@ async function build(config: ViewerConfig): Promise<void> {
       now: (id) => layers3d.find((layer) => layer.config.id === id)?.shownOnly,
       only: (id, kept) => layers3d.find((layer) => layer.config.id === id)?.only(kept),
     },
+    watch && new Map([[watch.layer, watch.special]]),
   );
   app.append(panel.element, details.element, status.element);
   status.attach(viewer);
 
   const select = (x: number, y: number): void => {
+    const mark = watch?.markAt(x, y);
+    if (mark?.many) return mark.many.isSmallest ? watch?.section.only(mark.many.box) : scenery.flyToBounds(viewer, mark.many.box);
     const picked = twin.pick(x, y);
     if (!picked) return details.close();
     highlight(picked);
     void details.show(picked);
   };
-  connect(viewer, layers3d, layers2d);
+  connect(viewer, layers3d, layers2d, watch);
   viewer.screenSpaceEventHandler.setInputAction(
     ({ position }: { position: Cartesian2 }) => select(position.x, position.y),
     ScreenSpaceEventType.LEFT_CLICK,
@@ -163,7 +180,7 @@ async function build(config: ViewerConfig): Promise<void> {
     ? scenery.addTerrain(viewer, config.terrain).catch(() => complain(texts.word("terrainFailed")))
     : Promise.resolve();
   const tiles = layers3d.map((layer) => layer.load(layer.config.on ?? true));
-  const settling = new Settling(viewer, layers3d, (pending) => status.pending(pending));
+  const settling = new Settling(viewer, watch ? [...layers3d, watch.marks] : layers3d, (pending) => status.pending(pending));
   twin.settled = () => settling.settled();
   status.say(`${texts.word("loading")} …`);
   await Promise.all([terrain, ...tiles]);
@@ -176,6 +193,52 @@ async function build(config: ViewerConfig): Promise<void> {
     void details.show(asked, !hasCamera); // a link that has a camera keeps it
   }
   if (!twin.problems.length) status.say(texts.word("loaded"));
+}
+
+/** Findings on the ground and the section that goes with them. */
+interface Watch {
+  layer: string;
+  marks: Marks;
+  section: Supervision;
+  special: Special;
+  markAt(x: number, y: number): Mark | undefined;
+}
+
+function supervise(
+  config: ViewerConfig,
+  supervision: NonNullable<ViewerConfig["supervision"]>,
+  viewer: CesiumWidget,
+  open: (picked: Picked, fly: boolean) => void,
+  canOpen: (layer: string) => boolean,
+): Watch {
+  const layer = supervision.findings.id;
+  const view = new FindingView(supervision.findings, texts, (object) => (canOpen(object.layer) ? () => open(object, true) : undefined));
+  const isEmpty = config.extent[0] <= -180 && config.extent[2] >= 180; // a city without anything has no place
+  const section = new Supervision(supervision, texts, view, {
+    view: () => marks.view(),
+    isEmpty,
+    use: (source) => marks.use(source),
+    show: (on) => marks.show(on),
+    open: ({ id }) => open({ layer, id }, true),
+  });
+  const colors = Object.fromEntries(Object.keys(supervision.findings.verdicts).map((verdict) => [verdict, view.color(verdict)]));
+  const marks: Marks = new Marks(viewer, config.extent, config.origin.height_m, colors, section.kept, () => section.failed(marks.problem));
+  viewer.camera.moveEnd.addEventListener(() => section.moved());
+  const special: Special = {
+    local: (id) => section.local(id),
+    title: (finding) => (finding as Finding).id,
+    body: (finding) => view.body(finding as Finding),
+    read: ofItem,
+    shown: (finding) => {
+      marks.select(finding as Finding | undefined);
+      return boundsOf((finding as Finding | undefined)?.shape);
+    },
+  };
+  const markAt = (x: number, y: number): Mark | undefined => {
+    const hit = viewer.scene.pick(new Cartesian2(x, y)) as { id?: unknown } | undefined;
+    return marks.markOf(hit?.id);
+  };
+  return { layer, marks, section, special, markAt };
 }
 
 /** The epoch with the last date; dates are ISO 8601, so their text sorts as they do. */
@@ -197,7 +260,8 @@ function sourcesOf(layers3d: Layer3d[], layers2d: Layer2d[]): Map<string, { titl
   ]);
 }
 
-function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[]): void {
+function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[], watch: Watch | undefined): void {
+  twin.marks = () => watch?.marks.told ?? [];
   twin.pick = (x, y) => {
     const hit = viewer.scene.pick(new Cartesian2(x, y)) as unknown;
     if (hit instanceof Cesium3DTileFeature) {
@@ -206,6 +270,8 @@ function connect(viewer: CesiumWidget, layers3d: Layer3d[], layers2d: Layer2d[])
       return layer?.config.items !== undefined && id !== undefined && id !== null ? { layer: layer.config.id, id: String(id) } : undefined;
     }
     const entity = (hit as { id?: unknown } | undefined)?.id;
+    const mark = watch?.marks.markOf(entity);
+    if (mark) return mark.finding && watch ? { layer: watch.layer, id: mark.finding.id } : undefined;
     if (!(entity instanceof Entity)) return undefined;
     const layer = layers2d.find((one) => one.holds(entity));
     return layer ? { layer: layer.config.id, id: entity.id } : undefined;

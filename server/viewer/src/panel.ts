@@ -26,8 +26,9 @@ export class Panel {
     imagery: Imagery,
     private readonly texts: Texts,
     actions: Actions,
+    first: HTMLElement[] = [],
   ) {
-    const content = h("div", { className: "panel-content", id: "panel-content" });
+    const content = h("div", { className: "panel-content", id: "panel-content" }, ...first);
     if (layers3d.length) content.append(this.section("layers", ...this.layers3d(layers3d)));
     if (config.imagery.length) content.append(this.section("imagery", this.imagery(config, imagery)));
     content.append(this.section("ground", ...this.ground(actions)), this.section("light", ...this.light(actions)));

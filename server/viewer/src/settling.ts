@@ -1,6 +1,5 @@
 // When is everything there that the present view needs?
 import type { CesiumWidget } from "@cesium/engine";
-import type { Layer3d } from "./layers3d";
 
 // A new tile asks for its children one frame later, so one quiet frame proves nothing.
 const QUIET_FRAMES = 5;
@@ -12,7 +11,7 @@ export class Settling {
 
   constructor(
     private readonly viewer: CesiumWidget,
-    private readonly layers: Layer3d[],
+    private readonly layers: readonly { readonly settled: boolean }[],
     private readonly progress: (pendingTiles: number) => void,
   ) {
     viewer.scene.globe.tileLoadProgressEvent.addEventListener((tiles: number) => (this.terrainTiles = tiles));
