@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LEVEL, SITE = "monitored-level", "site-series"
 COLUMNS = ("device_id", "time", "quantity", "value", "unit", "quality")
-BATCH = 50_000
+BATCH = 20_000
 WIND = ("wind_direction",)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
