@@ -9,7 +9,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,7 +113,7 @@ def control_line_check(
 
 def _region(batches: Iterator[Features]) -> tuple[shapely.Geometry | None, Iterator[Features]]:
     """Where the projects are, if they are so few that they come as one batch (else None); and all batches."""
-    taken = [each for each, _ in zip(batches, range(2), strict=False)]
+    taken = list(islice(batches, 2))
     only = taken[0] if len(taken) == 1 and len(taken[0]) else None
     return None if only is None else shapely.box(*shapely.total_bounds(only.geometry)), chain(taken, batches)
 

@@ -157,6 +157,20 @@ def test_lines_that_overlap_themselves_count_once(city):
     assert by_line(found)["pbf"]["measured"] == pytest.approx(5000, abs=1e-3)
 
 
+def test_projects_that_come_in_many_batches_are_all_looked_at(tmp_path):
+    """The store gives 10,000 at once: here five batches, a quarter of the projects on farmland."""
+    n = 42_000
+    use = {"planned_use": "0703", "code_system": "ydyh2023"}
+    x = np.arange(n) % 200
+    shapes = shapely.box(CENTRE[0] + x, CENTRE[1], CENTRE[0] + x + 0.9, CENTRE[1] + 2)
+    rows = [(str(i), shape, use) for i, shape in enumerate(shapes)]
+    with made(tmp_path, {"project_land": rows, "pbf": [("f", square(150, -5, 300, 5), {})]}) as city:
+        found = city.run("control-line-check", project={"collection": "project_land"}, limit=7)
+    assert (found["n_projects"], found["is_complete"], len(found["projects"])) == (n, False, 7)
+    assert found["lines"][0]["counts"]["fail"] == n // 4
+    assert found["lines"][0]["area_m2"] == pytest.approx(1.8 * n / 4, rel=1e-6)
+
+
 def test_those_that_pass_are_left_out_first(city):
     clear = [
         feature(square(-50 + i, 0, -49.5 + i, 1), f"c{i}", planned_use="0701", code_system="ydyh2023") for i in range(5)
