@@ -50,11 +50,19 @@ def zone_of_points(points: Shapes, zones: Shapes) -> IntArray:
     if not len(zones) or not len(points):
         return found
     # the tree is of the points: what is asked is prepared, and borders of zones have many vertices
-    zone, point = shapely.STRtree(points).query(zones, predicate="dwithin", distance=SAME_M)
-    order = np.lexsort((zone, point))
-    rows, first = np.unique(point[order], return_index=True)
-    found[rows] = zone[order][first]
+    _first(found, np.arange(len(points)), *shapely.STRtree(points).query(zones, predicate="intersects"))
+    left = np.flatnonzero(found == NOWHERE)
+    if left.size:  # hardly any: those that a rounding has put beside an edge
+        near = shapely.STRtree(points[left]).query(zones, predicate="dwithin", distance=SAME_M)
+        _first(found, left, *near)
     return found
+
+
+def _first(found: IntArray, rows: IntArray, zone: IntArray, point: IntArray) -> None:
+    """Write down the first zone of each point that has one."""
+    order = np.lexsort((zone, point))
+    held, first = np.unique(point[order], return_index=True)
+    found[rows[held]] = zone[order][first]
 
 
 def parts(shapes: Shapes, zones: Shapes) -> tuple[IntArray, IntArray, Shapes]:
