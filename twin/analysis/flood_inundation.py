@@ -4,7 +4,7 @@ Water spreads from its seeds over cells whose ground lies below the level, by th
 behind a dyke stays dry. A cell without height is a wall, and the answer says where the water reaches one or the rim.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,7 @@ from twin.analysis.elevation import Elevation, Grid, elevation
 from twin.analysis.flood_inundation_cells import seed_cells
 from twin.analysis.flood_inundation_exposed import Exposed, exposed, spread
 from twin.analysis.flood_inundation_parameters import DESCRIPTION, INPUTS, OUTPUTS, TITLE
-from twin.analysis.flood_inundation_water import FLOODED, STRIP, Water, depths, tolerance_m, water
-from twin.analysis.outputs import File
+from twin.analysis.flood_inundation_water import FLOODED, STRIP, Water, depth_strips, depths, tolerance_m, water
 from twin.analysis.process import Process
 from twin.analysis.progress import SILENT, Progress
 from twin.store.interface import Features
@@ -71,32 +70,35 @@ def flood_inundation(
     place.answer_crs(city, crs)
     around = None if region is None else _union(place.features(city, "region", region, kinds=place.AREAS))
     heights = elevation(city, "dem", dem, region=around, cell_m=cell_m)
-    found, which, told = _seeds(city, seeds, method, heights.grid)
+    found, which, names = _seeds(city, seeds, method, heights.grid)
     made = water(heights.read, heights.grid, level_m, found, progress.part(0, 50))
-    answer = _numbers(made, heights, level_m, method) | _seed_words(made, which, told)
+    answer = _numbers(made, heights, level_m, method) | _seed_words(made, which, names)
     looked_at = [_looked_at(city, number, given, made, heights.grid) for number, given in enumerate(exposed_layers)]
-    wants_depth = with_depth or keep_as is not None
-    if wants_depth or looked_at or homes is not None:
-        depth = depths(heights.read, heights.grid, level_m, made.state, progress.part(50, 70))
-        limit = deeper_than_m + tolerance_m(level_m)
-        answer |= _exposure(city, looked_at, depth, heights.grid, limit_m=limit, crs=crs)
-        progress(75.0, "exposed")
+    grid, state = heights.grid, made.state
+    if looked_at or homes is not None:
+        depth = depths(heights.read, grid, level_m, state, progress.part(50, 65))
+        answer |= _exposure(city, looked_at, depth, grid, limit_m=deeper_than_m + tolerance_m(level_m), crs=crs)
+        progress(70.0, "exposed")
         if homes is not None and population is not None:
-            answer["people"] = _people(city, homes, population, depth, heights.grid)
-        if wants_depth:
-            answer["depth"] = _depth_file(heights.grid, depth, progress.part(75, 95))
-            raster_out.keep(city, answer["depth"], keep_as, f"{level_m:g} m", PROCESS.id)
-    if with_outline and n_sides(made.state) > MOST_SIDES:
-        answer["outline_left_out"] = (
-            f"It has more than {MOST_SIDES} sides; ask for a smaller region, or use the depths."
+            answer["people"] = _people(city, homes, population, depth, grid)
+        del depth
+    if with_depth or keep_as is not None:
+        told = progress.part(75, 95)
+        answer["depth"] = raster_out.cog(
+            told, "depth", grid, depth_strips(heights.read, grid, level_m, state, told), unit="m"
         )
-    elif with_outline:
-        shape = outline(made.state, heights.grid)
-        answer["outline"] = place.geojson(
-            city, np.array([shape], dtype=object), [{"level_m": level_m, "area_m2": made.area_m2}], target=crs
-        )
+        raster_out.keep(city, answer["depth"], keep_as, f"{level_m:g} m", PROCESS.id)
+    if with_outline:
+        answer |= _outline(city, made, grid, level_m, crs)
     progress(100.0)
     return answer
+
+
+def _outline(city: "City", made: Water, grid: Grid, level_m: float, crs: str | None) -> dict[str, Any]:
+    if n_sides(made.state) > MOST_SIDES:
+        return {"outline_left_out": f"It has more than {MOST_SIDES} sides: ask for a smaller region."}
+    shape = np.array([outline(made.state, grid)], dtype=object)
+    return {"outline": place.geojson(city, shape, [{"level_m": level_m, "area_m2": made.area_m2}], target=crs)}
 
 
 def _check_numbers(**given: float | None) -> None:
@@ -247,15 +249,6 @@ def _people(
         "n_homes_unknown": unknown, "spread_by": by,
         "areas_without_homes": [areas.ids[row] for row in made.without_home.tolist()],
     }  # fmt: skip
-
-
-def _depth_file(grid: Grid, depth: NDArray[np.float32], progress: Progress) -> File:
-    def blocks() -> Iterator[tuple[int, NDArray[np.float32]]]:
-        for top in range(0, grid.height, STRIP):
-            yield top, depth[top : top + STRIP]
-            progress(100.0 * top / grid.height, "raster")
-
-    return raster_out.cog(progress, "depth", grid, blocks(), unit="m")
 
 
 PROCESS = Process(

@@ -162,15 +162,32 @@ def strips(read: Read, grid: Grid, only: NDArray[np.bool_] | None = None) -> Ite
             waiting = new
 
 
+def depth_strips(
+    read: Read, grid: Grid, level_m: float, state: NDArray[np.uint8], progress: Progress = SILENT
+) -> Iterator[tuple[int, Depths]]:
+    """First row and (rows, columns) float32 metres of water of each strip, NaN where there is none.
+
+    Strips that hold water are read once more.
+    """
+    tops = range(0, grid.height, STRIP)
+    needed = np.array([bool((state[top : top + STRIP] == FLOODED).any()) for top in tops])
+    heights = strips(read, grid, needed)
+    for number, top in enumerate(tops):
+        part = state[top : top + STRIP] == FLOODED
+        out = np.full(part.shape, np.nan, np.float32)
+        if needed[number]:
+            _, z = next(heights)
+            out[part] = level_m - z[part]
+        yield top, out
+        progress(100.0 * (top + len(out)) / grid.height, "depth")
+
+
 def depths(read: Read, grid: Grid, level_m: float, state: NDArray[np.uint8], progress: Progress = SILENT) -> Depths:
-    """(rows, columns) float32 metres of water, NaN where there is none. Reads the strips that hold water once more."""
-    out = np.full(grid.shape, np.nan, np.float32)
-    needed = np.array([bool((state[top : top + STRIP] == FLOODED).any()) for top in range(0, grid.height, STRIP)])
-    for top, z in strips(read, grid, needed):
-        part = state[top : top + len(z)] == FLOODED
-        out[top : top + len(z)][part] = level_m - z[part]
-        progress(100.0 * (top + len(z)) / grid.height, "depth")
-    return out
+    """(rows, columns) float32 metres of water, NaN where there is none."""
+    whole = np.empty(grid.shape, np.float32)
+    for top, part in depth_strips(read, grid, level_m, state, progress):
+        whole[top : top + len(part)] = part
+    return whole
 
 
 def _sorted_seeds(seeds: IntArray | None, grid: Grid) -> tuple[IntArray, IntArray]:
