@@ -17,7 +17,7 @@ from twin.analysis.crane_conflict_reach import MOST_JIB_M, MOST_TAIL_M, Cranes, 
 from twin.analysis.process import Parameter, Process
 from twin.analysis.sunlight_place import once
 from twin.analysis.verdict import SAME, WORST_FIRST, Verdict, worst
-from twin.store.interface import Features, Query
+from twin.store.interface import Features
 
 if TYPE_CHECKING:
     from twin.city import City
@@ -227,10 +227,8 @@ def _around(
     if layer not in city:
         return place.collected(())
     reach = np.fmax(np.where(np.isnan(cranes.jib_m), MOST_JIB_M, cranes.jib_m), cranes.tail_m) + 30.0
-    region = shapely.union_all(shapely.box(cranes.x - reach, cranes.y - reach, cranes.x + reach, cranes.y + reach))
-    names = {each.name for each in city.store.layer(layer, city.scope).type.attributes}
-    wanted = tuple(each for each in columns if each in names)
-    return once(place.collected(city.store.query(layer, Query(region=region, properties=wanted), city.scope), name))
+    spots = np.column_stack([cranes.x, cranes.y, cranes.x, cranes.y])
+    return once(site_features.around(city, layer, site_features.boxes(spots, reach), columns))
 
 
 PROCESS = Process(

@@ -17,7 +17,7 @@ from twin.analysis import features_input, place, site_features
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.analysis.verdict import SAME, Verdict, worst
-from twin.store.interface import Features, Query
+from twin.store.interface import Features
 
 if TYPE_CHECKING:
     from twin.city import City
@@ -88,6 +88,7 @@ def pit_impact(
     book = on_day(site_features.today(), city.folder)
     found = site_features.read(city, "pits", pits, kinds=place.AREAS, columns=("depth_m", "pit_class", "is_complex"))
     depth = site_features.numbers(found, "pits", "depth_m", least=0, most=500)
+    depth = np.where(depth == 0, np.nan, depth)  # what is dug has a depth
     if depth_m is not None:
         depth = np.full(len(found), float(depth_m))
     near = book["pit-influence"]
@@ -158,9 +159,7 @@ def _things(
 ) -> Features:
     if given is not None:
         return site_features.read(city, layer, given)
-    grown = shapely.bounds(pits) + np.nan_to_num(reach)[:, None] * np.array([-1, -1, 1, 1]) + [-1, -1, 1, 1]
-    region = shapely.union_all(shapely.box(*grown.T))
-    return place.collected(city.store.query(layer, Query(region=region, properties=()), city.scope), layer)
+    return site_features.around(city, layer, site_features.boxes(shapely.bounds(pits), np.nan_to_num(reach) + 1.0))
 
 
 def _pit_row(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
 from twin.analysis import place
-from twin.store.interface import Features
+from twin.store.interface import Features, Query
 
 if TYPE_CHECKING:
     from twin.city import City
@@ -40,6 +41,21 @@ def read(
         known = {each.name for each in info.type.attributes}
         wanted = tuple(each for each in columns if each in known)
     return place.features(city, name, given, kinds=kinds, properties=wanted)
+
+
+def around(
+    city: "City", layer: str, region: shapely.Geometry, columns: tuple[str, ...] = (), *, at: dt.datetime | None = None
+) -> Features:
+    """Features of a layer that meet a region (city CRS), with those of `columns` that the layer has."""
+    known = {each.name for each in city.store.layer(layer, city.scope).type.attributes}
+    query = Query(region=region, properties=tuple(each for each in columns if each in known), at=at)
+    return place.collected(city.store.query(layer, query, city.scope), layer)
+
+
+def boxes(bounds: FloatArray, reach_m: FloatArray | float) -> shapely.Geometry:
+    """(n, 4) west, south, east, north, each widened by its reach, as one region."""
+    grown = bounds + np.broadcast_to(np.asarray(reach_m, np.float64), len(bounds))[:, None] * np.array([-1, -1, 1, 1])
+    return shapely.union_all(shapely.box(*grown.T))
 
 
 def numbers(found: Features, name: str, column: str, *, least: float = -np.inf, most: float = np.inf) -> FloatArray:

@@ -129,7 +129,7 @@ def sunlight_hours(
     found = site_features.read(
         city, "windows", windows, kinds=(*place.AREAS, "Point"), columns=sunlight_place.WINDOW_COLUMNS
     )
-    asked = sunlight_place.windows(found, sill, spacing_m)
+    asked = sunlight_place.windows(city, found, sill, spacing_m)
     latitude, turn = sun_position.place_of(city.crs, asked.points[:, 0], asked.points[:, 1])
     facing = np.where(np.isnan(asked.facing_grid_deg), asked.facing_deg, asked.facing_grid_deg + turn)
     if latitude_deg is not None:

@@ -47,13 +47,14 @@ class Windows:
         return len(self.ids)
 
 
-def windows(found: Features, sill_m: float, spacing_m: float) -> Windows:
+def windows(city: "City", found: Features, sill_m: float, spacing_m: float) -> Windows:
     """Points as they are; of outlines, points along the walls.
 
-    The height of a point is its z, else `elev_m`, else `floor_elev_m` + sill; of an outline `base_elev_m` + sill.
+    The height of a point is its z, else `elev_m`, else `floor_elev_m` + sill; of an outline its base (or
+    the ground) + sill.
     """
     if np.isin(shapely.get_type_id(found.geometry), (3, 6)).all():
-        return _of_walls(found, sill_m, spacing_m)
+        return _of_walls(city, found, sill_m, spacing_m)
     if not (shapely.get_type_id(found.geometry) == 0).all():
         raise InvalidInput("windows: points and outlines are mixed.", "Give points, or outlines of buildings.")
     points = shapely.get_coordinates(found.geometry, include_z=True)
@@ -63,8 +64,9 @@ def windows(found: Features, sill_m: float, spacing_m: float) -> Windows:
     return Windows(np.column_stack([points[:, :2], height]), np.full(len(found), np.nan), facing, found.ids)
 
 
-def _of_walls(found: Features, sill_m: float, spacing_m: float) -> Windows:
-    base = site_features.numbers(found, "windows", "base_elev_m")
+def _of_walls(city: "City", found: Features, sill_m: float, spacing_m: float) -> Windows:
+    site_features.numbers(found, "windows", "base_elev_m", least=-500, most=10_000)
+    base = bases_m(city, found)
     made = [facade(shape, base[i] + sill_m, spacing_m) for i, shape in enumerate(found.geometry)]
     points = np.concatenate([each for each, _ in made])
     bearings = np.concatenate([each for _, each in made])

@@ -6,6 +6,7 @@ import numpy as np
 import shapely
 
 from layers.catalogue import Title
+from twin.analysis import site_features
 from twin.analysis.crane_conflict import (
     BUILDING_COLUMNS,
     COLUMNS,
@@ -56,14 +57,17 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     if not own.size:
         return
     mine, some = _some(cranes, own), chosen(found, own)
+    spots = np.column_stack([mine.x, mine.y, mine.x, mine.y])
     if context.has(HOUSE):
-        houses = once(context.read(HOUSE, reach_m=MOST_TAIL_M + 5.0, properties=BUILDING_COLUMNS))
+        near = site_features.boxes(spots, MOST_TAIL_M + 5.0)
+        houses = once(site_features.around(context.city, HOUSE, near, BUILDING_COLUMNS, at=context.moment))
         rows = tail_rows(mine, shapely.force_2d(houses.geometry), tops_of(houses, HOUSE), context.rules)
         yield from _told(context, rows, mine, some, (HOUSE, houses))
     else:
         yield from _no_layer(context, some, TAIL, HOUSE)
     if context.has(WIRE):
-        wires = context.read(WIRE, reach_m=MOST_JIB_M + 25.0, properties=("voltage_kv",))
+        near = site_features.boxes(spots, MOST_JIB_M + 25.0)
+        wires = site_features.around(context.city, WIRE, near, ("voltage_kv",), at=context.moment)
         rows = line_rows(mine, wires.geometry, numbers(wires, "voltage_kv"), context.rules)
         yield from _told(context, rows, mine, some, (WIRE, wires))
     else:

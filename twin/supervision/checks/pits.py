@@ -6,6 +6,7 @@ import numpy as np
 import shapely
 
 from layers.catalogue import Title
+from twin.analysis import site_features
 from twin.analysis.pit_impact import CLASSES, DANGEROUS, NONE, OVER_SCALE, UNKNOWN, affected, classes
 from twin.analysis.place import numbers, words
 from twin.analysis.sunlight_place import chosen
@@ -76,11 +77,12 @@ def _influence(context: Context, pits: Features, depth: np.ndarray, found: np.nd
     factor = float(rule.parameters["factor"])
     deepest = float(np.nanmax(depth, initial=0.0))
     outlines = shapely.force_2d(pits.geometry)
+    near = site_features.boxes(shapely.bounds(outlines), np.nan_to_num(depth * factor) + 1.0)
     crowded: dict[int, list[str]] = {}
     for layer in rule.parameters["layers"]:
         if not context.has(layer) or not deepest:
             continue
-        things = context.read(layer, reach_m=factor * deepest + 1.0, properties=())
+        things = site_features.around(context.city, layer, near, at=context.moment)
         rows = affected(outlines, depth, factor, shapely.force_2d(things.geometry))
         for pit, item, metres in zip(*(each.tolist() for each in rows), strict=True):
             name = f"{layer}/{things.ids[item]}"

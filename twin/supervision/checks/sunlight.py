@@ -15,7 +15,8 @@ import pyarrow as pa
 import shapely
 
 from layers.catalogue import Title
-from twin.analysis import place, sun_position, sunlight_day
+from twin.analysis import place, site_features, sun_position, sunlight_day
+from twin.analysis.parcel_intensity_read import usable
 from twin.analysis.sunlight_day import Day
 from twin.analysis.sunlight_hours import Sunlight, hours_of
 from twin.analysis.sunlight_place import MOST_HEIGHT_M, chosen, near_obstacles, once, prisms
@@ -43,20 +44,20 @@ class _Points:
 
 
 def run(context: Context) -> Iterator[Finding | Passed]:
-    """Neighbours of the sites of the place."""
+    """Neighbours of the sites of the place, one site after the other."""
     sites = inside(context, context.read(SITE, properties=("start_date",)))
-    new, names = _new(context, sites)
-    if not len(new):
-        return
-    days = {}
+    days: dict[str, Day] = {}
     for use in ("dwelling", "elderly"):
-        _, line = sunlight_day.rule_line(context.rules, use, None, None)
-        if line is None:
-            yield _no_zone(context, new, names)
-        else:
+        if sunlight_day.rule_line(context.rules, use, None, None)[1] is not None:
             days[use] = sunlight_day.settle(context.rules, use=use)
-    if days:
-        yield from _neighbours(context, new, names, days)
+    for i in range(len(sites)):
+        new, names = _new(context, chosen(sites, np.array([i])))
+        if not len(new):
+            continue
+        if "dwelling" not in days:
+            yield _no_zone(context, new, names)
+        if days:
+            yield from _neighbours(context, new, names, days)
 
 
 def _no_zone(context: Context, new: Features, names: list[str]) -> Finding:
@@ -70,13 +71,10 @@ def _no_zone(context: Context, new: Features, names: list[str]) -> Finding:
 
 
 def _new(context: Context, sites: Features) -> tuple[Features, list[str]]:
-    """What is new on the sites, as `layer/id` too."""
-    none = place.collected(())
-    if not len(sites):
-        return none, []
-    area = shapely.union_all(shapely.force_2d(sites.geometry))
+    """What is new on a site, as `layer/id` too."""
+    area = shapely.force_2d(sites.geometry[0])
     years = [int(each[:4]) for each in place.words(sites, "start_date") if each and each[:4].isdigit()]
-    houses = once(context.read("building", reach_m=0.0, properties=COLUMNS))
+    houses = once(site_features.around(context.city, "building", area, COLUMNS, at=context.moment))
     on_site = np.flatnonzero(shapely.intersects(shapely.point_on_surface(houses.geometry), area))
     houses = chosen(houses, on_site)
     phases, year = place.words(houses, "phase"), place.numbers(houses, "year")
@@ -84,9 +82,9 @@ def _new(context: Context, sites: Features) -> tuple[Features, list[str]]:
     if years:
         with np.errstate(invalid="ignore"):
             is_new |= year >= min(years)
-    permits = none
+    permits = place.collected(())
     if context.has("permit_building"):
-        found = inside(context, context.read("permit_building", properties=("height_m", "base_elev_m")))
+        found = usable(site_features.around(context.city, "permit_building", area, ("height_m",), at=context.moment))
         found = chosen(found, np.flatnonzero(shapely.intersects(shapely.point_on_surface(found.geometry), area)))
         permits = unbuilt(houses, found)
     built = chosen(houses, np.flatnonzero(is_new))
