@@ -6,6 +6,7 @@ without a name are the node, or the other end, that lies within `SNAP_M` of them
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,12 +78,12 @@ class Network:
             raise InvalidInput(f"{given}: the network has no link {name[:60]!r}.", _near(name, self.links))
         return self.link_numbers[name]
 
-    @property
+    @cached_property
     def node_numbers(self) -> dict[str, int]:
         """By name."""
         return {name: row for row, name in enumerate(self.nodes)}
 
-    @property
+    @cached_property
     def link_numbers(self) -> dict[str, int]:
         """By name, and by id without the layer where only one link has it."""
         short: dict[str, int] = {}
