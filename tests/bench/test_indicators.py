@@ -57,11 +57,11 @@ def test_pipes_cut_at_the_borders_of_200_towns(benchmark, n):
     rng = np.random.default_rng(3)
     start = rng.uniform(0, SIDE_M, (n, 2)) + ORIGIN
     lines, zones = shapely.linestrings(np.stack([start, start + rng.normal(0, 60, (n, 2))], axis=1)), towns(200)
-    row, _, part = benchmark.pedantic(parts, (lines, zones), rounds=3)
+    row, zone, part = benchmark.pedantic(parts, (lines, zones), rounds=3)
     assert np.bincount(row, weights=shapely.length(part)) == pytest.approx(shapely.length(lines))
     frames = geopandas.GeoDataFrame(geometry=lines, crs=CRS), geopandas.GeoDataFrame(geometry=zones, crs=CRS)
     cut, seconds = timed(lambda: geopandas.overlay(*frames, how="intersection", keep_geom_type=True))
-    assert cut.length.sum() == pytest.approx(shapely.length(part).sum(), rel=1e-3)
+    assert cut.length.sum() == pytest.approx(shapely.length(part[zone >= 0]).sum())
     benchmark.extra_info |= {"lines_per_second": round(n / benchmark.stats["median"]), "geopandas_s": round(seconds, 2)}
 
 
