@@ -52,6 +52,10 @@ def parts(parcels: Geometries, items: Geometries) -> Parts:
     """Common areas of (n,) parcels and (m,) areas; pairs that only touch are left out."""
     tree = shapely.STRtree(parcels)
     item, parcel = tree.query(items, predicate="intersects")
+    a, b = shapely.bounds(parcels)[parcel], shapely.bounds(items)[item]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = (sides > 0).all(axis=1)  # boxes that only meet along a side: most neighbours of a grid
+    item, parcel = item[shared], parcel[shared]
     order = np.lexsort((item, parcel))
     item, parcel = item[order], parcel[order]
     shapely.prepare(parcels)
@@ -68,10 +72,10 @@ def union_areas(found: Parts, n: int) -> FloatArray:
     total = np.bincount(found.parcel, found.area_m2, n).astype(np.float64)
     if len(found.piece) < 2:
         return total
-    a, b = shapely.STRtree(found.piece).query(found.piece, predicate="intersects")
+    a, b = shapely.STRtree(found.piece).query(found.piece)
     meet = (a < b) & (found.parcel[a] == found.parcel[b])
     a, b = a[meet], b[meet]
-    overlaps = ~shapely.touches(found.piece[a], found.piece[b])
+    overlaps = shapely.intersects(found.piece[a], found.piece[b]) & ~shapely.touches(found.piece[a], found.piece[b])
     for parcel in np.unique(found.parcel[a[overlaps]]).tolist():
         first, last = np.searchsorted(found.parcel, [parcel, parcel + 1])
         total[parcel] = shapely.area(shapely.union_all(found.piece[first:last]))

@@ -1,6 +1,8 @@
 """P11: 20 × 20 × 30 m planned and 33 m built is 1,200 m³ (10 %) and 3 m more; surfaces cell by cell."""
 
+import datetime as dt
 import json
+import time
 
 import manifold3d
 import numpy as np
@@ -92,6 +94,26 @@ def test_matching_by_overlap_by_key_and_what_is_left(city):
     twice = collection(*named["features"], *named["features"])
     with pytest.raises(InvalidInput, match="before"):
         city.run("model-diff", before=twice, after=other, match="key", key="code")
+
+
+def test_the_same_layer_at_two_moments(tmp_path):
+    """A version that gave way stays readable: with the geometry, the height and the mesh it had."""
+    with made(tmp_path, {"building": [("B", box(0, 0, 20, 20), {"base_elev_m": 5.0, "height_m": 30.0})]}) as city:
+        city["building"].update("B", height_m=30.0, name="as planned")  # gets a mesh of the city's own
+        then = dt.datetime.now(dt.UTC).isoformat()
+        time.sleep(0.01)
+        city["building"].update("B", height_m=33.0)
+        was = {"collection": "building", "datetime": then}
+        (row,) = city.run("model-diff", before=was, after={"collection": "building"})["differences"]
+        assert (row["method_before"], row["method_after"]) == ("mesh", "mesh")
+        assert row["difference_m3"] == pytest.approx(1200, abs=0.05)
+        assert row["height_difference_m"] == pytest.approx(3, abs=1e-5)
+        changed = collection(feature(box(0, 0, 20, 20), "B", height_m=33.0))
+        answer = city.run("illegal-building-screen", buildings=changed, buildings_before=was, permits=collection())
+        assert [each["properties"]["reason"] for each in answer["suspects"]["features"]] == ["no_permit"]
+        now = city.run("illegal-building-screen", buildings=changed, buildings_before={"collection": "building"},
+                       permits=collection())  # fmt: skip
+        assert now["n_suspects"] == 0, "nothing has changed since"
 
 
 def test_surfaces_cell_by_cell(tmp_path):

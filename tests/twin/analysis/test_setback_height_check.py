@@ -140,7 +140,7 @@ def test_distances_equal_arithmetic_on_boxes(houses, reach):
     assert found.building.tolist() == np.flatnonzero(stands).tolist()
     for row, distance in zip(found.building, found.distance_m, strict=True):
         x, y, w, d = houses[row]
-        assert distance == max(0, min(x, y, 50 - x - w, 50 - y - d))
+        assert distance == pytest.approx(max(0, min(x, y, 50 - x - w, 50 - y - d)), abs=1e-9)
     near = within_reach(prints, plot, np.array([float(reach)]))
     gaps = [np.hypot(max(0, -x - w, x - 50), max(0, -y - d, y - 50)) for x, y, w, d in houses]
     assert near.building.tolist() == [i for i, gap in enumerate(gaps) if reach > 0 and gap <= reach]

@@ -256,6 +256,22 @@ def test_without_a_layer_each_rule_is_unknown(tmp_path):
             assert {result.verdict(rule) for rule in result.check.rules} == {"unknown"}
 
 
+def test_an_outline_that_cuts_itself_is_unknown(tmp_path):
+    bow = shapely.Polygon([(EAST, NORTH), (EAST + 9, NORTH + 9), (EAST + 9, NORTH), (EAST, NORTH + 9)])
+    layers = {
+        "building": [("bow", bow, {}), ("B", box(20, 0, 30, 9), {})],
+        "permit_building": [("P", box(20, 0, 30, 9), {})],
+    }
+    with made(tmp_path, layers) as city:
+        rows, result = held(city, "illegal-building", "one-map")
+    assert {key[0]: each.verdict for key, each in rows["illegal-building-permit"].items()} == {
+        "building/bow": "unknown"
+    }
+    assert result.counts("illegal-building-permit")["pass"] == 1
+    assert rows["illegal-building-height"]["building/B",].note.en.startswith("A permit"), "it names no height"
+    assert rows["illegal-building-control-line"]["city",].verdict == "unknown", "no line is known"
+
+
 def test_illegal_buildings_of_the_sample_town_and_no_near_miss(tmp_path):
     truths = json.loads((TOWN / "expected.json").read_text("utf8"))["illegal_buildings"]
     rules = {

@@ -31,7 +31,9 @@ PERMIT, FOOTPRINT, HEIGHT, LINE = (
 
 def run(context: Context) -> Iterator[Finding | Passed]:
     """Every building of the place."""
-    houses = inside(context, context.read("building", properties=COLUMNS))
+    everything = context.read("building", properties=COLUMNS)
+    yield from _broken(context, everything)
+    houses = inside(context, everything)
     houses = chosen(houses, standing(houses))
     if not len(houses):
         return
@@ -49,6 +51,15 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     yield Passed(FOOTPRINT, n_permitted - n_beyond)
     yield Passed(HEIGHT, n_permitted - n_high - len(found.no_height) - len(found.no_limit))
     yield from _in_lines(context, houses, reach)
+
+
+def _broken(context: Context, found: Features) -> Iterator[Finding]:
+    """Outlines that cut themselves: nothing can be told of them."""
+    words = Title("轮廓无效，先用拓扑检查修复", "The outline is not valid: repair it first, see topology-check.")
+    is_area = shapely.get_dimensions(found.geometry) == 2
+    for row in np.flatnonzero(is_area & ~shapely.is_valid(found.geometry)).tolist():
+        where = (f"building/{found.ids[row]}",)
+        yield finding(context.rules[PERMIT], where, None, found.geometry[row], verdict="unknown", note=words)
 
 
 def _suspect(houses: Features, permits: Features, found: Screened, each: reasons.Suspect) -> Finding:
