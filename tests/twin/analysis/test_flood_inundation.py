@@ -18,6 +18,7 @@ from twin.analysis import flood_inundation_water
 from twin.analysis.elevation import Grid
 from twin.analysis.flood_inundation import n_sides, outline
 from twin.analysis.flood_inundation_water import DRY, FLOODED, TOUCHED, VOID, WET, cell_areas_m2, depths, water
+from twin.store.interface import Asset
 
 HAND = np.full((5, 5), 9.0)
 HAND[1:4, 1:4] = [[3, 9, 4], [3, 9, 4], [5, 8, 5]]
@@ -341,3 +342,32 @@ def test_a_region_cuts_and_says_that_the_water_may_go_on(city):
 def test_wrong_inputs_are_named(city, given, words):
     with pytest.raises(InvalidInput, match=words):
         city.run("flood-inundation", **given)
+
+
+def test_heights_in_another_crs_are_sampled_and_the_answer_says_so(tmp_path):
+    """A bowl in degrees: the water's area is that of the circle where the ground lies below the level."""
+    rows = columns = 200
+    step = 2e-5
+    lon, lat = 120 + (np.arange(columns) - 100 + 0.5) * step, 28.1 - (np.arange(rows) - 100 + 0.5) * step
+    to_plane = pyproj.Transformer.from_crs("EPSG:4490", "EPSG:4549", always_xy=True)
+    x, y = to_plane.transform(*np.meshgrid(lon, lat))
+    middle = to_plane.transform(120.0, 28.1)
+    ground = (np.hypot(x - middle[0], y - middle[1]) / 10).astype(np.float32)  # a cone, 1 in 10
+    (tmp_path / "rasters").mkdir()
+    profile = {"driver": "GTiff", "width": columns, "height": rows, "count": 1, "dtype": "float32", "crs": "EPSG:4490"}
+    profile["transform"] = rasterio.transform.from_origin(lon[0] - step / 2, lat[0] + step / 2, step, step)
+    with rasterio.open(tmp_path / "rasters" / "dem.tif", "w", **profile) as file:
+        file.write(ground, 1)
+    bounds = (float(lon[0]), float(lat[-1]), float(lon[-1]), float(lat[0]))
+    box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+    dem = Asset("dem", "dem", "raster", "rasters/dem.tif", "EPSG:4490", bounds, box, "dem.tif", height_offset_m=0.0)
+    with water_city.make(tmp_path) as city:
+        with city.store.writing() as batch:
+            batch.put_asset(dem)
+        seed = {"type": "Point", "coordinates": [120.0, 28.1]}
+        found = city.run("flood-inundation", level_m=10, seeds=seed, cell_m=1, with_depth=False)
+    assert not found["is_native"]
+    assert not found["is_open"]
+    assert found["area_plane_m2"] == pytest.approx(np.pi * 100**2, rel=2e-3)
+    assert found["volume_m3"] == pytest.approx(np.pi * 100**2 * 10 / 3, rel=2e-3)  # a cone
+    assert found["max_depth_m"] == pytest.approx(10, abs=0.2)

@@ -42,28 +42,30 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     """For each river and reservoir near the place: does it flood, and what stands in it."""
     rule = context.rules["inundation-extent"]
     reach, max_age = float(rule.parameters["reach_m"]), float(rule.parameters["max_age_h"])
-    n_sources, in_water = 0, dict[str, NDArray[np.bool_]]()
+    sources: list[tuple[str, shapely.Geometry, Level]] = []
     for layer, code in SOURCES:
         found = context.read(layer, reach_m=reach)
-        n_sources += len(found)
-        for row, now in enumerate(levels(context, layer, found, code, max_age) if len(found) else ()):
-            where, shape = f"{layer}/{found.ids[row]}", found.geometry[row]
-            if now.level_m is None:
-                yield finding(rule, (where,), None, shape, verdict="unknown", note=now.why)
-                continue
-            try:
-                made = flooded(context, where, shape, now, reach)
-            except (NotFound, InvalidInput) as error:
-                note = Title(f"无法计算：{error.problem}", f"It cannot be told: {error.problem}")
-                yield finding(rule, (where,), now.level_m, shape, verdict="unknown", note=note)
-                continue
-            yield _extent(context, made)
-            if made.water.n_cells:
-                yield from _exposed(context, made, in_water)
+        told = levels(context, layer, found, code, max_age) if len(found) else []
+        sources += [(f"{layer}/{name}", found.geometry[row], told[row]) for row, name in enumerate(found.ids)]
+    in_water = dict[str, NDArray[np.bool_]]()
+    for number, (where, shape, now) in enumerate(sources):
+        context.progress(100.0 * number / len(sources), where)
+        if now.level_m is None:
+            yield finding(rule, (where,), None, shape, verdict="unknown", note=now.why)
+            continue
+        try:
+            made = flooded(context, where, shape, now, reach)
+        except (NotFound, InvalidInput) as error:
+            note = Title(f"无法计算：{error.problem}", f"It cannot be told: {error.problem}")
+            yield finding(rule, (where,), now.level_m, shape, verdict="unknown", note=note)
+            continue
+        yield _extent(context, made)
+        if made.water.n_cells:
+            yield from _exposed(context, made, in_water)
     for rule_id, is_bad in in_water.items():
         if not is_bad.all():
             yield Passed(rule_id, int((~is_bad).sum()))
-    if not n_sources:
+    if not sources:
         note = Title("附近没有河流或水库", "There is no river or reservoir near.")
         yield finding(rule, (context.site or "city",), None, context.region, verdict="unknown", note=note)
 
@@ -82,7 +84,7 @@ def flooded(context: Context, where: str, shape: shapely.Geometry, now: Level, r
     if context.region is not None and heights.grid.width * heights.grid.height > FEW_CELLS:
         near = shapely.box(*np.add(shapely.bounds(context.region), np.array([-1, -1, 1, 1]) * reach_m))
         heights = elevation(context.city, "dem", None, region=shapely.intersection(region, near))
-    made = water(heights.read, heights.grid, now.level_m, seed_cells(shape, heights.grid), context.progress)
+    made = water(heights.read, heights.grid, now.level_m, seed_cells(shape, heights.grid))
     depth = depths(heights.read, heights.grid, now.level_m, made.state)
     return Flooded(where, now, heights.grid, made, depth, shape)
 
