@@ -94,7 +94,7 @@ class Network:
 
     def numbers(self, name: str) -> FloatArray:
         """(m,) a property of links, NaN where it is missing."""
-        return np.concatenate([place.numbers(found, name) for _, found in self.parts])
+        return np.concatenate([place.numbers(found, name, "links") for _, found in self.parts])
 
     def words(self, name: str) -> list[str | None]:
         """(m,) likewise as text."""
@@ -152,7 +152,7 @@ def made(parts: list[tuple[str | None, Features]], with_layers: Sequence[tuple[s
     names, where = [names[row] for row in np.flatnonzero(keep).tolist()], where[keep]
     ends = label[: codes.size].reshape(-1, 2)
     node_features = [(found, label[offsets[k] : offsets[k + 1]]) for k, found in enumerate(nodes)]
-    stated = np.concatenate([place.numbers(found, "length_m") for _, found in parts])
+    stated = np.concatenate([place.numbers(found, "length_m", "links") for _, found in parts])
     bad = np.flatnonzero((stated < 0) | np.isinf(stated))
     if bad.size:
         raise InvalidInput(f"links: {links[bad[0]]!r} has length_m {stated[bad[0]]:g}.", "It cannot be negative.")

@@ -50,7 +50,7 @@ def of_features(found: Features, network: Network, reach_m: float, column: str |
     """Each feature to the nearest link within `reach_m` in plan; of two equally near ones the first."""
     count = np.ones(len(found))
     if column is not None:
-        count = place.numbers(found, column)
+        count = place.numbers(found, column, "users")
         bad = np.flatnonzero(~np.isfinite(count) | (count < 0))
         if bad.size:
             raise InvalidInput(f"users: {found.ids[bad[0]]!r} has no {column} that is a number of users.")

@@ -125,10 +125,13 @@ def pairs(
 
     starts = range(0, len(lines), _QUERY)
     done: list[Pairs] = []
-    with ThreadPoolExecutor(_THREADS) as pool:  # GEOS and numpy let go of the interpreter's lock
+    pool = ThreadPoolExecutor(_THREADS)  # GEOS and numpy let go of the interpreter's lock
+    try:
         for made in pool.map(block, starts):
             done.append(made)
             progress(100.0 * len(done) / len(starts), f"{len(done) * _QUERY} of {len(lines)} pieces")
+    finally:
+        pool.shutdown(cancel_futures=True)  # dismissed: what is not begun is not done
     return _least(done)
 
 

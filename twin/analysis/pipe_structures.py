@@ -45,7 +45,7 @@ def from_features(found: Features, layer: str | None = None, name: str = "struct
         said = "no kind" if kind[bad[0]] is None else f"kind {kind[bad[0]][:40]!r}"
         raise InvalidInput(f"{name}: {found.ids[bad[0]]!r} has {said}.", f"Use {', '.join(KINDS)}.")
     names = [f"{layer}/{each}" for each in found.ids] if layer is not None else list(found.ids)
-    return Structures(names, found.geometry, kind, place.numbers(found, "base_elev_m"))
+    return Structures(names, found.geometry, kind, place.numbers(found, "base_elev_m", name))
 
 
 def clearances(pipes: Pipes, structures: Structures, horizontal: Rule, vertical: Rule) -> Clearances:

@@ -242,10 +242,7 @@ def _check_words(name: str, ids: list[str], text: Mapping[str, ObjectArray]) -> 
 
 
 def _number(found: Features, key: str, name: str) -> FloatArray:
-    try:
-        values = place.numbers(found, key)
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(f"{name}: {key} is no number: {error}.") from error
+    values = place.numbers(found, key, name)
     bad = np.flatnonzero((values < 0) | np.isinf(values))
     if bad.size:
         raise InvalidInput(f"{name}: {found.ids[bad[0]]!r} has {key} {values[bad[0]]:g}.", "It cannot be negative.")

@@ -108,11 +108,17 @@ def collected(batches: Iterable[Features], name: str = "features", most: int = M
     )
 
 
-def numbers(found: Features, column: str) -> NDArray[np.float64]:
-    """(n,) values of an attribute, NaN where there is none or the attribute does not exist."""
+def numbers(found: Features, column: str, name: str = "features") -> NDArray[np.float64]:
+    """(n,) values of an attribute, NaN where there is none or the attribute does not exist.
+
+    InvalidInput, which names the input (`name`), where a value is no number.
+    """
     if column not in found.attributes.column_names:
         return np.full(len(found), np.nan)
-    values = found.attributes[column].combine_chunks().cast(pa.float64())
+    try:
+        values = found.attributes[column].combine_chunks().cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise InvalidInput(f"{name}: {column} is no number: {error}.") from error
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 

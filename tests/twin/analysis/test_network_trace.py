@@ -158,6 +158,8 @@ def test_wrong_inputs_are_named(city, change, message):
     ([link("1", None, "B", 5.0, 1.0)], "names no node and has no geometry"),
     ([link("1", "A", "D", -5.0, 1.0)], "length_m -5"),
     ([link("1", "A", "D", 5.0, 1.0), link("1", "D", "C", 5.0, 1.0)], "'1' is there twice"),
+    ([link("1", "A", "D", 5.0, "fast")], "links: velocity_m_s is no number"),
+    ([link("1", "A", "D", "long", 1.0)], "links: length_m is no number"),
     ([link("1", "A", "D", 5.0)], "velocity_m_s: no link has a velocity"),
     ([link("1", "A", "D", 5.0, 1.0, shapely.Point(EAST, NORTH))], "'1' has a POINT"),
 ])  # fmt: skip

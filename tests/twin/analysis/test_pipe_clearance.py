@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from layers.errors import InvalidInput
 from tests.twin.analysis.land_city import EAST, NORTH, box, collection, feature, made
+from twin import analysis
 from twin.analysis.pipe_distance import TOUCH_M
+from twin.analysis.progress import Dismissed, Progress
 
 
 def line(*points):
@@ -235,6 +237,15 @@ def test_wrong_pipes_are_named(city, change, message):
     wrong = feature(line((0, 0, 0), (9, 0, 0)), "W", **({"kind": "water", "od_mm": 300} | change))
     with pytest.raises(InvalidInput, match=message):
         run(city, wrong)
+
+
+def test_a_run_can_be_dismissed(city):
+    def tell(percent, message):
+        raise Dismissed
+
+    with pytest.raises(Dismissed):
+        analysis.run("pipe-clearance", city, {"pipes": [collection(pipe("W", "water", [(0, 0, 0), (9, 0, 0)], 300))]},
+                     progress=Progress(tell))  # fmt: skip
 
 
 def test_wrong_inputs_are_named(city):

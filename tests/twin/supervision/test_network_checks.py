@@ -2,6 +2,7 @@
 
 import json
 
+import networkx as nx
 import pytest
 import shapely
 
@@ -144,7 +145,7 @@ def test_a_city_sets_its_own_limit_of_users_and_names_its_sources(tmp_path):
 @pytest.mark.slow
 def test_the_planted_conflicts_of_the_town_are_found_exactly(tmp_path):
     """Fifteen pairs and four drains: those that fail are found, near misses and everything else are not."""
-    with town(tmp_path, "terrain", "pipes", "vector") as city:
+    with town(tmp_path, "terrain", "pipes", "vector", "water") as city:
         run = engine.run(city, "construction", checks=["pipe-clearance"])
         pairs = {frozenset(each.objects): each for each in run.findings}
         wanted = {frozenset({f"{each['layer']}/{each['pipe_id']}", f"{each['other_layer']}/{each['other_id']}"}): each
@@ -162,3 +163,15 @@ def test_the_planted_conflicts_of_the_town_are_found_exactly(tmp_path):
         for key, each in planted.items():
             assert found[key].measured == pytest.approx(each["measured"], abs=2e-3 if key[0] == "drain-cover" else 1e-4)
             assert found[key].limit == each["limit"]
+        run = engine.run(city, "water", checks=["outfall-trace"])
+        rain = city["pipe_rain"].query()
+        drains = nx.DiGraph(list(zip(rain["start_node"], rain["end_node"], strict=True)))
+        outfalls = city["outfall"].query()
+        assert len(run.findings) == len(outfalls) == 7
+        for each in run.findings:
+            node = json.loads(outfalls.set_index("outfall_code")["extra"][each.objects[0].rpartition("/")[2]])[
+                "上游管点"
+            ]
+            up = nx.ancestors(drains, node)
+            assert each.measured == sum(drains.in_degree(other) == 0 for other in up)
+            assert f"up of node {node}" in each.note.en
