@@ -19,7 +19,7 @@ from twin.analysis import features_input, place, site_features, sun_position
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.analysis.sensor_exceedance_join import nearest, sensitive
-from twin.analysis.sensor_exceedance_limits import Alert, Judge, is_night
+from twin.analysis.sensor_exceedance_limits import Alert, Judge, is_night, level_state
 from twin.analysis.sensor_exceedance_run import EPOCH, LEVEL, SITE, Asked, Found, Source, age_h, run
 from twin.analysis.sensor_exceedance_series import HOUR_US
 from twin.analysis.verdict import Verdict, worst
@@ -103,7 +103,7 @@ def alert_rows(
     known = {name: point for name, point in points.items() if point is not None}
     within = float(told["sensitive_within_m"])
     houses = sensitive(city, list(known.values()), told["sensitive_uses"], within)
-    turns = _turns(city, known)
+    turns = _turns(city, known) if found.wind else dict.fromkeys(known, 0.0)
     offset = round(asked.utc_offset_h * HOUR_US)
     rows = []
     for judge, each in pairs:
@@ -111,6 +111,7 @@ def alert_rows(
         site = found.site_of.get(name)
         hour = (each.time_us + offset) // HOUR_US * HOUR_US - offset
         wind = found.wind.get(hour, np.nan)
+        host = found.hosts.get(name) if rule.id == LEVEL else None
         row: dict[str, Any] = {
             "device_id": name, "quantity": each.series.quantity, "time": local_time(each.time_us, asked.utc_offset_h),
             "site": asked.sites.ids[site[0]] if site is not None else None,
@@ -119,7 +120,8 @@ def alert_rows(
             "measured": round(each.measured, 6), "limit": each.limit, "excess": round(each.excess, 6),
             "unit": rule.unit, "is_night": bool(is_night(np.array([each.time_us]), offset)[0]),
             "n_on_day": judge.n_on_day(each), "allowed_per_day": rule.parameters.get("allowed_per_day"),
-            "at": found.hosts[name][1] if rule.id == LEVEL and name in found.hosts else None,
+            "at": host.feature if host else None,
+            "state": level_state(each.measured, host.levels) if host else None,
             "rule_id": rule.id, "verdict": judge.verdict(each), "source": f"{rule.source} {rule.clause}",
             "confidence": rule.confidence,
         }  # fmt: skip

@@ -88,26 +88,35 @@ def join(points: NDArray[np.object_], areas: NDArray[np.object_], within_m: floa
     return which, distance
 
 
-def host_limits(
-    city: "City", hosts: Sequence[Mapping[str, str]], found: Mapping[str, Device]
-) -> dict[str, tuple[float, str]]:
-    """Limit of each device from the feature it stands at (`host_id`), and that feature as `layer/id`."""
+@dataclass(frozen=True)
+class Host:
+    """Water that a device stands at: its limit, its name as `layer/id`, and its characteristic levels by state."""
+
+    limit_m: float
+    feature: str
+    levels: tuple[tuple[str, float], ...]
+
+
+def hosts(city: "City", known: Sequence[Mapping[str, Any]], found: Mapping[str, Device]) -> dict[str, Host]:
+    """The water of each device from what `host_id` names: by id or code, in the layers that a rule lists."""
     wanted = {device.told.get("host_id") for device in found.values()} - {None}
-    made: dict[str, tuple[float, str]] = {}
-    for each in hosts:
+    made: dict[str, Host] = {}
+    for each in known:
         if each["layer"] not in city:
             continue
         names = {attribute.name for attribute in city.store.layer(each["layer"], city.scope).type.attributes}
         if each["limit"] not in names:
             continue
-        known = tuple(name for name in (each["code"], each["limit"]) if name in names)
-        for batch in city.store.query(each["layer"], Query(properties=known, with_geometry=False), city.scope):
-            codes = place.words(batch, each["code"])
-            limits = place.numbers(batch, each["limit"])
+        states = {name: state for name, state in each.get("states", {}).items() if name in names}
+        columns = tuple({each["code"], each["limit"], *states} & names)
+        for batch in city.store.query(each["layer"], Query(properties=columns, with_geometry=False), city.scope):
+            codes, limits = place.words(batch, each["code"]), place.numbers(batch, each["limit"])
+            levels = {state: place.numbers(batch, name) for name, state in states.items()}
             for i, name in enumerate(batch.ids):
                 key = name if name in wanted else codes[i] if codes[i] in wanted else None
                 if key is not None and not np.isnan(limits[i]):
-                    made.setdefault(key, (float(limits[i]), f"{each['layer']}/{name}"))
+                    steps = tuple((state, float(m[i])) for state, m in levels.items() if not np.isnan(m[i]))
+                    made.setdefault(key, Host(float(limits[i]), f"{each['layer']}/{name}", steps))
     return {
         device.id: made[str(device.told["host_id"])] for device in found.values() if device.told.get("host_id") in made
     }

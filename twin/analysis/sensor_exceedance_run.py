@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from layers.errors import InvalidInput
 from twin import series as series_module
 from twin.analysis.progress import SILENT, Progress
-from twin.analysis.sensor_exceedance_join import Device, devices, host_limits, is_station, join
+from twin.analysis.sensor_exceedance_join import Device, Host, devices, hosts, is_station, join
 from twin.analysis.sensor_exceedance_limits import MINUTE_US, Judge, Reference, editions
 from twin.analysis.sensor_exceedance_series import (
     HOUR_US,
@@ -129,7 +129,7 @@ class Found:
     devices : known ones, by id; site_of : row of the site of a device and its distance, for those that have one
     reasons : series that were not judged, and why
     wind : direction it blows from by start of hour (microseconds), degrees
-    hosts : limit and feature of devices that measure levels
+    hosts : what devices that measure levels stand at
     latest : time of the last value of each judged series that is not doubtful
     """
 
@@ -141,7 +141,7 @@ class Found:
     reasons: dict[Series, str]
     told: Told = field(default_factory=Told)
     wind: dict[int, float] = field(default_factory=dict)
-    hosts: dict[str, tuple[float, str]] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
     latest: dict[Series, dt.datetime] = field(default_factory=dict)
 
 
@@ -173,11 +173,11 @@ def run(
     offset = round(asked.utc_offset_h * HOUR_US)
     reference = _first_pass(asked, found, plan, offset, progress.part(0, 30))
     if LEVEL in plan:
-        found.hosts = host_limits(city, plan[LEVEL][-1].parameters["hosts"], known)
+        found.hosts = hosts(city, plan[LEVEL][-1].parameters["hosts"], known)
     for rule_id, used in plan.items():
         found.judges[rule_id] = Judge(
             used, offset, _facts(asked, found, used[-1]), limit=asked.limit, least_share=asked.least_share,
-            own_limits={name: each[0] for name, each in found.hosts.items()} if rule_id == LEVEL else None,
+            own_limits={name: each.limit_m for name, each in found.hosts.items()} if rule_id == LEVEL else None,
             reference=reference if used[-1].parameters.get("is_difference") else None, most_alerts=asked.most_alerts,
         )  # fmt: skip
     _second_pass(asked, found, progress.part(30, 100))

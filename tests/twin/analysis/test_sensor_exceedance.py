@@ -210,6 +210,7 @@ def test_a_layer_with_sites_hosts_wind_and_neighbours(city):
     assert [each["time"][:10] for each in alerts(found) if each["device_id"] == "dust"] == ["2025-06-01", "2025-06-02"]
     assert found["n_unknown"] == 1, "3 June has no station"
     assert told["level", "monitored-level"]["at"] == "reservoir/R1"
+    assert told["level", "monitored-level"]["state"] == "超汛限"
     assert (told["level", "monitored-level"]["measured"], told["level", "monitored-level"]["limit"]) == (45.35, 45.0)
     noise = told["in", "site-noise"]
     assert (noise["sensitive_building"], noise["is_downwind"]) == ("lee", True), "the wind comes from the north"
