@@ -28,6 +28,7 @@ _MODULES = (
     "buffer_query",
     "building_energy",
     "burst_isolation",
+    "cadastral_lookup",
     "control_line_check",
     "coverage_indicators",
     "crane_conflict",

@@ -229,3 +229,16 @@ def test_the_town_by_village_agrees_with_geopandas(tmp_path):
             assert told.get(key, 0.0) == pytest.approx(area, abs=1e-5)
         assert sum(told.values()) == pytest.approx(expected.sum(), abs=1e-4)
         assert found["total"]["area_m2"] == pytest.approx(left["TBMJ"].sum(), abs=0.01 * len(left))
+
+
+def test_a_code_s_beginning_chooses_what_lies_in_the_unit(tmp_path):
+    """Villages (12 digits), towns (9), city (6): homesteads by `village LIKE 'code%'` are those inside."""
+    with town(tmp_path, "land", "vector") as city:
+        units, homes = city["admin_unit"].query(), city["homestead"].query()
+        inner = shapely.point_on_surface(homes.geometry.to_numpy())
+        n = 0
+        for code, shape in zip(units["xzqdm"], units.geometry, strict=True):
+            by_code = set(city["homestead"].query(filter=f"village LIKE '{code}%'").index)
+            assert by_code == set(homes.index[shapely.intersects(shape, inner)])
+            n += len(by_code)
+        assert n == 3 * len(homes)
