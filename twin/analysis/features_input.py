@@ -190,7 +190,7 @@ def _shapes(name: str, features: list[Mapping[str, Any]]) -> NDArray[np.object_]
         if each.get("geometry") is None:
             continue
         try:
-            made[row] = shapely.from_geojson(orjson.dumps(each["geometry"]))
+            made[row] = shapely.from_geojson(orjson.dumps(each["geometry"], option=orjson.OPT_SERIALIZE_NUMPY))
         except (shapely.errors.ShapelyError, TypeError) as error:
             raise InvalidInput(f"{name}/{row}: no GeoJSON geometry: {error}.") from error
     return made
