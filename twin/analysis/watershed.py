@@ -61,14 +61,16 @@ def watershed(
     made = flow(heights.read(), grid.dx, grid.dy, progress.part(5, 60))
     if made.way[at] == NONE:
         raise InvalidInput("outlet has no height: its cell is void.", "Move it onto the elevation model.")
-    asked = at
+    asked, moved_m = at, 0.0
     if snap_m is not None:
         at = _snapped(made, grid, point, snap_m)
+    if at != asked:
+        moved_m = float(shapely.distance(point, shapely.Point(_centre(grid, at))))
     least = None if stream_m2 is None else max(int(np.ceil(stream_m2 / grid.cell_area_m2 - SAME)), 1)
     labels = basins(made, np.array([at])) if least is None else sub_basins(made, at, least)
     progress(70.0, "outlines")
     return _answer(
-        city, made, grid, labels, at, asked=asked, crs=crs, keep_as=keep_as, progress=progress.part(75, 100),
+        city, made, grid, labels, at, moved_m=moved_m, crs=crs, keep_as=keep_as, progress=progress.part(75, 100),
         with_accumulation=with_accumulation, has_parts=least is not None,
     )  # fmt: skip
 
@@ -124,17 +126,17 @@ def _snapped(made: Flow, grid: Grid, point: shapely.Geometry, snap_m: float) -> 
 
 
 def _answer(
-    city: "City", made: Flow, grid: Grid, labels: IntArray32, at: tuple[int, int], *, asked: tuple[int, int],
+    city: "City", made: Flow, grid: Grid, labels: IntArray32, at: tuple[int, int], *, moved_m: float,
     crs: str | None, keep_as: str | None, progress: Progress, with_accumulation: bool, has_parts: bool,
 ) -> dict[str, Any]:  # fmt: skip
     whole, _ = outlines((labels > 0).astype(np.int32), grid)
     n_cells, area_m2 = int(np.count_nonzero(labels)), float(areas_m2(whole, grid.crs)[0])
-    there, before = _centre(grid, at), _centre(grid, asked)
+    there = _centre(grid, at)
     answer: dict[str, Any] = {
         "n_cells": n_cells, "area_plane_m2": n_cells * grid.cell_area_m2, "area_m2": area_m2,
         "cells_above_outlet": int(made.cells_above[at]), "cell_m": [grid.dx, grid.dy],
-        "is_open": is_open(made, labels, at), "is_snapped": at != asked,
-        "snapped_by_m": float(np.hypot(there[0] - before[0], there[1] - before[1])),
+        "is_open": is_open(made, labels, at), "is_snapped": moved_m > 0,
+        "snapped_by_m": moved_m,
         "n_filled_cells": made.n_filled, "deepest_fill_m": made.deepest_fill_m,
         "outlet": place.geojson(
             city, np.array([shapely.Point(there)], object),

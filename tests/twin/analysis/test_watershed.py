@@ -236,6 +236,10 @@ def test_outlet_is_moved_only_when_asked_and_told(city):
     assert near["outlet"]["features"][0]["geometry"]["coordinates"] == [EAST + 15, NORTH - 15]
     far = city.run("watershed", outlet=point(5, 5), dem={"collection": "hand"}, snap_m=25)
     assert far["cells_above_outlet"] == 8
+    assert far["snapped_by_m"] == pytest.approx(500**0.5)
+    for reach, above in ((22.36, 3), (22.361, 8)):  # the outlet's centre is 22.3607 m away
+        found = city.run("watershed", outlet=point(5, 5), dem={"collection": "hand"}, snap_m=reach)
+        assert (found["cells_above_outlet"], found["snapped_by_m"] <= reach) == (above, True)
 
 
 def test_parts_and_a_layer(city):
