@@ -148,7 +148,7 @@ def parcel_intensity(
     plants = areas_or_layer(city, "green", green, "green_space", land.geometry, columns=("phase",))
     progress(40, "areas")
     floor_m2 = floor_areas(houses, floor_area_from, storey_m)
-    found = intensity(land.geometry, houses.geometry, floor_m2, plants.geometry)
+    found = intensity(land.geometry, houses.geometry, floor_m2, plants.geometry, progress.part(40, 70))
     progress(70, "limits")
     given = {"far_max": far_max, "density_max_pct": density_max_pct, "green_min_pct": green_min_pct}
     limits = _limits(city, land, given, controls)

@@ -10,10 +10,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from twin.analysis.progress import SILENT, Progress
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Geometries = NDArray[np.object_]
 
+AT_ONCE = 10_000
 TOUCH_M2 = 0.01
 """What lies in a parcel with less than this only touches it: no word is said of it."""
 
@@ -48,10 +51,10 @@ class Intensity:
     parts: Parts
 
 
-def parts(parcels: Geometries, items: Geometries) -> Parts:
-    """Common areas of (n,) parcels and (m,) areas; pairs that only touch are left out."""
-    tree = shapely.STRtree(parcels)
-    item, parcel = tree.query(items, predicate="intersects")
+def parts(parcels: Geometries, items: Geometries, tree: shapely.STRtree | None = None) -> Parts:
+    """Common areas of (n,) parcels and (m,) areas; pairs that only touch are left out. `tree` is that of the areas."""
+    known = shapely.STRtree(items) if tree is None else tree
+    parcel, item = known.query(parcels, predicate="intersects")
     a, b = shapely.bounds(parcels)[parcel], shapely.bounds(items)[item]
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = (sides > 0).all(axis=1)  # boxes that only meet along a side: most neighbours of a grid
@@ -82,8 +85,14 @@ def union_areas(found: Parts, n: int) -> FloatArray:
     return total
 
 
-def intensity(parcels: Geometries, footprints: Geometries, floor_m2: FloatArray, green: Geometries) -> Intensity:
-    """What stands on parcels.
+def intensity(
+    parcels: Geometries,
+    footprints: Geometries,
+    floor_m2: FloatArray,
+    green: Geometries,
+    progress: Progress = SILENT,
+) -> Intensity:
+    """What stands on parcels, some thousand at a time.
 
     Parameters
     ----------
@@ -93,20 +102,36 @@ def intensity(parcels: Geometries, footprints: Geometries, floor_m2: FloatArray,
     green : (k,) areas
     """
     n = len(parcels)
-    built = parts(parcels, footprints)
+    area = np.asarray(shapely.area(parcels), np.float64)
     whole = np.asarray(shapely.area(footprints), np.float64)
-    share = built.area_m2 / whole[built.item]
-    floor = floor_m2[built.item]
-    is_known = ~np.isnan(floor)
-    counts = ~is_known & (built.area_m2 > TOUCH_M2)
-    planted = parts(parcels, green)
-    return Intensity(
-        np.asarray(shapely.area(parcels), np.float64),
-        union_areas(built, n),
-        np.bincount(built.parcel[is_known], (floor * share)[is_known], n).astype(np.float64),
-        np.bincount(built.parcel[counts], minlength=n).astype(np.int64),
-        union_areas(planted, n),
-        built,
+    covered, floor, planted = np.zeros(n), np.zeros(n), np.zeros(n)
+    unknown = np.zeros(n, np.int64)
+    houses, plants = shapely.STRtree(footprints), shapely.STRtree(green)
+    found: list[Parts] = []
+    for start in range(0, n, AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, n))
+        size = rows.stop - start
+        built = parts(parcels[rows], footprints, houses)
+        inside = floor_m2[built.item] * built.area_m2 / whole[built.item]
+        is_known = ~np.isnan(inside)
+        floor[rows] = np.bincount(built.parcel[is_known], inside[is_known], size)
+        unknown[rows] = np.bincount(built.parcel[~is_known & (built.area_m2 > TOUCH_M2)], minlength=size)
+        covered[rows] = union_areas(built, size)
+        planted[rows] = union_areas(parts(parcels[rows], green, plants), size)
+        found.append(Parts(built.parcel + start, built.item, built.piece, built.area_m2))
+        progress(100.0 * rows.stop / n, "parcels")
+    return Intensity(area, covered, floor, unknown, planted, _joined(found))
+
+
+def _joined(found: list[Parts]) -> Parts:
+    if not found:
+        none = np.empty(0, np.int64)
+        return Parts(none, none, np.empty(0, object), np.empty(0))
+    return Parts(
+        np.concatenate([each.parcel for each in found]),
+        np.concatenate([each.item for each in found]),
+        np.concatenate([each.piece for each in found]),
+        np.concatenate([each.area_m2 for each in found]),
     )
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from layers.errors import InvalidInput
 from tests.twin.analysis.land_city import box, collection, feature, made
+from twin.analysis import parcel_intensity_areas
 from twin.analysis.parcel_intensity import floor_areas
 from twin.analysis.parcel_intensity_areas import controls_of, intensity, parts
 from twin.analysis.parcel_intensity_buildings import standing
+from twin.analysis.progress import Progress
 from twin.store.interface import Features
 
 PLOT = box(0, 0, 100, 100)
@@ -174,6 +176,24 @@ def test_numbers_equal_geopandas_overlay_and_a_count_of_cells(lands, houses, gre
         b = geopandas.GeoDataFrame({"b": range(len(prints))}, geometry=prints)
         whole = geopandas.overlay(a, b, keep_geom_type=True).geometry.area.sum()
         assert found.parts.area_m2.sum() == pytest.approx(whole)
+
+
+def test_blocks_of_parcels_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    plots, prints, plants = (
+        np.asarray(shapely.box(x, y, x + rng.uniform(5, 30, n), y + rng.uniform(5, 30, n)), object)
+        for n, (x, y) in ((n, rng.uniform(0, 200, (2, n))) for n in (50, 80, 30))
+    )
+    floors = np.where(rng.random(80) < 0.1, np.nan, rng.uniform(50, 500, 80))
+    whole = intensity(plots, prints, floors, plants)
+    monkeypatch.setattr(parcel_intensity_areas, "AT_ONCE", 7)
+    told = []
+    blocks = intensity(plots, prints, floors, plants, Progress(lambda percent, _: told.append(percent)))
+    for name in ("area_m2", "covered_m2", "floor_m2", "n_unknown", "green_m2"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name), rtol=1e-12)
+    assert blocks.parts.parcel.tolist() == whole.parts.parcel.tolist()
+    assert blocks.parts.item.tolist() == whole.parts.item.tolist()
+    assert (len(told), told[-1]) == (8, 100)
 
 
 def test_slivers_of_plots_do_not_count():

@@ -177,6 +177,9 @@ def test_progress_by_phase_and_what_is_overdue(city):
     assert late.measured == pytest.approx(100 * (300 + 200) / (300 + 200 + 800))
     assert "permit 3, existing 2" in late.note.en
     assert (progress["empty"].verdict, progress["empty"].measured) == ("unknown", None)
+    cut, _ = held(city, "as-built", region=box(195, 5, 235, 20))
+    same = cut["construction-progress"]["construction_site/late",]
+    assert same.measured == pytest.approx(late.measured), "a site is looked at as a whole"
     whole, _ = held(city, "as-built", site="empty")
     assert {each.verdict for rule in whole.values() for each in rule.values()} == {"unknown"}
 

@@ -55,10 +55,12 @@ class _Site:
 def run(context: Context) -> Iterator[Finding | Passed]:
     """Each permit that lies in the place, and the progress of each site."""
     own = inside(context, context.read("permit_building", properties=PERMIT_COLUMNS))
-    houses = usable(context.read("building", reach_m=reach_of(context, own.geometry), properties=COLUMNS))
+    sites = _sites(context)
+    reach = max(reach_of(context, own.geometry), reach_of(context, sites.geometry))
+    houses = usable(context.read("building", reach_m=reach, properties=COLUMNS))
     houses = chosen(houses, standing(houses))
     # a building on the edge may have a second permit that lies outside
-    reach = max(reach_of(context, houses.geometry), reach_of(context, own.geometry))
+    reach = max(reach, reach_of(context, houses.geometry))
     permits = usable(context.read("permit_building", reach_m=reach, properties=PERMIT_COLUMNS))
     named = set(own.ids)
     rows = [row for row, name in enumerate(permits.ids) if name in named]
@@ -74,7 +76,7 @@ def run(context: Context) -> Iterator[Finding | Passed]:
         note = Title("范围内没有规划许可", "No permit is recorded here.")
         for rule in (FOOTPRINT, HEIGHT, FLOOR_AREA):
             yield finding(context.rules[rule], (context.site,), None, context.region, verdict="unknown", note=note)
-    yield from _progress(context, site)
+    yield from _progress(context, site, sites)
 
 
 def _one(site: _Site, permit: int, house: int | None = None) -> tuple[str, ...]:
@@ -235,13 +237,17 @@ def _floor_areas(context: Context, site: _Site) -> Iterator[Finding | Passed]:
         yield Passed(rule.id, n_good)
 
 
-def _progress(context: Context, site: _Site) -> Iterator[Finding | Passed]:
-    """Of each construction site of the place: share of the permitted outlines that is built on, counts by phase."""
+def _sites(context: Context) -> Features:
+    """The construction sites of the place; of a site itself only that one."""
     found = context.read("construction_site", properties=("stage", "end_date"))
     if context.site is not None and context.site.startswith("construction_site/"):
         name = context.site.partition("/")[2]
         found = chosen(found, np.array([row for row, each in enumerate(found.ids) if each == name], np.int64))
-    found = usable(found)
+    return usable(found)
+
+
+def _progress(context: Context, site: _Site, found: Features) -> Iterator[Finding | Passed]:
+    """Of each construction site: share of the permitted outlines that is built on, counts by phase."""
     rule, day = context.rules[PROGRESS], (context.moment or context.now).astimezone(ZONE).date()
     ends = words(found, "end_date")
     for row, name in enumerate(found.ids):
