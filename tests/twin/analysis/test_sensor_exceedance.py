@@ -11,6 +11,8 @@ import shapely
 from layers.errors import InvalidInput, LayerNotFound
 from tests.twin.analysis import site_city
 from tests.twin.analysis.site_city import at, box, collection, feature, point
+from twin import analysis
+from twin.analysis.progress import Dismissed, Progress
 
 TOWN = Path(__file__).parents[3] / "sample_data" / "town"
 SITE = shapely.MultiPolygon([box(0, 0, 100, 100)])
@@ -291,6 +293,18 @@ def test_wrong_inputs_are_named(city, inputs, name):
 def test_a_layer_that_is_not_there(city):
     with pytest.raises(LayerNotFound):
         city.run("sensor-exceedance", observations={"collection": "sensor_observations"})
+
+
+def test_it_tells_how_far_it_is_and_may_be_stopped(city):
+    told = []
+    analysis.run("sensor-exceedance", city, {}, progress=Progress(lambda share, words: told.append(words)))
+    assert any("observations" in words for words in told)
+
+    def stop(share, words):
+        raise Dismissed
+
+    with pytest.raises(Dismissed):
+        analysis.run("sensor-exceedance", city, {}, progress=Progress(stop))
 
 
 def test_sites_may_be_given(city):

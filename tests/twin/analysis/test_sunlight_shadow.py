@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from layers.errors import InvalidInput
 from twin.analysis import sun_position
+from twin.analysis.progress import Dismissed, Progress
 from twin.analysis.sunlight_shadow import as_clock, facade, obstacles, reach_m, shading, sunlight
 
 LATITUDE, DELTA = 37.5, -20.14
@@ -210,6 +211,37 @@ def test_points_along_walls_face_outwards():
     out = points[inner, :2] + 0.1 * np.column_stack([np.sin(np.radians(bearings)), np.cos(np.radians(bearings))])[inner]
     assert len(inner) == 4
     assert not shapely.contains_xy(court, out[:, 0], out[:, 1]).any(), "into the court"
+
+
+def test_many_windows_are_as_each_alone_and_the_asker_may_stop():
+    """700 windows go in two blocks; far apart, low and high, so that what a block has in common differs."""
+    random = np.random.default_rng(3)
+    shapes = [
+        shapely.affinity.rotate(shapely.box(x, y, x + 25, y + 12), a) for x, y, a in random.uniform(0, 600, (60, 3))
+    ]
+    around = obstacles(np.array(shapes, dtype=object), random.uniform(5, 80, 60))
+    points = np.column_stack([random.uniform(-50, 650, (700, 2)), random.uniform(0, 30, 700)])
+    inputs = {"declination": DELTA, "from_h": 8.0, "to_h": 16.0}
+    told = []
+    whole = sunlight(
+        points,
+        around,
+        latitude_deg=np.linspace(30, 40, 700),
+        **inputs,
+        progress=Progress(lambda share, _: told.append(share)),
+    )
+    assert told[-1] == 100
+    assert len(told) == 2
+    for i in range(0, 700, 37):
+        alone = sunlight(points[i : i + 1], around, latitude_deg=np.linspace(30, 40, 700)[i : i + 1], **inputs)
+        assert whole.hours()[i] == pytest.approx(alone.hours()[0], abs=1e-9, nan_ok=True)
+        assert np.ravel(whole.of(i)) == pytest.approx(np.ravel(alone.of(0)), abs=1e-9)
+
+    def stop(share, message):
+        raise Dismissed
+
+    with pytest.raises(Dismissed):
+        sunlight(points, around, latitude_deg=np.full(700, 30.0), **inputs, progress=Progress(stop))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 import datetime as dt
 
+import numpy as np
 import pytest
 import shapely
 
+from layers import crs
 from tests.twin.analysis import site_city
 from tests.twin.analysis.site_city import at, box, moved, point
+from tests.twin.analysis.test_sunlight_shadow import ray_test
+from twin.analysis import sun_position
 from twin.supervision import engine
 
 NOW = at("2025-06-30T12:00:00+08:00")
@@ -155,6 +159,22 @@ def test_a_new_building_that_takes_all_the_sun(tmp_path):
     assert [(each.objects, each.verdict) for each in found] == [(("building/home", "building/new"), "fail")]
     assert found[0].limit == 2.0
     assert found[0].measured < 2.0
+
+
+def test_hours_of_a_dwelling_are_those_of_a_ray_test(tmp_path):
+    """Along its southern wall, each minute; the best of its points is what a failure rests on."""
+    found, _ = shaded(tmp_path, homes(80, x=(0, 90)))
+    walls = np.array([[30 + (k + 0.5) * 3, 125.0] for k in range(10)])
+    footprints = [shapely.box(0, 80, 90, 100), shapely.box(30, -60, 60, -48), shapely.box(-40, 125, -10, 137)]
+    hours = np.arange(8 * 60 + 0.5, 16 * 60) / 60
+    _, latitude = crs.transform("EPSG:4549", crs.CRS84, np.array([site_city.EAST]), np.array([site_city.NORTH + 125]))
+    delta = sun_position.declination_deg(dt.date(2001, 1, 20))
+    seen = [
+        ray_test((x, y, 0.9), footprints, [60.0, 15.0, 15.0], hours, latitude=latitude[0], delta=delta).sum() / 60
+        for x, y in walls
+    ]
+    assert found[0].verdict == "fail"
+    assert found[0].measured == pytest.approx(max(seen), abs=2 / 60)
 
 
 def test_a_new_building_that_takes_some(tmp_path):
