@@ -133,10 +133,7 @@ def shortened(code: str | None, system: str, digits: int) -> str | None:
 
 def _numbers(found: Features, field: str) -> FloatArray:
     _values("layer", found, field)
-    try:
-        return place.numbers(found, field)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"value_field: {field!r} is no number.", "Name an attribute of numbers.") from error
+    return place.numbers(found, field, "value_field")
 
 
 def _check_kinds(found: Features) -> None:

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from layers.catalogue import Title
 from layers.ellipsoid_area import MU_M2
-from layers.errors import InvalidInput
 from twin.analysis import place
 from twin.analysis.control_lines import mended
 from twin.analysis.features_input import SCHEMA
@@ -109,21 +107,14 @@ def _plots(city: "City", given: Mapping[str, Any] | None, projects: Features) ->
     return found if all(found.valid_from) else place.collected(())  # a plan without a date says nothing
 
 
-def _numbers(name: str, found: Features, field: str) -> NDArray[np.float64]:
-    try:
-        return place.numbers(found, field)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise InvalidInput(f"{name}: {field} is no number.", "Give a number, or leave it out.") from error
-
-
 class _Answer:
     """What is told of projects, their columns read once."""
 
     def __init__(self, projects: Features, plots: Features, found: Compliance, rules: Mapping[str, Rule]) -> None:
         self.projects, self.plots, self.found, self.rules = projects, plots, found, rules
         self.uses, self.codes = place.words(projects, USE), place.words(plots, PLAN)
-        self.stated = {name: _numbers("project", projects, name) for name in CONTROLS}
-        self.limits = {name: _numbers("land_plan", plots, limit) for name, (_, limit) in CONTROLS.items()}
+        self.stated = {name: place.numbers(projects, name, "project") for name in CONTROLS}
+        self.limits = {name: place.numbers(plots, limit, "land_plan") for name, (_, limit) in CONTROLS.items()}
 
     def project(self, row: int) -> dict[str, Any]:
         found, rule, area = self.found, self.rules[RULE], float(self.found.areas_m2[row])

@@ -188,7 +188,7 @@ def test_parts_add_up_whatever_lies_on_the_borders(boxes, lines, points, cuts):
          "layer/code_system: sd2017 and ydyh2023 are mixed"),
         ({"class_field": "nothing"}, "layer: land_survey has no attribute 'nothing'"),
         ({"zone_field": "nothing"}, "zones: admin_unit has no attribute 'nothing'"),
-        ({"value_field": "DLBM", "layer": {"collection": "land_survey", "ids": ["b"]}}, "value_field: 'DLBM'"),
+        ({"value_field": "DLBM", "layer": {"collection": "land_survey", "ids": ["b"]}}, "value_field: DLBM is no number"),
         ({"class_digits": 2}, "class_digits"),
         ({"class_digits": 3}, "class_digits"),
         ({"zones": {"collection": "poi"}}, "zones: '0' has a POINT"),
