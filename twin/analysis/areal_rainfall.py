@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOCAL = dt.timezone(dt.timedelta(hours=8))
 MOST_STATIONS = 5_000
-CLASSES = ("none", "light", "moderate", "heavy", "rainstorm", "severe", "extreme", "below-rainstorm")
+CLASSES = ("none", "light", "moderate", "heavy", "rainstorm", "severe", "extreme")
 CLASS_RULES = {12: "rain-class-12h", 24: "rain-class-24h"}
 
 

@@ -70,7 +70,7 @@ def test_classes_of_24_hours_at_their_boundaries(rain, wanted):
 
 @pytest.mark.parametrize(
     ("rain", "wanted"),
-    [(29.9, "below-rainstorm"), (30.0, "rainstorm"), (69.9, "rainstorm"), (70.0, "severe"), (139.9, "severe"),
+    [(0.04, "none"), (0.1, "light"), (4.9, "light"), (4.95, "moderate"), (14.9, "moderate"), (15.0, "heavy"), (29.9, "heavy"), (30.0, "rainstorm"), (69.9, "rainstorm"), (70.0, "severe"), (139.9, "severe"),
      (140.0, "extreme")],
 )  # fmt: skip
 def test_classes_of_12_hours_at_their_boundaries(rain, wanted):
