@@ -1,5 +1,8 @@
 """Words on pages: media types, links and members of documents as people call them, in Chinese and English."""
 
+import json
+from urllib.parse import quote
+
 KINDS = {
     "application/json": "JSON", "application/geo+json": "GeoJSON", "text/html": "HTML",
     "application/schema+json": "JSON Schema", "application/json+3dtiles": "3D Tiles",
@@ -50,8 +53,66 @@ KEYS = {
     "keywords": ("关键词", "Keywords"), "inputs": ("输入", "Inputs"), "outputs": ("输出", "Outputs"),
     "dataType": ("数据类型", "Data type"), "version": ("版本", "Version"), "name": ("名称", "Name"),
     "parameters": ("参数", "Parameters"), "license": ("许可", "Licence"), "time": ("时间", "Time"),
+    "verdict": ("结论", "Verdict"), "measured": ("实测值", "Measured"), "limit": ("限值", "Limit"),
+    "unit": ("单位", "Unit"), "clause": ("条款", "Clause"), "rule_id": ("规则", "Rule"), "rule": ("规则", "Rule"),
+    "source": ("依据", "Document"), "confidence": ("规则可信度", "Confidence"), "objects": ("对象", "Objects"),
+    "note": ("备注", "Note"), "check": ("检查", "Check"), "counts": ("计数", "Counts"), "rules": ("规则", "Rules"),
+    "checks": ("检查与规则", "Checks and rules"), "findings": ("发现", "Findings"), "evidence": ("证据", "Evidence"),
+    "seconds": ("用时 (s)", "Seconds"), "supervision": ("监管", "Supervision"), "site": ("工地", "Site"),
+    "stored": ("入库结果", "What keeping did"), "opened": ("新增", "Opened"), "again": ("仍存在", "Found again"),
+    "reopened": ("重新打开", "Opened again"), "closed": ("已关闭", "Closed"),
 }  # fmt: skip
 """Members of documents as headings; what is not here stands as it is in the JSON."""
+
+
+VERDICTS = {
+    "fail": ("不合格", "fail"), "review": ("待核查", "review"), "unknown": ("无法判定", "unknown"),
+    "pass": ("合格", "pass"),
+}  # fmt: skip
+RESULTS = {
+    "$features": ("要素：{}", "Features: {}"), "$more": ("另有 {} 项，见 JSON。", "{} more in the JSON."),
+    "$file": ("文件", "File"), "$bytes": ("{} 字节", "{} bytes"), "$none": ("无", "none"),
+    "$keep": ("要保存为图层，请填写 keep_as 后再运行。", "To keep it as a layer, fill in keep_as and run again."),
+    "$values": ("数值", "Values"), "$notjson": ("不是有效的 JSON：", "This is no JSON: "),
+    "$box": ("请写四个数：西、南、东、北。", "Write four numbers: west, south, east, north."),
+    "$number": ("不是数字：", "This is no number: "), "$layer": ("请选择图层。", "Choose a layer."),
+}  # fmt: skip
+"""Words of the script that shows results."""
+
+
+def result_words(code: str) -> dict[str, str]:
+    """What the script on an analysis' page needs: names of members, verdicts, words of its own."""
+    column = 0 if code == "zh" else 1
+    verdicts = {f"verdict:{key}": both[column] for key, both in VERDICTS.items()}
+    return {key: both[column] for key, both in (KEYS | RESULTS).items()} | verdicts
+
+
+def verdict(name: object, code: str) -> str:
+    """A verdict in the reader's language."""
+    zh, en = VERDICTS.get(str(name), (str(name), str(name)))
+    return zh if code == "zh" else en
+
+
+def objects(text: object) -> list[tuple[str, str | None]]:
+    """Objects of a finding, kept as a JSON list of `layer/id`: each with the path of its item, where it has one."""
+    try:
+        listed = json.loads(str(text))
+    except ValueError:
+        return [(str(text), None)]
+    made: list[tuple[str, str | None]] = []
+    for each in listed if isinstance(listed, list) else [listed]:
+        layer, _, name = str(each).partition("/")
+        path = f"/collections/{quote(layer, safe='')}/items/{quote(name, safe='')}" if layer and name else None
+        made.append((str(each), path))
+    return made
+
+
+def note(text: object, code: str) -> str:
+    """A note of a run is kept as `中文 / English`: the reader's half; one that a person wrote is taken as it is."""
+    zh, between, en = str(text).partition(" / ")
+    if between and _is_chinese(zh) and not _is_chinese(en):
+        return zh if code == "zh" else en
+    return str(text)
 
 
 def kind_name(media_type: str | None) -> str:

@@ -111,6 +111,7 @@ def _templates() -> jinja2.Environment:
     filters: dict[str, Callable[..., Any]] = {
         "value": shown, "thousands": lambda n: f"{n:,}", "kind": page_words.kind_name, "segment": segment, "flat": flat,
         "unit": page_words.unit, "link_title": page_words.link_title, "key_title": page_words.key_title,
+        "verdict": page_words.verdict, "objects": page_words.objects, "note": page_words.note,
     }  # fmt: skip
     made.filters.update(filters)
     made.tests |= {"link": is_address, "table": is_table}

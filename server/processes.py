@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from layers.errors import InvalidInput
-from server import answer, negotiation, page_maps, pages, parameters
+from server import answer, negotiation, page_maps, page_words, pages, parameters, process_families, process_form
 from server.face import Face, Link
 from server.jobs import describe
 from server.jobs import routes as job_routes
@@ -49,7 +49,8 @@ def listing(request: Request) -> Response:
         links.append(_page(request, address, "prev", max(start - limit, 0)))
     title = "分析" if code == "zh" else "Analyses"
     document = {"processes": processes, "links": links}
-    return pages.either(request, snapshot(request), title, document, template="processes.html")
+    groups = process_families.grouped(processes, code)
+    return pages.either(request, snapshot(request), title, document, template="processes.html", groups=groups)
 
 
 def description(request: Request) -> Response:
@@ -62,8 +63,11 @@ def description(request: Request) -> Response:
     if not negotiation.wants_html(request):
         return pages.either(request, city, document["title"], document)
     shown = page_maps.config(city, base(request), code)
-    return pages.render(request, city, "process.html", document["title"], document, crumbs=crumbs, map=shown,
-                        layers=list(city.vectors))  # fmt: skip
+    return pages.render(
+        request, city, "process.html", document["title"], document, crumbs=crumbs, map=shown,
+        fields=process_form.fields(document), layers=process_form.layers(city, code),
+        files=process_form.files(document), words=page_words.result_words(code),
+    )  # fmt: skip
 
 
 def _own_links(request: Request, address: str) -> list[Link]:

@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const ACCENT = "#e0442c";
+  // what was held against a rule is coloured by what it came to
+  const COLOUR = ["match", ["get", "verdict"], "fail", "#e53935", "review", "#fb8c00", "unknown", "#7d8790", "pass", "#43a047", ACCENT];
 
   function say(box, text) {
     const line = document.createElement("p");
@@ -48,12 +50,12 @@
     const kind = (name) => ["==", ["geometry-type"], name];
     return [
       { id: `${source}-fill`, type: "fill", ...from, filter: kind("Polygon"),
-        paint: { "fill-color": ACCENT, "fill-opacity": ["case", hot, 0.75, 0.35] } },
+        paint: { "fill-color": COLOUR, "fill-opacity": ["case", hot, 0.75, 0.35] } },
       { id: `${source}-line`, type: "line", ...from, filter: ["!", kind("Point")],
         layout: { "line-cap": "round", "line-join": "round" },
-        paint: { "line-color": ACCENT, "line-width": ["case", hot, 5, ["case", kind("Polygon"), 1.2, 3]] } },
+        paint: { "line-color": COLOUR, "line-width": ["case", hot, 5, ["case", kind("Polygon"), 1.2, 3]] } },
       { id: `${source}-point`, type: "circle", ...from, filter: kind("Point"),
-        paint: { "circle-color": ACCENT, "circle-radius": ["case", hot, 9, 5], "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 } },
+        paint: { "circle-color": COLOUR, "circle-radius": ["case", hot, 9, 5], "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 } },
     ];
   };
 
