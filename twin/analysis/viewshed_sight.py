@@ -24,7 +24,7 @@ REFRACTION_K = 0.13
 SAME_M = 1e-6
 
 SEEN, HIDDEN, UNKNOWN, OUTSIDE = 1, 0, 2, 255
-WEDGES = 256
+WEDGES = 64
 """Of a quarter of view. A power of two: their edges are then exact."""
 
 
@@ -34,7 +34,7 @@ def bend_per_m(refraction_k: float = REFRACTION_K, *, is_curved: bool = True) ->
 
 
 def viewshed(
-    heights_m: FloatArray,
+    heights_m: NDArray[np.floating[Any]],
     row: int,
     column: int,
     eye_elev_m: float,
@@ -50,7 +50,7 @@ def viewshed(
 
     Parameters
     ----------
-    heights_m : what hides and what is looked at; NaN where it is not known
+    heights_m : what hides and what is looked at, float64 or float32; NaN where it is not known
     row, column : of the cell that the eye is over
     eye_elev_m : height of the eye, in the frame of `heights_m`
     dx, dy : sides of a cell, metres
@@ -106,7 +106,7 @@ def _swept(given: tuple[Any, ...], void: float, tell: Callable[[float], None]) -
     return out
 
 
-def _tasks(step: int = 16) -> Iterator[tuple[int, int, int]]:
+def _tasks(step: int = 4) -> Iterator[tuple[int, int, int]]:
     for quarter in range(4):
         for first in range(0, WEDGES, step):
             yield quarter, first, first + step

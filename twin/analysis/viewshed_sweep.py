@@ -39,39 +39,40 @@ def _merged(  # noqa: PLR0917 compiled code takes no objects
     chain: FloatArray,
     into: FloatArray,
     out: FloatArray,
-) -> int:
-    """Greater of a chain of n pieces and of `others`, `chain` on the same stretch; returns its number of pieces."""
+) -> tuple[int, float]:
+    """Greater of a chain of n pieces and of `others`, `chain` on the same stretch: its number of pieces, its least."""
     i = j = made = 0
-    at, last = ends[0], ends[n]
+    at, last, low = ends[0], ends[n], np.inf
+    last_slope = last_base = np.nan
+    slope_a, base_a, slope_b, base_b = lines[0, 0], lines[0, 1], chain[0, 0], chain[0, 1]
     while at < last:
         end = min(ends[i + 1], others[j + 1])
         if end > at:
-            a_first = lines[i, 0] * at + lines[i, 1] >= chain[j, 0] * at + chain[j, 1]
-            a_last = lines[i, 0] * end + lines[i, 1] >= chain[j, 0] * end + chain[j, 1]
-            slope, base = (lines[i, 0], lines[i, 1]) if a_first else (chain[j, 0], chain[j, 1])
-            if made == 0 or out[made - 1, 0] != slope or out[made - 1, 1] != base:
+            a0, b0 = slope_a * at + base_a, slope_b * at + base_b
+            a1, b1 = slope_a * end + base_a, slope_b * end + base_b
+            is_a = a0 >= b0
+            slope, base = (slope_a, base_a) if is_a else (slope_b, base_b)
+            if slope != last_slope or base != last_base:
                 into[made], out[made, 0], out[made, 1] = at, slope, base
+                last_slope, last_base = slope, base
                 made += 1
-            if a_first != a_last and lines[i, 0] != chain[j, 0]:
-                cross = (chain[j, 1] - lines[i, 1]) / (lines[i, 0] - chain[j, 0])
-                slope, base = (lines[i, 0], lines[i, 1]) if a_last else (chain[j, 0], chain[j, 1])
-                into[made], out[made, 0], out[made, 1] = min(max(cross, at), end), slope, base
+            ends_a = a1 >= b1
+            low = min(low, a0 if is_a else b0, a1 if ends_a else b1)
+            if is_a != ends_a and slope_a != slope_b:
+                cross = min(max((base_b - base_a) / (slope_a - slope_b), at), end)
+                last_slope, last_base = (slope_b, base_b) if is_a else (slope_a, base_a)
+                into[made], out[made, 0], out[made, 1] = cross, last_slope, last_base
+                low = min(low, last_slope * cross + last_base)
                 made += 1
             at = end
         if ends[i + 1] <= at:
             i += 1
+            slope_a, base_a = lines[i, 0], lines[i, 1]
         if others[j + 1] <= at:
             j += 1
+            slope_b, base_b = chain[j, 0], chain[j, 1]
     into[made] = last
-    return made
-
-
-@kernel
-def _lowest(n: int, ends: FloatArray, lines: FloatArray) -> float:
-    low = np.inf
-    for i in range(n):
-        low = min(low, lines[i, 0] * ends[i] + lines[i, 1], lines[i, 0] * ends[i + 1] + lines[i, 1])
-    return low
+    return made, low
 
 
 @kernel
@@ -141,35 +142,76 @@ def _along(  # noqa: PLR0917
 
 
 @kernel
+def _line(  # noqa: PLR0917
+    z: FloatArray, k: int, t0: int, first: int, last: int, low: float, high: float, eye: float, bend: Bend,
+    ends: FloatArray, lines: FloatArray,
+) -> None:  # fmt: skip
+    """Chain of the stretches on line k and of those that join it to line k - 1, where every height is known.
+
+    A stretch along the view is seen from the centre t on line k inwards, over the stretch across that starts there:
+    from one point both, so that the steeper one is the higher.
+    """
+    ends[0] = low
+    each = 1.0 / k
+    inner = 1.0 / (k - 1) if k > 1 else 0.0
+    n = _push(ends, lines, 0, min(first * each, high), 0.0, -np.inf)
+    drop, before = bend[0] * k * k + eye, bend[0] * (k - 1) * (k - 1) + eye
+    b = z[k, t0 + first] - drop - bend[1] * first * first
+    for t in range(first, last):
+        a, b = b, z[k, t0 + t + 1] - drop - bend[1] * (t + 1) * (t + 1)
+        rise = b - a
+        base = (a - t * rise) * each
+        end = min((t + 1) * each, high)
+        if k > 1 and t > 0:
+            up = a - (z[k - 1, t0 + t] - before - bend[1] * t * t)
+            if a - k * up > rise * t:
+                n = _push(ends, lines, n, min(t * inner, high), (a - k * up) / t, up)
+        elif k > 1 and t < -1:
+            up = b - (z[k - 1, t0 + t + 1] - before - bend[1] * (t + 1) * (t + 1))
+            if b - k * up > rise * (t + 1):
+                n = _push(ends, lines, n, min((t + 1) * inner, high), rise, base)
+                n = _push(ends, lines, n, end, (b - k * up) / (t + 1), up)
+        n = _push(ends, lines, n, end, rise, base)
+    _push(ends, lines, n, high, 0.0, -np.inf)
+
+
+@kernel
 def _mark(  # noqa: PLR0917
     z: FloatArray, out: NDArray[np.uint8], k: int, t0: int, first: int, last: int, n: int, ends: FloatArray,
-    lines: FloatArray, eye: float, bend: Bend, squares: Bend, reach2: float, is_hidden: bool,
+    lines: FloatArray, eye: float, bend: Bend, squares: Bend, reach2: float, is_hidden: bool, is_smooth: bool,
 ) -> None:  # fmt: skip
-    """Hold the cells of line k against the horizon of what is nearer; `eye` is less what the targets stand over z."""
+    """Hold the cells of line k against the horizon; `eye` is less what the targets stand over z.
+
+    The horizon may hold what is on line k itself: it counts a little lower and hides nothing there. `is_smooth`: it has
+    no steps, so that one of the pieces that meet at u is enough.
+    """
     i = 0
+    each, drop = 1.0 / k, bend[0] * k * k + eye
     for t in range(max(first, -t0), min(last, z.shape[1] - 1 - t0) + 1):
         if k * k * squares[0] + t * t * squares[1] > reach2:
             continue
         if is_hidden:
             out[k, t0 + t] = HIDDEN
             continue
-        at = t / k
+        at = t * each
         while i < n - 1 and ends[i + 1] < at:
             i += 1
         horizon = lines[i, 0] * at + lines[i, 1]
-        if i < n - 1 and ends[i + 1] == at:
+        if not is_smooth and i < n - 1 and ends[i + 1] == at:
             horizon = max(horizon, lines[i + 1, 0] * at + lines[i + 1, 1])
-        own = (z[k, t0 + t] - bend[0] * k * k - bend[1] * t * t - eye) / k
+        own = (z[k, t0 + t] - drop - bend[1] * t * t) * each
         out[k, t0 + t] = SEEN if own >= horizon else HIDDEN
 
 
 @kernel
-def _highest(z: FloatArray, k: int, first: int, last: int, void: float) -> float:
-    top = -np.inf
+def _highest(z: FloatArray, k: int, first: int, last: int) -> tuple[float, bool]:
+    """Of cells of a line, and whether all are known."""
+    top, is_known = -np.inf, True
     for i in range(first, last + 1):
         height = z[k, i]
-        top = max(top, void if math.isnan(height) else height)
-    return top
+        top = max(top, height)
+        is_known &= height == height  # noqa: PLR0124 not a number
+    return top, is_known
 
 
 @kernel
@@ -187,35 +229,39 @@ def _wedge(  # noqa: PLR0917
     lines, chain, free = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
     ends[0], ends[1], lines[0, 0], lines[0, 1] = low, high, 0.0, -np.inf
     floor = before = -np.inf
+    was_known = is_smooth = True
     for k in range(1, z.shape[0]):
         first, last = max(math.floor(low * k), -t0), min(math.ceil(high * k), width - 1 - t0)
         if first > last or k * k * squares[0] * slant > reach2:
             break
         # a line of cells, and what joins it to the one before, that stays below the horizon changes nothing
-        top = _highest(z, k, max(first - 1 + t0, 0), min(last + 1 + t0, width - 1), void)
+        top, is_known = _highest(z, k, max(first - 1 + t0, 0), min(last + 1 + t0, width - 1))
+        top = top if is_known else max(top, void)
         over = max(top, before) - lowered
-        before = top
         is_low = over / k <= floor and (k == 1 or over / (k - 1) <= floor)
+        is_plain, was_known, before = is_known and was_known, is_known, top
+        is_smooth &= is_known and first <= low * k and last >= high * k  # the edge of the grid is a step
         if 2 * (n + 6 * (last - first + 4)) > size:
             size = 4 * (n + 6 * (last - first + 4))
             kept, kept_lines = ends, lines
             ends, others, spare = np.empty(size), np.empty(size), np.empty(size)
             lines, chain, free = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
             ends[: n + 1], lines[:n] = kept[: n + 1], kept_lines[:n]
-        if not is_low and k > 1:
-            _along(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
-            n = _merged(n, ends, lines, others, chain, spare, free)
-            ends, spare, lines, free = spare, ends, free, lines
+        if not is_low:
+            for part in range(1 if is_plain else 2):
+                if is_plain:
+                    _line(z, k, t0, first, last, low, high, lowered, bend, others, chain)
+                elif part == 0:
+                    _across(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
+                elif k > 1:
+                    _along(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
+                n, floor = _merged(n, ends, lines, others, chain, spare, free)
+                ends, spare, lines, free = spare, ends, free, lines
         start, stop = math.ceil(edges[0] * k), k if is_whole[1] else math.ceil(edges[1] * k) - 1
         if not is_whole[0]:
             start, stop = max(start, 1 - k), min(stop, k - 1)
         is_hidden = is_low and top + target_m - eye < floor * k
-        _mark(z, out, k, t0, start, stop, n, ends, lines, eye - target_m, bend, squares, reach2, is_hidden)
-        if not is_low:
-            _across(z, k, t0, first, last, low, high, lowered, bend, void, others, chain)
-            n = _merged(n, ends, lines, others, chain, spare, free)
-            ends, spare, lines, free = spare, ends, free, lines
-            floor = _lowest(n, ends, lines)
+        _mark(z, out, k, t0, start, stop, n, ends, lines, eye - target_m, bend, squares, reach2, is_hidden, is_smooth)
 
 
 @kernel
