@@ -9,7 +9,7 @@ import shapely
 
 from layers.catalogue import Title
 from twin.analysis.pipe_drains import MATERIALS, Drains
-from twin.analysis.pipe_hydraulics import Judged, judged
+from twin.analysis.pipe_hydraulics import Judge, Judged, Lines
 from twin.analysis.pipes import DRAINS, Pipes
 from twin.supervision.rules import Row as Line
 from twin.supervision.rules import Rule, RuleBook, softened
@@ -59,13 +59,24 @@ def rows(
     inlets : codes of nodes that are storm inlets: pipes at them are their connections
     """
     made: list[Row] = []
+    judge = Judge()
     for row in np.flatnonzero(np.isin(pipes.kind.astype(str), DRAINS)).tolist():
         facts = _facts(pipes, found, row, inlets)
-        made += _cover_rows(pipes, found, row, book["drain-cover"], surface)
-        made += _slope_rows(pipes, found, row, book, facts)
-        made += _diameter_rows(pipes, row, book["drain-diameter"], facts)
-        made += _velocity_rows(pipes, found, row, book, facts)
+        made += _cover_rows(_One(pipes, found, row, judge), book["drain-cover"], surface)
+        made += _slope_rows(_One(pipes, found, row, judge), book, facts)
+        made += _diameter_rows(_One(pipes, found, row, judge), book["drain-diameter"], facts)
+        made += _velocity_rows(_One(pipes, found, row, judge), book, facts)
     return made
+
+
+@dataclass(frozen=True)
+class _One:
+    """A pipe with its numbers, and who judges it."""
+
+    pipes: Pipes
+    found: Drains
+    row: int
+    judge: Judge
 
 
 def _facts(pipes: Pipes, found: Drains, row: int, inlets: frozenset[str]) -> dict[str, Any]:
@@ -78,7 +89,8 @@ def _facts(pipes: Pipes, found: Drains, row: int, inlets: frozenset[str]) -> dic
     return {"use": use, "dn_mm": None if np.isnan(dn) else float(dn), "material": found.material[row]}
 
 
-def _cover_rows(pipes: Pipes, found: Drains, row: int, rule: Rule, surface: str | None) -> list[Row]:
+def _cover_rows(one: "_One", rule: Rule, surface: str | None) -> list[Row]:
+    pipes, found, row = one.pipes, one.found, one.row
     made = []
     own = pipes.surface[row] if pipes.surface[row] in SURFACES else None
     for part, cover, known in (("on", found.on_road, "carriageway"), ("off", found.off_road, own or surface)):
@@ -86,7 +98,7 @@ def _cover_rows(pipes: Pipes, found: Drains, row: int, rule: Rule, surface: str 
             continue
         facts = {"surface": own or known}
         measured = float(cover.least_m[row])
-        answer = judged(rule, facts, measured, {"surface": SURFACES})
+        answer = one.judge(rule, facts, measured, {"surface": SURFACES})
         if answer is None:
             continue
         note = NO_FACT if answer.verdict == "unknown" else None
@@ -102,7 +114,8 @@ def _cover_rows(pipes: Pipes, found: Drains, row: int, rule: Rule, surface: str 
     return made
 
 
-def _slope_rows(pipes: Pipes, found: Drains, row: int, book: RuleBook, facts: Mapping[str, Any]) -> list[Row]:
+def _slope_rows(one: "_One", book: RuleBook, facts: Mapping[str, Any]) -> list[Row]:
+    pipes, found, row = one.pipes, one.found, one.row
     slope, line = float(found.slope[row]), pipes.geometry[row]
     lacks = NO_HEIGHT if np.isnan(slope) else None
     fall = book["drain-fall"]
@@ -113,7 +126,7 @@ def _slope_rows(pipes: Pipes, found: Drains, row: int, book: RuleBook, facts: Ma
         note = Title(f"中间有逆坡，局部升高 {rise}", f"It rises by {rise} between two of its points")
     made = [Row(row, fall, slope, answer, line, note)]
     rule = book["drain-slope"]
-    found_answer = judged(rule, facts, slope, {"use": USES})
+    found_answer = one.judge(rule, facts, slope, {"use": USES})
     if found_answer is not None:
         open_ = NO_FACT if found_answer.verdict == "unknown" else None
         made.append(Row(row, rule, slope, found_answer, line, lacks or open_))
@@ -122,27 +135,30 @@ def _slope_rows(pipes: Pipes, found: Drains, row: int, book: RuleBook, facts: Ma
 
 def _single(rule: Rule, measured: float) -> Judged:
     """A rule with one limit."""
-    limit = np.nan if rule.value is None else float(rule.value)
-    return Judged(rule.judged(None if np.isnan(measured) else measured), limit, rule.confidence)
+    if rule.value is None or rule.comparator is None:  # a city may have taken it away
+        return Judged("unknown", np.nan, rule.confidence)
+    return Lines(rule.comparator, rule.value, rule.value, True, rule.confidence).judged(measured)
 
 
-def _diameter_rows(pipes: Pipes, row: int, rule: Rule, facts: Mapping[str, Any]) -> list[Row]:
+def _diameter_rows(one: "_One", rule: Rule, facts: Mapping[str, Any]) -> list[Row]:
+    pipes, row = one.pipes, one.row
     if np.isnan(pipes.dn_mm[row]) and np.isfinite(pipes.inner_m[row]):
         return []  # a box or egg: the table is of round pipes
-    answer = judged(rule, {"use": facts["use"]}, float(pipes.dn_mm[row]), {"use": USES})
+    answer = one.judge(rule, {"use": facts["use"]}, float(pipes.dn_mm[row]), {"use": USES})
     if answer is None:
         return []
     note = NO_DIAMETER if answer.verdict == "unknown" else None
     return [Row(row, rule, float(pipes.dn_mm[row]), answer, pipes.geometry[row], note)]
 
 
-def _velocity_rows(pipes: Pipes, found: Drains, row: int, book: RuleBook, facts: Mapping[str, Any]) -> list[Row]:
+def _velocity_rows(one: "_One", book: RuleBook, facts: Mapping[str, Any]) -> list[Row]:
     """A sewer is not full: its velocity at design depth lies between full bore's and `fullest` times that."""
+    pipes, found, row = one.pipes, one.found, one.row
     rule = book["drain-velocity"]
     if facts["use"] == "inlet" or found.slope[row] <= 0:
         return []  # of one that does not fall the slope's own rule speaks
     measured = float(found.velocity_m_s[row])
-    answer = judged(rule, {"use": facts["use"]}, measured, {"use": USES})
+    answer = one.judge(rule, {"use": facts["use"]}, measured, {"use": USES})
     if answer is None:
         return []
     note = None

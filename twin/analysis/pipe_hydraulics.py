@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.analysis.verdict import Verdict, holds
+from twin.analysis.verdict import SAME, Comparator, Verdict
 from twin.supervision.rules import Confidence, Rule, softened
 
 FloatArray = NDArray[np.float64]
@@ -53,6 +54,44 @@ class Judged:
     confidence: Confidence
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Lines of a rule that may count: their easiest and hardest limit; `is_sure`: one of them counts for certain."""
+
+    comparator: Comparator
+    easiest: float
+    hardest: float
+    is_sure: bool
+    confidence: Confidence
+
+    def judged(self, measured: float) -> Judged:
+        """A number against them; NaN is not known."""
+        if isnan(measured):
+            return Judged("unknown", self.hardest, self.confidence)
+        if _keeps(measured, self.comparator, self.hardest):
+            return Judged("pass", self.hardest, self.confidence)
+        if self.is_sure and not _keeps(measured, self.comparator, self.easiest):
+            return Judged(softened("fail", self.confidence), self.easiest, self.confidence)
+        return Judged("unknown", self.hardest, self.confidence)
+
+
+class Judge:
+    """Holds numbers against rules and remembers the lines of equal facts: pipes have few."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Lines | None] = {}
+
+    def __call__(
+        self, rule: Rule, facts: Mapping[str, Any], measured: float, ways: Mapping[str, Sequence[Any]] | None = None
+    ) -> Judged | None:
+        """As `judged`."""
+        key = (rule.id, *facts.items(), *(ways or ()))
+        if key not in self._known:
+            self._known[key] = _lines(rule, facts, ways or {})
+        found = self._known[key]
+        return None if found is None else found.judged(measured)
+
+
 def judged(
     rule: Rule, facts: Mapping[str, Any], measured: float, ways: Mapping[str, Sequence[Any]] | None = None
 ) -> Judged | None:
@@ -62,7 +101,12 @@ def judged(
     ----------
     ways : what a missing fact can be at all; then it is certain that one of these lines counts
     """
-    open_ = {key: values for key, values in (ways or {}).items() if facts.get(key) is None}
+    found = _lines(rule, facts, ways or {})
+    return None if found is None else found.judged(measured)
+
+
+def _lines(rule: Rule, facts: Mapping[str, Any], ways: Mapping[str, Sequence[Any]]) -> Lines | None:
+    open_ = {key: values for key, values in ways.items() if facts.get(key) is None}
     rows, is_sure = [], True
     for each in product(*open_.values()):
         found, sure = rule.possible({**facts, **dict(zip(open_, each, strict=True))})
@@ -72,11 +116,13 @@ def judged(
         return None
     confidence = _CONFIDENCE[min(_CONFIDENCE.index(row.confidence) for row in rows)]
     limits = sorted((float(row.value) for row in rows), reverse=rule.comparator.startswith("<"))
-    easiest, hardest = limits[0], limits[-1]
-    if np.isnan(measured):
-        return Judged("unknown", hardest, confidence)
-    if holds(measured, rule.comparator, hardest):
-        return Judged("pass", hardest, confidence)
-    if is_sure and not holds(measured, rule.comparator, easiest):
-        return Judged(softened("fail", confidence), easiest, confidence)
-    return Judged("unknown", hardest, confidence)
+    return Lines(rule.comparator, limits[0], limits[-1], is_sure, confidence)
+
+
+def _keeps(measured: float, comparator: Comparator, limit: float) -> bool:
+    """`verdict.holds` of two numbers."""
+    if comparator == ">=":
+        return measured >= limit - SAME
+    if comparator == ">":
+        return measured > limit + SAME
+    return measured <= limit + SAME if comparator == "<=" else measured < limit - SAME
