@@ -79,10 +79,7 @@ def areal_rainfall(
 
 
 def _values(found: Any, name: str) -> Any:
-    try:
-        rain = place.numbers(found, name)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise InvalidInput(f"stations: {name} holds values that are no numbers: {error}.") from error
+    rain = place.numbers(found, name, "stations")
     bad = np.flatnonzero(rain < 0)
     if bad.size:
         raise InvalidInput(f"stations: {found.ids[bad[0]]!r} has {name} {rain[bad[0]]:g}, which is negative.")

@@ -226,7 +226,7 @@ def _summary(name: str, found: Features, wet: Exposed) -> dict[str, Any]:
         "max_depth_m": float(np.nanmax(wet.depth_m)) if wet.is_wet.any() else 0.0,
     }  # fmt: skip
     if "population" in found.attributes.column_names:
-        people = place.numbers(found, "population")[wet.is_wet]
+        people = place.numbers(found, "population", name)[wet.is_wet]
         row["population"] = None if np.isnan(people).any() else float(people.sum())
         row["n_population_unknown"] = int(np.isnan(people).sum())
     return row
@@ -238,10 +238,10 @@ def _people(
     """People who live in homes that stand in water, from the people of areas; None where that is not known."""
     areas = place.features(city, "population", population, kinds=place.AREAS, properties=("population",))
     found = place.features(city, "homes", homes, kinds=place.AREAS, properties=("gfa_m2",))
-    floor = place.numbers(found, "gfa_m2")
+    floor = place.numbers(found, "gfa_m2", "homes")
     by = "footprint" if np.isnan(floor).any() else "gfa_m2"
     weights = shapely.area(found.geometry) if by == "footprint" else floor
-    made = spread(areas.geometry, place.numbers(areas, "population"), found.geometry, weights)
+    made = spread(areas.geometry, place.numbers(areas, "population", "population"), found.geometry, weights)
     people = made.people[exposed(found.geometry, depth, grid).is_wet]
     unknown = int(np.isnan(people).sum())
     return {

@@ -109,10 +109,7 @@ def idw_raster(
     found = place.features(city, "points", points, kinds=("Point",), most=MOST_POINTS)
     if property not in found.attributes.column_names:
         raise InvalidInput(f"property: points have no {property[:60]!r}.", "Name the attribute to interpolate.")
-    try:
-        values = place.numbers(found, property)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise InvalidInput(f"property: {property} holds values that are no numbers: {error}.") from error
+    values = place.numbers(found, property, "property")
     kept = np.flatnonzero(~np.isnan(values))
     made = Interpolation(shapely.get_coordinates(found.geometry)[kept], values[kept], power, radius_m, nearest)
     within = None
