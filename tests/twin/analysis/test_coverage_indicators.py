@@ -184,6 +184,22 @@ def test_5g_discs_analytic_and_another_radius(city):
     assert ask(city, "I-14", layers=layers, distance_m=250)["value"] == pytest.approx(25 * np.pi / 4, abs=1e-4)
 
 
+def test_sensing_of_a_kind_with_a_radius_of_its_own_analytic(city):
+    """Share of a square in reach of sensors of a kind: discs of the definition's radius, two of them apart."""
+    measure = {
+        "kind": "share-of-area", "area": {"layer": "urban_area"},
+        "cover": {"kind": "discs", "layers": [{"layer": "sensor", "filter": "kind = 'noise'"}], "radius_m": 400},
+    }  # fmt: skip
+    own = {"id": "S25", "title": {"zh": "感知", "en": "Sensing"}, "clause": "c", "source": "s", "measure": measure}
+    devices = collection(
+        ("a", point(1000, 1000), {"kind": "noise"}), ("b", point(3000, 1000), {"kind": "noise"}),
+        ("c", point(1000, 3000), {"kind": "PM10"}), ("edge", point(0, 2000), {"kind": "noise"}),
+    )  # fmt: skip
+    found = city.run("coverage-indicators", definition=own, layers={"sensor": devices})
+    assert found["value"] == pytest.approx(100 * 2.5 * np.pi * 400**2 / 4000**2, abs=1e-3)
+    assert (found["state"], found["n_unknown"]) == ("no-target", 0)
+
+
 def dwellings(*xy):
     return {"building": collection(*[(f"H{i}", point(*each), {"use": "城镇住宅"}) for i, each in enumerate(xy)])}
 
