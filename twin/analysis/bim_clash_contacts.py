@@ -106,6 +106,8 @@ def _some(
     both = all_.is_closed[pairs].all(axis=1)
     reach = max(tolerance_m, 0.0 if soft_gap_m is None else soft_gap_m + SAME)
     for rows, far in ((np.flatnonzero(both), -2.0), (np.flatnonzero(~both), tolerance_m)):
+        if not rows.size:
+            continue
         d, t, p = np.empty(len(rows)), np.empty(len(rows)), np.zeros((len(rows), 6))
         gaps((all_.corners, all_.boxes, all_.starts), pairs[rows], (reach, far), (d, t, p))
         distance[rows], through[rows], places[rows] = d, t, p

@@ -23,7 +23,7 @@ from twin.analysis.features_input import RASTER_SCHEMA, SCHEMA
 from twin.analysis.illegal_building_screen_excess import Cover, cover
 from twin.analysis.illegal_building_screen_reasons import Houses, Suspect
 from twin.analysis.parcel_intensity import today_rules
-from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, is_estimated, number, standing
+from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, heights, is_estimated, number, standing
 from twin.analysis.parcel_intensity_read import areas, areas_or_layer
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
@@ -48,7 +48,7 @@ class Screened:
 
 def as_houses(found: Features) -> Houses:
     """Footprints and heights of building features."""
-    return Houses(found.geometry, place.numbers(found, "height_m"), is_estimated(found, "height_m"))
+    return Houses(found.geometry, heights(found), is_estimated(found, "height_m"))
 
 
 def named_pairs(houses: Features, permits: Features) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -83,12 +83,12 @@ def screened(
     now = as_houses(houses)
     least = float(book["illegal-building-permit"].parameters["permit_share_min_pct"]) / 100.0
     found = cover(now.footprints, permits.geometry, named_pairs(houses, permits), least=least)
-    heights = reasons.too_high(book, now, found, place.numbers(permits, "height_m"), tolerance_m)
-    suspects = [*reasons.without_permit(book, now, found), *reasons.enlarged(book, found), *heights.suspects]
+    judged = reasons.too_high(book, now, found, heights(permits), tolerance_m)
+    suspects = [*reasons.without_permit(book, now, found), *reasons.enlarged(book, found), *judged.suspects]
     if before is not None:
         changed = {each.row for each in reasons.changed(book, now, as_houses(before))}
         suspects = [each for each in suspects if each.row in changed]
-    return Screened(suspects, found, np.flatnonzero(heights.no_height), np.flatnonzero(heights.no_limit))
+    return Screened(suspects, found, np.flatnonzero(judged.no_height), np.flatnonzero(judged.no_limit))
 
 
 def illegal_building_screen(
@@ -202,11 +202,11 @@ def _answer(city: "City", houses: Features, permits: Features, found: Screened, 
     shapes = np.array([each.shape for each in found.suspects], dtype=object)
     survey_m2 = areas_m2(shapes, city.crs)
     size_m2 = np.asarray(shapely.area(houses.geometry), np.float64)
-    height = place.numbers(houses, "height_m")
+    height = heights(houses)
     allowed_m = np.full(len(houses), np.nan)
     names: list[list[str]] = [[] for _ in houses.ids]
     if found.cover is not None:
-        allowed_m = found.cover.highest(place.numbers(permits, "height_m"))[0]
+        allowed_m = found.cover.highest(heights(permits))[0]
         for building, permit in zip(found.cover.building.tolist(), found.cover.permit.tolist(), strict=True):
             names[building].append(permits.ids[permit])
     properties = []

@@ -20,7 +20,7 @@ from twin.analysis.features_input import RASTER_SCHEMA, SCHEMA
 from twin.analysis.model_diff_dsm import Change, differences, inside
 from twin.analysis.model_diff_models import MODELS_SCHEMA, Model, models
 from twin.analysis.model_diff_pairs import Difference, by_key, by_overlap, difference
-from twin.analysis.parcel_intensity_buildings import number
+from twin.analysis.parcel_intensity_buildings import number, rows_schema
 from twin.analysis.parcel_intensity_read import areas
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
@@ -182,6 +182,29 @@ def _counted(
 
 
 _M3 = {"type": "number", "x-unit": "m3"}
+_IDS = {"type": "array", "items": {"type": "string"}}
+_DIFFERENCES = rows_schema(
+    volume_before_m3="m3",
+    volume_after_m3="m3",
+    difference_m3="m3",
+    difference_pct="%",
+    height_before_m="m",
+    height_after_m="m",
+    height_difference_m="m",
+    top_difference_m="m",
+)
+_SURFACE = rows_schema(
+    raised_m2="m2",
+    raised_m3="m3",
+    lowered_m2="m2",
+    lowered_m3="m3",
+    compared_m2="m2",
+    unknown_m2="m2",
+    highest_m="m",
+    lowest_m="m",
+    change_min_m="m",
+    cell_m="m",
+)["items"]
 
 PROCESS = Process(
     id="model-diff",
@@ -217,12 +240,12 @@ PROCESS = Process(
         "keep_as": KEEP_AS,
     },
     outputs={
-        "differences": Parameter(Title("逐个差异", "One row for each pair of models"), {"type": "array"}),
-        "only_before": Parameter(Title("仅前有", "Only before"), {"type": "array"}),
-        "only_after": Parameter(Title("仅后有", "Only after"), {"type": "array"}),
+        "differences": Parameter(Title("逐个差异", "One row for each pair of models"), _DIFFERENCES),
+        "only_before": Parameter(Title("仅前有", "Only before"), _IDS),
+        "only_after": Parameter(Title("仅后有", "Only after"), _IDS),
         "difference_m3": Parameter(Title("已知体积差合计", "Sum of the differences that are known"), _M3),
         "n_unknown": Parameter(Title("体积差未知的对数", "Pairs whose difference is not known"), {"type": "integer"}),
-        "surface": Parameter(Title("表面变化", "Areas in m2 and volumes in m3 that rose and fell"), {"type": "object"}),
+        "surface": Parameter(Title("表面变化", "Areas and volumes that rose and fell"), _SURFACE),
         "difference": raster_output("高差（后减前）", "Differences, after less before", "m"),
     },
     function=model_diff,

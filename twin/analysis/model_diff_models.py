@@ -20,6 +20,7 @@ from layers.mesh import Mesh, decode
 from layers.mesh_copy import expanded, is_copy, read_copies
 from twin.analysis import features_input, place
 from twin.analysis.model_diff_solids import Solid, solid
+from twin.analysis.parcel_intensity_buildings import heights
 from twin.analysis.progress import SILENT, Progress
 from twin.store.interface import Features
 
@@ -159,7 +160,7 @@ def of_features(
 ) -> list[Model]:
     """The models of features in the city's CRS; of a layer's features the meshes that are stored with them."""
     meshes = dict(_stored(city, layer, found, at, progress)) if layer else {}
-    base, height = place.numbers(found, "base_elev_m"), place.numbers(found, "height_m")
+    base, height = place.numbers(found, "base_elev_m"), heights(found)
     values = {key: place.words(found, key) for key in columns}
     shift = origin(city)
     prisms = _prisms(found, base, height, shift) if needs_solid else {}

@@ -20,7 +20,16 @@ from layers.ellipsoid_area import areas_m2
 from twin.analysis import place
 from twin.analysis.features_input import SCHEMA
 from twin.analysis.parcel_intensity_areas import TOUCH_M2, Controls, Intensity, controls_of, intensity, parts
-from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, floors, number, standing
+from twin.analysis.parcel_intensity_buildings import (
+    COLUMNS,
+    RESULTS,
+    chosen,
+    floors,
+    heights,
+    number,
+    rows_schema,
+    standing,
+)
 from twin.analysis.parcel_intensity_read import areas, areas_or_layer
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
@@ -76,9 +85,7 @@ def floor_areas(found: Features, how: str = "floors", storey_m: float = STOREY_M
     if how == "floors-then-stated":
         return np.where(np.isnan(counted), stated, counted)
     if how == "floors-then-height":
-        height = place.numbers(found, "height_m")
-        with np.errstate(invalid="ignore"):
-            guessed = np.where(height > 0, np.maximum(np.rint(height / storey_m), 1.0), np.nan)
+        guessed = np.maximum(np.rint(heights(found) / storey_m), 1.0)
         return np.where(np.isnan(counted), footprint * guessed, counted)
     return counted
 
@@ -322,11 +329,12 @@ PROCESS = Process(
             place.FEATURES_OUT,
             media_type=place.GEOJSON,
         ),
-        "results": Parameter(Title("逐规则结果", "One row for each parcel and rule"), {"type": "array"}),
+        "results": Parameter(Title("逐规则结果", "One row for each parcel and rule"), RESULTS),
         "verdict": Parameter(Title("总结论", "Worst of the verdicts"), {"type": "string"}),
-        "across": Parameter(Title("跨地块建筑", "Buildings across parcel lines, share in %"), {"type": "array"}),
+        "across": Parameter(Title("跨地块建筑", "Buildings across parcel lines"), rows_schema(share_pct="%")),
         "without_floor_area": Parameter(
-            Title("建筑面积未知的建筑", "Buildings whose floor area is not known"), {"type": "array"}
+            Title("建筑面积未知的建筑", "Buildings whose floor area is not known"),
+            {"type": "array", "items": {"type": "string"}},
         ),
         "floor_area_from": Parameter(Title("建筑面积来源", "Where floor areas come from"), {"type": "string"}),
     },

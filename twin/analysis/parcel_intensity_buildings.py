@@ -1,5 +1,7 @@
 """Buildings as analyses of land count them: each once, standing, with what is known of height and floors."""
 
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -52,12 +54,39 @@ def is_estimated(found: Features, attribute: str) -> BoolArray:
 
 
 def floors(found: Features) -> FloatArray:
-    """(n,) storeys above ground, NaN where none are told; 0 and less are no number of storeys."""
+    """(n,) storeys above ground, NaN where none are told; less than 1 is no number of storeys."""
     given = numbers(found, "floors")
-    if len(given):
-        with np.errstate(invalid="ignore"):
-            given = np.where(given >= 1, given, np.nan)
-    return given
+    return np.where(np.isfinite(given) & (given >= 1), given, np.nan)
+
+
+def heights(found: Features) -> FloatArray:
+    """(n,) heights above the base in metres, NaN where none is told; 0 and less is no height."""
+    given = numbers(found, "height_m")
+    return np.where(np.isfinite(given) & (given > 0), given, np.nan)
+
+
+def rows_schema(**units: str) -> dict[str, Any]:
+    """Schema of an output that is a list of objects, with the units of their numbers."""
+    numbers_ = {name: {"type": ["number", "null"], "x-unit": unit} for name, unit in units.items()}
+    return {"type": "array", "items": {"type": "object", "properties": numbers_}}
+
+
+RESULTS: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "rule_id": {"type": "string"},
+            "measured": {"type": ["number", "null"], "description": "In `unit`."},
+            "limit": {"type": ["number", "null"], "description": "In `unit`."},
+            "unit": {"type": "string"},
+            "verdict": {"enum": ["pass", "fail", "review", "unknown"]},
+            "source": {"type": "string"},
+            "confidence": {"enum": ["high", "medium", "low"]},
+        },
+    },
+}
+"""Schema of an output that is one row for each thing and rule."""
 
 
 def listed(names: list[str]) -> str:

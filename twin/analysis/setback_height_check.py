@@ -19,7 +19,7 @@ from twin.analysis import features_input, place
 from twin.analysis.features_input import SCHEMA
 from twin.analysis.parcel_intensity import today_rules
 from twin.analysis.parcel_intensity_areas import controls_of, parts
-from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, is_estimated, number, standing
+from twin.analysis.parcel_intensity_buildings import COLUMNS, RESULTS, chosen, heights, is_estimated, number, standing
 from twin.analysis.parcel_intensity_read import areas, areas_or_layer
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
@@ -111,7 +111,7 @@ def setback_height_check(
         kept, near, wanted = _lines(city, lines, houses, setback_min_m)
         rows += held_distances(book["control-line-setback"], near, wanted)
     progress(75, "heights")
-    height, base = place.numbers(houses, "height_m"), place.numbers(houses, "base_elev_m")
+    height, base = heights(houses), place.numbers(houses, "base_elev_m")
     is_guess = is_estimated(houses, "height_m")
     top = base + height
     for name, rule_id, values, unsure in (
@@ -204,7 +204,7 @@ def _answer(city: "City", told: _Told, target: str | None) -> dict[str, Any]:
     properties = [
         {"height_m": number(height), "base_elev_m": number(base), "verdict": worst(verdicts)}
         for height, base, verdicts in zip(
-            place.numbers(told.houses, "height_m"), place.numbers(told.houses, "base_elev_m"), by_building, strict=True
+            heights(told.houses), place.numbers(told.houses, "base_elev_m"), by_building, strict=True
         )
     ]
     broken = [(each, row) for each, row in zip(told.rows, results, strict=True) if each.way and each.verdict != "pass"]
@@ -258,14 +258,16 @@ PROCESS = Process(
         "buildings": Parameter(
             Title("建筑及结论", "Buildings with their verdict"), place.FEATURES_OUT, media_type=place.GEOJSON
         ),
-        "results": Parameter(Title("逐规则结果", "One row for each building, rule and parcel"), {"type": "array"}),
+        "results": Parameter(Title("逐规则结果", "One row for each building, rule and parcel"), RESULTS),
         "ways": Parameter(
             Title("不足处的最短连线", "Shortest ways where the setback is not kept"),
             place.FEATURES_OUT,
             media_type=place.GEOJSON,
         ),
         "verdict": Parameter(Title("总结论", "Worst of the verdicts"), {"type": "string"}),
-        "without_parcel": Parameter(Title("不在任何用地内的建筑", "Buildings in no parcel"), {"type": "array"}),
+        "without_parcel": Parameter(
+            Title("不在任何用地内的建筑", "Buildings in no parcel"), {"type": "array", "items": {"type": "string"}}
+        ),
     },
     function=setback_height_check,
     keywords=("setback", "height", "退让", "限高"),

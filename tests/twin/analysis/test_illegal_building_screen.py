@@ -74,12 +74,14 @@ def test_heights_that_were_worked_out_and_missing_ones(city):
         feature(box(0, 0, 20, 20), "near", height_m=11.0, estimated="height_m"),
         feature(box(30, 0, 50, 20), "far", height_m=11.01, estimated="height_m"),
         feature(box(60, 0, 80, 20), "none"),
+        feature(box(82, 0, 90, 20), "zero", height_m=0.0),
         feature(box(200, 0, 220, 20), "no limit", height_m=99),
     ]
     found, answer = screened(city, houses, permit)
     assert {name: each["verdict"] for name, each in found.items()} == {"far/too_high": "review"}
     assert {each["building_id"]: each["what"] for each in answer["unknown"]} == {
         "none": "height_unknown",
+        "zero": "height_unknown",
         "no limit": "permit_height_unknown",
     }
 

@@ -26,7 +26,7 @@ def city(tmp_path_factory):
         "building": [
             ("tall", box(5, 30, 40, 60), {"base_elev_m": 10.0, "height_m": 36.5}),
             ("guessed", box(50, 30, 60, 60), {"base_elev_m": 10.0, "height_m": 36.5, "estimated": "height_m"}),
-            ("unknown", box(70, 30, 80, 60), {"base_elev_m": 10.0}),
+            ("unknown", box(70, 30, 80, 60), {"base_elev_m": 10.0, "height_m": 0.0}),
             ("outside", box(120, 30, 130, 60), {"base_elev_m": 10.0, "height_m": 1.0}),
         ],
         "water_line": [("W", box(-40, 0, -10, 100), {"setback_m": 15.0})],

@@ -18,7 +18,7 @@ from twin.analysis.illegal_building_screen_reasons import beyond
 from twin.analysis.model_diff_dsm import inside as cells_inside
 from twin.analysis.parcel_intensity import floor_areas
 from twin.analysis.parcel_intensity_areas import parts, union_areas
-from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, is_estimated, standing
+from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, heights, is_estimated, standing
 from twin.analysis.parcel_intensity_read import usable
 from twin.analysis.place import numbers, words
 from twin.analysis.verdict import SAME
@@ -65,7 +65,7 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     named = set(own.ids)
     rows = [row for row, name in enumerate(permits.ids) if name in named]
     held = cover(houses.geometry, permits.geometry, named_pairs(houses, permits))
-    site = _Site(permits, rows, houses, held, numbers(permits, "height_m"))
+    site = _Site(permits, rows, houses, held, heights(permits))
     if rows:
         yield from _footprints(context, site)
         yield from _heights(context, site)
@@ -112,7 +112,7 @@ def _heights(context: Context, site: _Site) -> Iterator[Finding | Passed]:
     """Recorded heights of buildings against the highest of their permits."""
     rule, first = context.rules[HEIGHT], _first_permit(site)
     limit, lacks = site.held.highest(site.permitted_m)
-    height, guessed = numbers(site.houses, "height_m"), is_estimated(site.houses, "height_m")
+    height, guessed = heights(site.houses), is_estimated(site.houses, "height_m")
     slack = float(rule.parameters["estimated_tolerance_m"])
     n_good = 0
     for row in np.flatnonzero(first >= 0).tolist():

@@ -7,7 +7,7 @@ import shapely
 
 from layers.catalogue import Title
 from twin.analysis.parcel_intensity_areas import controls_of, parts
-from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, is_estimated, standing
+from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, heights, is_estimated, standing
 from twin.analysis.parcel_intensity_read import usable
 from twin.analysis.place import numbers
 from twin.analysis.setback_height_check import Held, held_distances, held_heights
@@ -98,7 +98,7 @@ def _heights(context: Context, layer: str, found: Features) -> Iterator[Finding 
     met = parts(found.geometry, plots.geometry)
     limit = controls_of(met, size_m2, numbers(plots, "height_max_m"), is_maximum=True)
     rows = held_heights(
-        context.rules["plan-height"], numbers(found, "height_m"), limit.limit, is_estimated(found, "height_m"),
+        context.rules["plan-height"], heights(found), limit.limit, is_estimated(found, "height_m"),
         limit.is_mixed,
     )  # fmt: skip
     yield from _few(context, ((each, _told(layer, found, each)) for each in rows))
