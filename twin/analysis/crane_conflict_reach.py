@@ -16,6 +16,7 @@ from twin.analysis.verdict import SAME
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_LOWEST_Z_M = -500.0
 MOST_JIB_M, MOST_TAIL_M = 150.0, 60.0
 """The catalogue's longest: how far a crane of unknown length is looked round for."""
 
@@ -158,6 +159,8 @@ def line_gaps(
     best = np.inf
     for part in shapely.get_parts(line):
         points = shapely.get_coordinates(part, include_z=True)
+        if (points[:, 2] == 0).all() or (points[:, 2] < _LOWEST_Z_M).any():
+            return gap, np.nan  # no heights, only their place in the file
         for start, end in pairwise(points):
             span = _within(start - [*mast, 0], end - [*mast, 0], reach_m + horizontal_m)
             if span is None:

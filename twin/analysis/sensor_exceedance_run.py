@@ -158,10 +158,11 @@ def run(
     """
     city = asked.source.city
     lines = asked.source.lines() if lines is None else lines
-    if asked.named is not None:
-        for name in asked.named:
-            if not any(each.device == name for each in lines):
-                raise InvalidInput(f"devices: there are no observations of {name!r}.", "Check its name.")
+    heard = {each.device for each in lines}
+    for given, names in (("devices", asked.named), ("county_stations", asked.stations)):
+        for name in names or ():
+            if name not in heard:
+                raise InvalidInput(f"{given}: there are no observations of {name[:80]!r}.", "Check its name.")
     known = devices(city, {each.device for each in lines}) if known is None else known
     found = Found({}, lines, known, _sites_of(asked, known), _stations(asked, known), {})
     plan = {rule_id: editions(asked.rules, rule_id) for rule_id in asked.wanted}

@@ -24,6 +24,8 @@ COLUMNS = ("base_elev_m", "height_m", "top_elev_m", "estimated", "same_as", "use
 WINDOW_COLUMNS = ("elev_m", "floor_elev_m", "facing_deg", "base_elev_m", "same_as")
 MOST_HEIGHT_M = 1000.0
 """The catalogue's tallest building."""
+LONE_TALL_M = 50.0
+"""Far away, a building without a base is looked at from this height on: the ground under it is asked then."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ def near_obstacles(
     near = Query(region=shapely.box(*(np.array(box) + grow * near_m)), properties=wanted, at=at)
     batches = list(city.store.query(BUILDING, near, city.scope))
     if far_m > near_m and {"base_elev_m", "height_m"} <= names:
-        top = {"op": "+", "args": [{"property": "base_elev_m"}, {"property": "height_m"}]}
+        base, height = {"property": "base_elev_m"}, {"property": "height_m"}
+        tall = {"op": ">", "args": [{"op": "+", "args": [base, height]}, float(top_m)]}
+        lone = {"op": "and", "args": [{"op": "isNull", "args": [base]}, {"op": ">", "args": [height, LONE_TALL_M]}]}
         far = Query(
-            region=shapely.box(*(np.array(box) + grow * far_m)), filter={"op": ">", "args": [top, float(top_m)]},
+            region=shapely.box(*(np.array(box) + grow * far_m)), filter={"op": "or", "args": [tall, lone]},
             properties=wanted, at=at,
         )  # fmt: skip
         seen = {fid for batch in batches for fid in batch.fids.tolist()}

@@ -145,6 +145,8 @@ def test_voltages_between_the_classes_are_unknown(city, kv):
 def test_a_line_without_heights_is_unknown_unless_it_is_far_enough(city):
     assert rows(city, [crane(0, 0, "A")], lines=wire(61.0, 10, None))[0]["verdict"] == "unknown"
     assert rows(city, [crane(0, 0, "A")], lines=wire(61.5, 10, None))[0]["verdict"] == "pass"
+    assert rows(city, [crane(0, 0, "A")], lines=wire(61.0, 10, 0.0))[0]["verdict"] == "unknown", "0 is no height"
+    assert rows(city, [crane(0, 0, "A")], lines=wire(61.0, 10, -9999.0))[0]["verdict"] == "unknown"
     assert rows(city, [crane(0, 0, "A", jib_m=None)], lines=wire(100.0, 10))[0]["verdict"] == "unknown"
     assert rows(city, [crane(0, 0, "A")], lines=wire(90.0, 10)) == []
 
@@ -195,7 +197,7 @@ def test_pairs_equal_all_against_all_and_do_not_mind_the_order(given_cranes):
     )
 
 
-@given(place, place, place, place, st.floats(0, 60), st.floats(0, 60), st.floats(5, 60))
+@given(place, place, place, place, st.floats(1, 60), st.floats(1, 60), st.floats(5, 60))
 def test_line_gaps_equal_dense_sampling(x0, y0, x1, y1, z0, z1, reach):
     line = shapely.LineString([(x0, y0, z0), (x1, y1, z1)])
     flat, rise = line_gaps((0.0, 0.0), reach, (20.0, 30.0), line, 4.0)

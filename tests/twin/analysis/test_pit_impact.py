@@ -1,6 +1,10 @@
 """P29: depth classes and exact distances."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from hypothesis import given
@@ -10,6 +14,8 @@ from layers.errors import InvalidInput, LayerNotFound
 from tests.twin.analysis import site_city
 from tests.twin.analysis.site_city import box, collection, feature, moved, point
 from twin.analysis.pit_impact import affected, classes
+
+TOWN = Path(__file__).parents[3] / "sample_data" / "town"
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +138,12 @@ def test_equals_brute_force_over_all_pairs(pits, lines, factor):
     assert set(zip(pit.tolist(), item.tolist(), strict=True)) == expected
     for p, i, metres in zip(pit, item, distance, strict=True):
         assert metres == pytest.approx(areas[p].distance(things[i]), abs=1e-9)
+
+
+def test_planted_classes_are_found_exactly():
+    """The sample town's own file, read without the twin."""
+    frame = pyogrio.read_dataframe(TOWN / "construction" / "工地.gpkg", layer="基坑")
+    words = {"超过一定规模的危大工程": "over-scale", "危大工程": "dangerous", "一般": "none"}
+    truths = json.loads((TOWN / "expected.json").read_text("utf8"))["excavations"]
+    found = dict(zip(frame["基坑编号"], classes(frame["开挖深度"].to_numpy()), strict=True))
+    assert found == {each["pit"]: words[each["class"]] for each in truths}

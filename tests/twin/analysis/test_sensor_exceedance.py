@@ -278,12 +278,14 @@ GOOD = observed("n", "2025-06-01T23:00:00+08:00", "noise", 99.0, "dB(A)")
      ({"observations": [GOOD | {"value": "60 dB"}]}, "observations"),
      ({"observations": [GOOD], "rules": ["site-smell"]}, "rules"),
      ({"observations": [GOOD], "rules": ["pit-dangerous"]}, "rules"),
-     ({"observations": [GOOD], "devices": ["x"]}, "devices"), ({"observations": [GOOD], "limit": 60}, "limit"),
+     ({"observations": [GOOD], "devices": ["x"]}, "devices"),
+     ({"observations": [GOOD], "county_stations": ["x"]}, "county_stations"),
+     ({"observations": [GOOD], "limit": 60}, "limit"),
      ({"observations": [GOOD], "join_within_m": -1}, "join_within_m"), ({"datetime": "2025"}, "datetime"),
      ({"datetime": "2025-06-02T00:00:00Z/2025-06-01T00:00:00Z"}, "datetime"), ({"at": "now"}, "at"),
      ({"observations": {"collection": "building"}}, "observations"), ({"county": ["c"]}, "county")],
-    ids=["no zone", "no time", "NaN", "text", "no rule", "no series rule", "no device", "limit of many", "negative",
-         "no span", "reversed", "no moment", "no observations", "stranger"],
+    ids=["no zone", "no time", "NaN", "text", "no rule", "no series rule", "no device", "no station", "limit of many",
+         "negative", "no span", "reversed", "no moment", "no observations", "stranger"],
 )  # fmt: skip
 def test_wrong_inputs_are_named(city, inputs, name):
     with pytest.raises(InvalidInput, match=name):
