@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 import twin
 from server import page_words, process_families, process_form, processes
 from server.app import create_app
+from server.build import build
 from server.settings import Settings
 from tests import findings
 from twin import analysis
@@ -58,12 +59,14 @@ def test_every_input_of_every_analysis_has_its_field(page, name):
     [
         (features_input.SCHEMA, False, "features"), (features_input.SCHEMA, True, "features"),
         (features_input.COLLECTION_SCHEMA, False, "features"), (features_input.RASTER_SCHEMA, False, "raster"),
-        (features_input.GEOJSON_SCHEMA, False, "json"), ({"type": "array", "items": {"type": "number"}}, False, "numbers"),
+        (features_input.GEOJSON_SCHEMA, False, "json"),
+        ({"type": "array", "items": {"type": "number"}}, False, "numbers"),
         ({"type": "number"}, True, "numbers"), ({"type": "array", "items": {"type": "string"}}, False, "words"),
         ({"type": "array", "items": {"enum": ["a"]}}, False, "some"), ({"enum": ["a"]}, True, "some"),
         ({"type": "array", "items": {"type": "object"}}, False, "json"), ({"type": "array"}, False, "json"),
-        ({"enum": [1, 2]}, False, "choice"), ({"type": "boolean"}, False, "switch"), ({"type": "integer"}, False, "number"),
-        ({"type": "string"}, False, "text"), ({"oneOf": [{"type": "string"}, {"type": "object"}]}, False, "loose"), ({}, False, "json"),
+        ({"enum": [1, 2]}, False, "choice"), ({"type": "boolean"}, False, "switch"),
+        ({"type": "integer"}, False, "number"), ({"type": "string"}, False, "text"),
+        ({"oneOf": [{"type": "string"}, {"type": "object"}]}, False, "loose"), ({}, False, "json"),
     ],
     ids=[f"case{n}" for n in range(18)],
 )  # fmt: skip
@@ -81,22 +84,39 @@ def test_objects_and_notes_of_findings_are_read_as_they_are_kept():
     assert page_words.note("和/或 / 现场", "en") == "和/或 / 现场"
 
 
-def test_the_page_of_a_finding_says_what_was_measured_against_what(tmp_path):
-    from server.build import build
-
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "city.toml").write_text('name = "tiny"\ncrs = "EPSG:4549"\norigin = [121.0, 28.1]\n')
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory):
+    """A city of one house and one finding: (client, id of the finding)."""
+    folder = tmp_path_factory.mktemp("supervised")
+    (folder / "in").mkdir()
+    (folder / "in" / "city.toml").write_text('name = "tiny"\ncrs = "EPSG:4549"\norigin = [121.0, 28.1]\n')
     house = {"type": "Polygon", "coordinates": [[[121, 28.1], [121.001, 28.1], [121.001, 28.101], [121, 28.1]]]}
-    (tmp_path / "in" / "building.geojson").write_text(
-        json.dumps({"type": "Feature", "properties": {}, "geometry": house})
-    )
-    assert build(tmp_path / "in", tmp_path / "twin").exit_code == 0
-    with twin.open(tmp_path / "twin") as city:
+    feature = {"type": "Feature", "properties": {}, "geometry": house}
+    (folder / "in" / "building.geojson").write_text(json.dumps(feature))
+    assert build(folder / "in", folder / "twin").exit_code == 0
+    with twin.open(folder / "twin") as city:
         objects = [("building/<b>/1", "building/B2")]
         (name,) = findings.keep(city, findings.made_up([(500_000.0, 3_110_000.0)], ["fail"], objects))
-        client = TestClient(create_app(city, Settings(access_log=False, warm_up=False)))
-        english = html.fromstring(client.get(f"/collections/finding/items/{name}?f=html&lang=en").text)
-        chinese = html.fromstring(client.get(f"/collections/finding/items/{name}?f=html&lang=zh").text)
+        yield TestClient(create_app(city, Settings(access_log=False, warm_up=False))), name
+
+
+def test_the_viewer_is_told_what_can_be_supervised(supervised, client):
+    told = supervised[0].get("/viewer/config.json").json()
+    assert "finding" not in {each["id"] for each in told["layers2d"]}  # it has marks of its own
+    found = told["supervision"]["findings"]
+    assert (found["count"], found["items"]) == (1, "/collections/finding/items")
+    assert found["verdicts"]["fail"] == {"zh": "不合格", "en": "fail", "color": "#e53935"}
+    assert set(found["statuses"]) == {"opened", "confirmed", "closed"}
+    for each in told["supervision"]["processes"]:
+        assert each["execution"].split("/")[2] in analysis.registry()
+    none = client.get("/viewer/config.json").json()["supervision"]
+    assert (none["findings"]["count"], none["sites"]) == (0, None)
+
+
+def test_the_page_of_a_finding_says_what_was_measured_against_what(supervised):
+    client, name = supervised
+    english = html.fromstring(client.get(f"/collections/finding/items/{name}?f=html&lang=en").text)
+    chinese = html.fromstring(client.get(f"/collections/finding/items/{name}?f=html&lang=zh").text)
     against = " ".join(english.xpath("string(//p[@class='against'])").split())
     assert against.startswith("fail Measured: 5.25 m Limit: 6 m")
     assert "不合格" in chinese.xpath("string(//p[@class='against'])")

@@ -55,6 +55,14 @@
       return mark;
     }
 
+    /** How many have which verdict, on one line. */
+    function counts(value) {
+      const known = VERDICTS.filter((each) => each in value);
+      return make("span", ...known.flatMap((each) => [verdict(each), ` ${value[each]}  `]));
+    }
+
+    const areCounts = (value) => isObject(value) && Object.keys(value).length > 0 && Object.entries(value).every(([name, each]) => VERDICTS.includes(name) && Number.isInteger(each));
+
     /** A value for the eye. */
     function shown(name, value, depth = 0) {
       if (value === null || value === undefined || value === "") return make("span");
@@ -62,6 +70,7 @@
       if (name === "objects" && Array.isArray(value)) {
         return make("div", ...value.map((each) => make("div", object(String(each)))));
       }
+      if (Array.isArray(value) && !value.length) return Object.assign(make("span", words.$none), { className: "muted" });
       if (typeof value === "boolean") return make("span", value ? "✓" : "✗");
       if (typeof value === "number") return make("span", number(value));
       if (typeof value === "string") {
@@ -72,6 +81,7 @@
       if (typeof value.href === "string") return file(name, value);
       if (typeof value.zh === "string" && typeof value.en === "string") return make("span", value[lang] || value.en);
       if (Array.isArray(value) && !value.some((each) => typeof each === "object")) return make("span", value.map((each) => (typeof each === "number" ? number(each) : String(each))).join(", "));
+      if (areCounts(value)) return counts(value);
       if (isRows(value) && depth < 2) return table(value, depth + 1);
       if (isObject(value) && depth < 2 && !isGeometry(value)) return facts(value, depth + 1);
       return make("code", JSON.stringify(value).slice(0, 300));
@@ -104,6 +114,7 @@
       const body = rows.slice(0, MOST_ROWS).map((row) => make("tr", ...names.map((name) => {
         const cell = make("td", shown(name, row[name], depth));
         if (typeof row[name] === "number") cell.className = "number";
+        else if (cell.textContent.length > 16) cell.className = "text";
         return cell;
       })));
       const node = make("table", make("thead", head), make("tbody", ...body));
@@ -131,12 +142,15 @@
         const rows = features.map((each) => ({ ...(each.id === undefined ? {} : { id: each.id }), ...each.properties }));
         put(name || "$features", rows.some((row) => Object.keys(row).length) ? table(rows) : make("p", words.$features.replace("{}", features.length)));
       } else if (isRows(value)) put(name, table(value));
+      else if (areCounts(value)) put(name, make("p", counts(value)));
       else if (isObject(value) && !value.href && typeof value.value !== "string") put(name, facts(value, 0));
       else plain[asked.titles[name] ?? name] = value;
     }
     const isProblem = isObject(document_) && typeof document_.status === "number" && typeof document_.title === "string";
     if (isProblem) return { tables: [], features: undefined };
     if (Object.keys(plain).length) tables.unshift(facts(plain, 0));
+    // the worst is drawn last, over all others
+    found.sort((a, b) => VERDICTS.indexOf(b.properties?.verdict) - VERDICTS.indexOf(a.properties?.verdict));
     return { tables, features: found.length ? { type: "FeatureCollection", features: found } : undefined };
   };
 })();
