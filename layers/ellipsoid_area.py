@@ -98,6 +98,8 @@ def unit_length_m(source: str) -> float:
 def _chains(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Rings and lines of all parts, and which geometry each belongs to."""
     parts, owner = shapely.get_parts(shapes, return_index=True)
+    parts, inner = shapely.get_parts(parts, return_index=True)
+    owner = owner[inner]
     is_area = shapely.get_type_id(parts) == 3
     rings, of_part = shapely.get_rings(parts[is_area], return_index=True)
     chains = np.concatenate([rings, parts[~is_area]])
@@ -107,6 +109,8 @@ def _chains(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[n
 def _exact(shapes: NDArray[np.object_], source: str, unit_m: float) -> FloatArray:
     """(n,) areas: edges in pieces, each a parabola on the equal-area map."""
     parts, of_part = shapely.get_parts(shapely.force_2d(shapes), return_index=True)
+    parts, inner = shapely.get_parts(parts, return_index=True)  # collections of multipolygons
+    of_part = of_part[inner]
     rings, of_ring = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     edge = np.flatnonzero(ring[1:] == ring[:-1])

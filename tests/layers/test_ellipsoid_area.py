@@ -125,6 +125,15 @@ def test_what_is_no_area_has_none():
     assert areas_m2([mixed], "EPSG:4549")[0] == pytest.approx(100, abs=0.001)
 
 
+@pytest.mark.parametrize("size", [10, 1_000])
+def test_a_collection_has_the_area_of_what_it_holds(size):
+    both = shapely.MultiPolygon([star(5e5, 3.1e6, size), star(5e5 + 3 * size, 3.1e6, size)])
+    line = shapely.LineString([(5e5, 3.2e6), (5e5 + 100, 3.2e6)])
+    mixed = shapely.GeometryCollection([both, line])
+    assert areas_m2([mixed], "EPSG:4549") == pytest.approx(areas_m2([both], "EPSG:4549"))
+    assert lengths_m([mixed], "EPSG:4549") == pytest.approx(lengths_m([both], "EPSG:4549") + 100, rel=1e-6)
+
+
 def test_a_height_changes_nothing():
     flat = star(598_000, 3_109_000, 500)
     assert areas_m2([shapely.force_3d(flat, 55.0)], "EPSG:4549")[0] == areas_m2([flat], "EPSG:4549")[0]

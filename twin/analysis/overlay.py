@@ -161,6 +161,9 @@ def divided(shapes: Shapes, most: int = MOST_POINTS) -> tuple[Shapes, IntArray]:
 
 def _polygons(shapes: Shapes, owner: IntArray) -> tuple[Shapes, IntArray]:
     parts, of = shapely.get_parts(shapes, return_index=True)
+    if (shapely.get_type_id(parts) > 3).any():  # what was mended may be a collection of multipolygons
+        parts, inner = shapely.get_parts(parts, return_index=True)
+        of = of[inner]
     kept = (shapely.get_type_id(parts) == 3) & ~shapely.is_empty(parts)
     return parts[kept], np.asarray(owner, np.int64)[of[kept]]
 

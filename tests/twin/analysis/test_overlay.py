@@ -124,6 +124,16 @@ def test_neighbours_and_equal_areas():
     assert found.areas_m2[0] == areas_m2(shapes[:1], CRS)[0]
 
 
+def test_a_mended_line_keeps_all_its_parts():
+    """A collection that holds a multipolygon, as mending may leave it, counts whole."""
+    both = shapely.MultiPolygon(shapely.box([EAST, EAST + 20], NORTH, [EAST + 9, EAST + 29], NORTH + 9).tolist())
+    mended = shapely.GeometryCollection([both, shapely.LineString([(EAST, NORTH + 50), (EAST + 9, NORTH + 50)])])
+    ground = np.array([shapely.box(EAST - 5, NORTH - 5, EAST + 50, NORTH + 60)])
+    for is_one in (True, False):
+        found = common(ground, Cover(np.array([mended]), CRS, is_one=is_one))
+        assert found.of_left(1)[0] == pytest.approx(areas_m2(np.array([both]), CRS)[0], abs=1e-6)
+
+
 def test_a_part_that_only_touches_in_a_line_is_no_area():
     touching = shapely.GeometryCollection([shapely.box(0, 0, 1, 1), shapely.LineString([(5, 0), (5, 1)])])
     assert polygonal(np.array([touching, None, shapely.Point(0, 0)], object))[0].equals(shapely.box(0, 0, 1, 1))
