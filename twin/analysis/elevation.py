@@ -73,6 +73,11 @@ class Grid:
         row = np.floor((self.north - np.asarray(y, np.float64)) / self.dy).astype(np.int64)
         return row, column
 
+    def cells_beyond(self, area: shapely.Geometry) -> int:
+        """How many cells of this size the part of an area would have that lies beyond the grid."""
+        beyond_m2 = float(shapely.area(shapely.difference(area, shapely.box(*self.bounds))))
+        return round(beyond_m2 / self.cell_area_m2)
+
     def cut(self, top: int, left: int, rows: int, columns: int) -> "Grid":
         """The grid of a window."""
         west, north = self.west + left * self.dx, self.north - top * self.dy

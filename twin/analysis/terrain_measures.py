@@ -148,6 +148,7 @@ def _raster(
             else:
                 yield top, values
 
+    counted.n_asked = 0 if region is None else grid.cells_beyond(region)
     is_byte = measure == "hillshade"
     file = cog(
         progress, measure, grid, told(), unit=UNITS[measure], nodata=0.0 if is_byte else float("nan"),

@@ -83,7 +83,8 @@ def ground_over(
 ) -> dict[str, Any]:
     """By how much the ground rises over the sight plane at cell centres in the corridor, its ends left out."""
     grid = ground.grid
-    n = n_missing = n_over = 0
+    n = n_missing = grid.cells_beyond(area)
+    n_over = 0
     worst, where = -np.inf, None
     x = grid.x(np.arange(grid.width))
     shapely.prepare(area)

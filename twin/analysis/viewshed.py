@@ -121,6 +121,7 @@ def seen_from(
     file = cog(progress, "viewshed", grid, _rows(states), unit="1", nodata=OUTSIDE, dtype="uint8")
     keep(city, file, keep_as, "可视域 Viewshed", "viewshed")
     answer = {"raster": file, **_told(states, surface, grid), "n_unknown_buildings": n_unknown}
+    answer["outside_m2"] = _outside(grid, row, column, radius_m) * grid.cell_area_m2
     at = shapely.points([[grid.x(np.array([column]))[0], grid.y(np.array([row]))[0]]])
     answer["observer"] = place.geojson(city, at, [{"elev_m": elev}], target=crs)
     if outline:
@@ -158,6 +159,17 @@ def _told(states: NDArray[np.uint8], surface: Surface, grid: Grid) -> dict[str, 
         "visible_share": seen / whole if unknown == 0 else None, "missing_share": unknown / whole,
         "verdict": "unknown" if unknown else "pass",
     }  # fmt: skip
+
+
+def _outside(grid: Grid, row: int, column: int, radius_m: float) -> int:
+    """Cells within the radius that the grid does not have: row by row of the lattice."""
+    rows = np.arange(-int(radius_m / grid.dy) - 1, int(radius_m / grid.dy) + 2)
+    room = (radius_m * (1 + 1e-12)) ** 2 - (rows * grid.dy) ** 2
+    half = np.floor(np.sqrt(np.maximum(room, 0)) / grid.dx).astype(np.int64)
+    n = np.where(room >= 0, 2 * half + 1, 0)
+    is_in = (rows + row >= 0) & (rows + row < grid.height)
+    inside = np.minimum(half, grid.width - 1 - column) + np.minimum(half, column) + 1
+    return int(n.sum() - np.where(is_in & (room >= 0), inside, 0).sum())
 
 
 def _outline(city: "City", states: NDArray[np.uint8], grid: Grid, crs: str | None) -> dict[str, Any]:
@@ -212,6 +224,10 @@ PROCESS = Process(
         "hidden_m2": Parameter(Title("不可见面积", "Cells hidden"), {"type": "number", "minimum": 0, "x-unit": "m2"}),
         "unknown_m2": Parameter(
             Title("未知面积", "Cells that a missing height leaves open"),
+            {"type": "number", "minimum": 0, "x-unit": "m2"},
+        ),
+        "outside_m2": Parameter(
+            Title("超出地形的面积", "Of the circle, beyond the heights: nothing is told of it"),
             {"type": "number", "minimum": 0, "x-unit": "m2"},
         ),
         "visible_roofs_m2": Parameter(

@@ -150,6 +150,9 @@ def test_what_is_missing_is_told_and_never_filled(city):
     known[-1], known[:, -1] = False, False
     known[9:, 9:] = False
     assert said["missing_share"] == pytest.approx(1 - known.mean())
+    beyond = city.run("terrain", area=box(-20, -40, 20, -10))["statistics"]
+    assert beyond["n_cells"] == 1200
+    assert beyond["missing_share"] == pytest.approx(1 - 19 * 30 / 1200), "half of it and the rim of the raster"
     profile = city.run("terrain", line=line((85.5, -55.5), (95.5, -55.5)), step_m=1)["profile"]
     heights = [point["ground_elev_m"] for point in profile["points"]]
     assert heights[:5] == [pytest.approx(8.55 + 0.1 * k) for k in range(5)]

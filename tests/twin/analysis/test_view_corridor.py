@@ -99,6 +99,13 @@ def test_the_ground_intrudes_too(city):
     assert hole["ground"]["missing_share"] > 0.05
 
 
+def test_a_corridor_beyond_the_heights_is_unknown(city):
+    asked = {**ASKED, "target": at(150, -30), "target_elev_m": 40}
+    found = city.run("view-corridor", **asked)
+    assert found["verdict"] == "unknown"
+    assert found["ground"]["missing_share"] == pytest.approx(30 / 140, abs=0.01)
+
+
 def test_curvature_lowers_the_plane_where_asked():
     flat, round_ = (Line(10.0, 10.0, 20_000.0, bend) for bend in (0.0, 6.8e-8))
     tops = np.array([10.0])

@@ -49,6 +49,8 @@ def test_hand_case(wall):
     assert found["hidden_m2"] == (states == 0).sum()
     assert (found["visible_m2"] + found["hidden_m2"], found["unknown_m2"]) == (25, 0)
     assert found["verdict"] == "pass"
+    r, c = np.mgrid[-100:101, -100:101]
+    assert found["outside_m2"] == (np.hypot(r, c) <= 100).sum() - 25, "what lies beyond the heights is told"
     assert found["visible_share"] == found["visible_m2"] / 25
     assert found["observer"]["features"][0]["geometry"]["coordinates"] == [WEST + 0.5, NORTH - 2.5]
     assert found["observer"]["features"][0]["properties"] == {"elev_m": 1.6}
@@ -64,7 +66,7 @@ def test_on_a_plane_everything_in_the_circle_is_seen(city):
     found = city.run("viewshed", observer=at(40.5, -30.5), radius_m=20, outline=True, crs="city")
     r, c = np.mgrid[-30:31, -30:31]
     n = (np.hypot(r, c) <= 20).sum()
-    assert (found["visible_m2"], found["hidden_m2"]) == (n, 0)
+    assert (found["visible_m2"], found["hidden_m2"], found["outside_m2"]) == (n, 0, 0)
     (shape,) = found["outline"]["features"]
     assert shapely.area(shapely.geometry.shape(shape["geometry"])) == pytest.approx(n)
 

@@ -102,8 +102,7 @@ def steep(ground: Surrounded, area: shapely.Geometry, over_deg: float) -> tuple[
         n += values.size
         n_known += int((~np.isnan(values)).sum())
         n_steep += int((values > over_deg + SAME_DEG).sum())
-    beyond_m2 = float(shapely.area(shapely.difference(area, shapely.box(*grid.bounds))))
-    return n_steep, n_known, n + round(beyond_m2 / grid.cell_area_m2)
+    return n_steep, n_known, n + grid.cells_beyond(area)
 
 
 CHECKS = (
