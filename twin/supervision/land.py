@@ -6,6 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from layers.catalogue import Title
 from twin.analysis import place
 from twin.analysis.control_lines import mended
 from twin.analysis.overlay import polygonal
@@ -48,6 +49,17 @@ def reach_m(context: Context, geometries: Sequence[NDArray[np.object_]]) -> floa
         return 0.0
     out, own = shapely.total_bounds(shapes), np.array(shapely.bounds(context.region))
     return float(np.ceil(max(0.0, *(own[:2] - out[:2]), *(out[2:] - own[2:]))))
+
+
+NO_AREA = Title("该要素没有面的图形", "The feature has no area")
+
+
+def without_area(context: Context, layer: str, properties: tuple[str, ...]) -> list[str]:
+    """Ids of features that have no area, so that nothing can be told of them; only the whole city has such."""
+    found = context.read(layer, properties=properties)
+    shapes = polygonal(mended(found.geometry))
+    lost = (shapely.get_dimensions(shapes) != 2) | shapely.is_empty(shapes)
+    return [found.ids[i] for i in np.flatnonzero(lost).tolist()]
 
 
 def with_same(context: Context, found: Features, layer: str, field: str, properties: tuple[str, ...]) -> Features:

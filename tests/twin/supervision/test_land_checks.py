@@ -67,6 +67,18 @@ def test_a_line_that_is_not_there_is_unknown_for_every_project(tmp_path):
     assert found.passed["pbf-occupied"] == 1
 
 
+def test_a_project_without_a_place_is_unknown(tmp_path):
+    use = {"planned_use": "0701", **PLAN}
+    layers = LINES | {"project_land": [("lost", None, use), ("p", square(0, 0, 10, 10), use)],
+                      "land_plan": [("a", square(0, 0, 100, 100), {"ydyh_code": "07", **PLAN})]}  # fmt: skip
+    found = run(tmp_path / "lines", layers, "control-lines")
+    assert {(each.rule, each.objects, each.verdict) for each in found.findings} == {
+        (rule, ("project_land/lost",), "unknown") for rule in found.check.rules}  # fmt: skip
+    found = run(tmp_path / "plan", layers, "plan-compliance")
+    assert rows(found, "plan-use-match") == [(("project_land/lost",), "unknown")]
+    assert found.passed["plan-use-match"] == 1
+
+
 def test_a_project_at_the_edge_of_the_place_is_measured_wholly(tmp_path):
     layers = LINES | {"project_land": [("p", square(0, 0, 150, 100), {}), ("far", square(400, 0, 410, 10), {})]}
     found = run(tmp_path, layers, "control-lines", region=square(0, 0, 10, 10))

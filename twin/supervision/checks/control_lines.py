@@ -34,7 +34,11 @@ def homesteads(context: Context) -> Iterator[Finding | Passed]:
 
 
 def _against(context: Context, layer: str, rules: tuple[str, ...]) -> Iterator[Finding | Passed]:
-    found = land.areas(context, layer, ("name", "planned_use", SYSTEM))
+    columns = ("name", "planned_use", SYSTEM)
+    for name in land.without_area(context, layer, columns):
+        for each in rules:
+            yield finding(context.rules[each], (f"{layer}/{name}",), None, None, verdict="unknown", note=land.NO_AREA)
+    found = land.areas(context, layer, columns)
     if not len(found):
         return
     reach = land.reach_m(context, [found.geometry])

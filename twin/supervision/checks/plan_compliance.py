@@ -24,10 +24,12 @@ NO_SYSTEM = Title(
 
 def run(context: Context) -> Iterator[Finding | Passed]:
     """Each project of the place, by code system: plots of another one are as unknown as ground without a plan."""
-    found = land.areas(context, "project_land", ("name", "planned_use", SYSTEM))
+    rule, columns = context.rules[RULE], ("name", "planned_use", SYSTEM)
+    for name in land.without_area(context, "project_land", columns):
+        yield finding(rule, (f"project_land/{name}",), None, None, verdict="unknown", note=land.NO_AREA)
+    found = land.areas(context, "project_land", columns)
     if not len(found):
         return
-    rule = context.rules[RULE]
     plots = land.areas(context, "land_plan", ("ydyh_code", SYSTEM), land.reach_m(context, [found.geometry]))
     systems, planned = place.words(found, SYSTEM), place.words(plots, SYSTEM)
     codes = place.words(plots, "ydyh_code")
