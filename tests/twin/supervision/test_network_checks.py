@@ -83,6 +83,9 @@ def test_a_site_without_pipes_and_a_city_without_layers(city, tmp_path):
     with made(tmp_path, {"construction_site": LAYERS["construction_site"]}) as bare:
         run = engine.run(bare, "construction", checks=["pipe-clearance"], site="G1")
         assert [each.verdict for each in run.findings] == ["unknown", "unknown"]
+        run = engine.run(bare, "water", checks=["drains", "manholes", "supply-readiness"])
+        assert {each.verdict for each in run.findings} == {"unknown"}
+        assert {each.rule for each in run.findings} == {rule for each in run.results for rule in each.check.rules}
 
 
 def test_drains_without_ground_have_unknown_cover_and_judged_slopes(city):

@@ -34,6 +34,12 @@ NO_MANHOLES = Title("管点类型未知或分支处无井，检查井间距不�
 
 def run_drains(context: Context) -> Iterator[Finding | Passed]:
     """Each drain of the place by its own numbers."""
+    if not any(context.has(layer) for layer in DRAIN_LAYERS):
+        words = Title("没有排水管线图层", "The city has no layer of drains.")
+        where = (context.site or "city",)
+        for rule in RULES:
+            yield finding(context.rules[rule], where, None, context.region, verdict="unknown", note=words)
+        return
     pipes = _drains(context, 0.0)
     if pipes is None:
         return
