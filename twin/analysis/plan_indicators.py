@@ -64,6 +64,8 @@ def plan_indicators(
     if forecast:
         for row, value in zip(rows, told, strict=True):
             row["forecast"] = history.forecast_of(city, value, where.code).to_dict()
+            days, values = history.series(city, value.indicator.id, where.code)
+            row["history"] = [{"day": day.isoformat(), "value": each} for day, each in zip(days, values, strict=True)]
     states = [row["state"] for row in rows]
     return {
         "indicators": rows,
@@ -279,4 +281,5 @@ PROCESS = Process(
     },
     function=plan_indicators,
     keywords=("indicator", "target", "town"),
+    writes=("record",),
 )

@@ -235,6 +235,24 @@ def test_events_closed_of_events_received(city, closed, verdict):
     assert {row["kind"]: row["n"] for row in found["apart"]} == {"unlocated": 1, "outside": 1}
 
 
+def test_events_by_their_times_alone_and_words_that_nobody_knows(city):
+    times = {"reported": "2026-06-01T00:00:00Z", "closed": None, "state": None}
+    rows = [(f"c{i}", point(i, i), times | {"closed": "2026-06-02T00:00:00Z"}) for i in range(8)]
+    rows += [(f"o{i}", point(i, i), times) for i in range(2)]
+    found = ask(city, "I-12", layers={"event": collection(*rows)})
+    assert (found["value"], found["verdict"], found["n_unknown"]) == (80, "pass", 0)
+    rows += [("?", point(9, 9), times | {"state": "移交"}), ("none", point(9, 9), {"reported": None, "state": None})]
+    more = ask(city, "I-12", layers={"event": collection(*rows)})
+    assert (more["value"], more["n_unknown"], more["verdict"]) == (80, 2, "review")
+    assert ask(city, "I-12", layers={"event": collection(("x", point(1, 1), {"state": "Closed"}))})["value"] == 100
+
+
+def test_cameras_of_an_unknown_state_are_apart(city):
+    rows = [(str(i), point(i, i), {"state": state}) for i, state in enumerate(["正常", "OK", "故障", "移交", None])]
+    found = ask(city, "I-13-intact", layers={"camera": collection(*rows)})
+    assert (found["n"], found["n_unknown"], found["value"]) == (3, 2, pytest.approx(200 / 3))
+
+
 def test_departments_on_one_grid(city):
     cells = [box(0, 0, 100, 100), box(100, 0, 200, 100)]
     rows = [(f"{d}{i}", cell, {"department": d}) for d in ("公安", "城管", "应急") for i, cell in enumerate(cells)]

@@ -105,6 +105,7 @@ def test_the_process_records_and_forecasts(city):
     assert (told["state"], told["n"], told["method"]) == ("expected", 4, "Theil-Sen")
     assert told["date"] == (history.today() + dt.timedelta(days=100)).isoformat()
     assert unknown["state"] == "unknown"
+    assert [each["value"] for each in found["indicators"][0]["history"]] == [50.0, 60.0, 70.0, 80.0]
     assert history.series(city, "I-06", "999901")[0][-1] == history.today()
 
 

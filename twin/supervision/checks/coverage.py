@@ -1,6 +1,6 @@
 """What is covered: important facilities with a live sensor (water); indicators of the plans below target (one map)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,11 +61,10 @@ def _devices(context: Context, reach_m: float) -> tuple[Devices, Devices]:
     """Sensors that are alive, and those of unknown state, by what the register of indicators takes for alive."""
     known = definition.load(context.city.folder).get(_REGISTER)
     given: Any = known.measure["devices"] if known is not None else [{"layer": SENSOR}]
-    live = next((each.get("live") for each in given if each["layer"] == SENSOR), None)
-    found: Features = context.read(SENSOR, reach_m=reach_m, properties=("state", "host_id"))
-    truth = np.full(len(found), TRUE, np.int8)
-    if live is not None:
-        truth = conditions.truth(conditions.parsed(live), found.attributes, len(found))
+    own: Mapping[str, Any] = next((each for each in given if each["layer"] == SENSOR), {})
+    columns = tuple(sorted({"host_id", *conditions.told_by(own, "live", "known")}))
+    found: Features = context.read(SENSOR, reach_m=reach_m, properties=columns)
+    truth = conditions.told(own, "live", found.attributes, len(found))
     hosts = words(found, "host_id")
     made: list[Devices] = []
     for code in (TRUE, UNKNOWN):

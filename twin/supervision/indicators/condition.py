@@ -61,6 +61,24 @@ def truth(expression: Mapping[str, Any], table: pa.Table, n: int) -> Truth:
     )
 
 
+def told(given: Mapping[str, Any], name: str, table: pa.Table, n: int) -> Truth:
+    """(n,) whether the condition `given[name]` holds; not known where `given["known"]`, if there, does not hold.
+
+    Everything is true without a condition. `known` keeps a word that nobody thought of from counting as a no.
+    """
+    if name not in given:
+        return np.full(n, TRUE, np.int8)
+    made = truth(parsed(given[name]), table, n)
+    if "known" in given:
+        made[truth(parsed(given["known"]), table, n) != TRUE] = UNKNOWN
+    return made
+
+
+def told_by(given: Mapping[str, Any], *keys: str) -> set[str]:
+    """Attributes that some conditions of a definition read."""
+    return {name for key in keys if key in given for name in properties(parsed(given[key]))}
+
+
 def _node(arg: Any) -> Mapping[str, Any]:
     if isinstance(arg, Mapping) and "op" in arg:
         return arg
@@ -71,13 +89,13 @@ def _compared(op: str, args: Sequence[Any], table: pa.Table, n: int) -> Truth:
     values = _values(args[0], table, n)
     if op == "in":
         wanted = [_constant(each) for each in args[1]]
-        return _told(values, lambda value: any(_same(value, each) for each in wanted))
+        return _each(values, lambda value: any(_same(value, each) for each in wanted))
     if op == "like":
         pattern = _pattern(str(args[1]))
-        return _told(values, lambda value: pattern.fullmatch(str(value)) is not None)
+        return _each(values, lambda value: pattern.fullmatch(str(value)) is not None)
     if op == "between":
         low, high = (_constant(each) for each in args[1:])
-        return _told(values, lambda value: _ordered("<=", low, value) and _ordered("<=", value, high))
+        return _each(values, lambda value: _ordered("<=", low, value) and _ordered("<=", value, high))
     others = _values(args[1], table, n)
     return np.array(
         [
@@ -88,7 +106,7 @@ def _compared(op: str, args: Sequence[Any], table: pa.Table, n: int) -> Truth:
     )
 
 
-def _told(values: Sequence[Any], test: Callable[[Any], bool]) -> Truth:
+def _each(values: Sequence[Any], test: Callable[[Any], bool]) -> Truth:
     known: dict[Any, int] = {}
     for value in set(values):
         known[value] = UNKNOWN if value is None else int(test(value))

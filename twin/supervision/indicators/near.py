@@ -116,12 +116,9 @@ def devices(source: Source, given: Sequence[Mapping[str, Any]]) -> tuple[Devices
     places: dict[int, list[Shapes]] = {TRUE: [], UNKNOWN: []}
     hosts: dict[int, set[str]] = {TRUE: set(), UNKNOWN: set()}
     for each in there:
-        expression = condition.parsed(each["live"]) if "live" in each else None
-        columns = [*condition.properties(expression or {}), "host_id"]
+        columns = [*condition.told_by(each, "live", "known"), "host_id"]
         found = source.features(each["layer"], each.get("filter"), columns)
-        truth = np.full(len(found), TRUE, np.int8)
-        if expression is not None:
-            truth = condition.truth(expression, found.attributes, len(found))
+        truth = condition.told(each, "live", found.attributes, len(found))
         told = words(found, "host_id")
         for code, shapes in places.items():
             rows = np.flatnonzero(truth == code)

@@ -74,15 +74,15 @@ def _judged(source: Source, measure: Mapping[str, Any]) -> Iterable[tuple[str, F
     """Layer by layer, features and whether each counts. NoData where none of the layers is there."""
     first_there(source, measure["layers"])
     there = [each for each in measure["layers"] if source.has(each["layer"])]
-    expression = condition.parsed(measure["condition"]) if "condition" in measure else None
-    columns = sorted(condition.properties(expression or {}) | set(filter(None, [_host_column(measure)])))
-    links = _links(source, measure, must=expression is None)
+    has_condition = "condition" in measure
+    columns = sorted(condition.told_by(measure, "condition", "known") | set(filter(None, [_host_column(measure)])))
+    links = _links(source, measure, must=not has_condition)
     for each in there:
         found = source.features(each["layer"], each.get("filter"), columns)
         found = _kept(source, measure, found)
-        truth = np.full(len(found), FALSE if expression is None else UNKNOWN, np.int8)
-        if expression is not None:
-            truth = condition.truth(expression, found.attributes, len(found))
+        truth = np.full(len(found), FALSE, np.int8)
+        if has_condition:
+            truth = condition.told(measure, "condition", found.attributes, len(found))
         if links is not None:
             truth = _linked(found, each["layer"], truth, links)
         yield each["layer"], found, truth
@@ -93,12 +93,9 @@ def _links(source: Source, measure: Mapping[str, Any], *, must: bool) -> tuple[s
     link = measure.get("linked_by")
     if link is None or not (must or source.has(link["layer"])):
         return None
-    expression = condition.parsed(link["condition"]) if "condition" in link else None
-    columns = [link["attribute"], *condition.properties(expression or {})]
+    columns = [link["attribute"], *condition.told_by(link, "condition")]
     found = source.features(link["layer"], link.get("filter"), columns)
-    truth = np.full(len(found), TRUE, np.int8)
-    if expression is not None:
-        truth = condition.truth(expression, found.attributes, len(found))
+    truth = condition.told(link, "condition", found.attributes, len(found))
     hosts = words(found, link["attribute"])
     sure = {host for host, each in zip(hosts, truth.tolist(), strict=True) if host and each == TRUE}
     maybe = {host for host, each in zip(hosts, truth.tolist(), strict=True) if host and each == UNKNOWN}
