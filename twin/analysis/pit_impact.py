@@ -21,7 +21,7 @@ from twin.store.interface import Features
 
 if TYPE_CHECKING:
     from twin.city import City
-    from twin.supervision.rules import RuleBook
+    from twin.supervision.rules import Rule, RuleBook
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -102,21 +102,12 @@ def pit_impact(
     sources = _sources(city, layers, objects, book)
     for done, (layer, given) in enumerate(sources, 1):
         things = _things(city, layer, given, outlines, depth * k)
-        pit, item, distance = affected(outlines, depth, k, shapely.force_2d(things.geometry))
-        counts += np.bincount(pit, minlength=len(found))
+        rows_of = affected(outlines, depth, k, shapely.force_2d(things.geometry))
+        counts += np.bincount(rows_of[0], minlength=len(found))
         if counts.sum() > MOST_AFFECTED:
             raise InvalidInput(f"layers: more than {MOST_AFFECTED} features lie near the pits.", "Ask for fewer pits.")
-        for p, i, metres in zip(pit.tolist(), item.tolist(), distance.tolist(), strict=True):
-            ratio = metres / depth[p] if depth[p] > 0 else None
-            hit.append(
-                {
-                    "pit": found.ids[p], "layer": layer, "object": things.ids[i], "distance_m": round(metres, 6),
-                    "distance_in_depths": None if ratio is None else round(ratio, 6), "rule_id": near.id,
-                    "measured": round(metres, 6), "limit": round(float(depth[p] * k), 6), "unit": "m",
-                    "verdict": "review", "source": f"{near.source} {near.clause}", "confidence": near.confidence,
-                }
-            )  # fmt: skip
-            shapes.append(things.geometry[i])
+        shapes += things.geometry[rows_of[1]].tolist()
+        hit += _hits(rows_of, found.ids, layer, things.ids, depth_m=depth, factor=k, rule=near)
         progress(100.0 * done / len(sources), layer)
     rows = [
         _pit_row(found.ids[i], float(depth[i]), str(named[i]), book, is_complex=flagged[i], n=int(counts[i]), k=k)
@@ -134,6 +125,24 @@ def pit_impact(
         ),
         "affected": place.geojson(city, np.array(shapes, dtype=object), hit, target=crs),
     }
+
+
+def _hits(
+    found: tuple[IntArray, IntArray, FloatArray], pits: list[str], layer: str, things: list[str], *,
+    depth_m: FloatArray, factor: float, rule: "Rule",
+) -> list[dict[str, Any]]:  # fmt: skip
+    rows = []
+    for p, i, metres in zip(*(each.tolist() for each in found), strict=True):
+        ratio = metres / depth_m[p] if depth_m[p] > 0 else None
+        rows.append(
+            {
+                "pit": pits[p], "layer": layer, "object": things[i], "distance_m": round(metres, 6),
+                "distance_in_depths": None if ratio is None else round(ratio, 6), "rule_id": rule.id,
+                "measured": round(metres, 6), "limit": round(float(depth_m[p] * factor), 6), "unit": "m",
+                "verdict": "review", "source": f"{rule.source} {rule.clause}", "confidence": rule.confidence,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def _flags(found: Any, is_complex: bool | None) -> list[bool]:

@@ -72,20 +72,20 @@ def sensor_exceedance(
     pairs = sorted(pairs, key=lambda pair: (-pair[1].excess, pair[1].time_us))[:most_alerts]
     pairs.sort(key=lambda pair: (pair[1].time_us, pair[1].series.device, pair[1].rule.id))
     rows = alert_rows(city, pairs, found, asked, told)
-    n_alerts = sum(record.n_over for judge in found.judges.values() for record in judge.records.values())
+    records = [record for judge in found.judges.values() for record in judge.records.values()]
+    n_alerts = sum(each.n_over for each in records)
     shapes = np.empty(len(rows), object)
     shapes[:] = [_point(found, pair[1].series.device) for pair in pairs]
-    days = day_rows(found)
     return {
         "n_observations": found.told.n_rows,
         "n_doubtful": found.told.n_doubtful,
-        "n_judged": sum(record.n_judged for judge in found.judges.values() for record in judge.records.values()),
-        "n_unknown": sum(record.n_unknown for judge in found.judges.values() for record in judge.records.values()),
+        "n_judged": sum(each.n_judged for each in records),
+        "n_unknown": sum(each.n_unknown for each in records),
         "n_alerts": n_alerts,
         "is_complete": n_alerts == len(rows),
         "verdict": overall(found),
         "alerts": place.geojson(city, shapes, rows, target=crs),
-        "days": days,
+        "days": day_rows(found),
         "series": series_rows(found, now, oldest_h, asked.utc_offset_h),
         "unjoined": sorted({each.device for each in found.lines if _is_unjoined(each.device, found, asked)}),
         "not_judged": [
@@ -319,7 +319,7 @@ PROCESS = Process(
         ),
         "limit": Parameter(
             Title("限值，代替规则的值", "Limit, instead of the rule's"),
-            {"type": "number", "minimum": -1000, "maximum": 100_000}, required=False,
+            {"type": "number", "minimum": -1000, "maximum": 100_000, "x-unit": "{unit of the rule}"}, required=False,
         ),
         "county_stations": Parameter(
             Title("区县站点设备", "Devices whose mean is subtracted"), _NAME, required=False, max_occurs=1000

@@ -22,6 +22,7 @@ from twin.analysis.verdict import Verdict, verdict, worst
 
 if TYPE_CHECKING:
     from twin.city import City
+    from twin.store.interface import Features
 
 FloatArray = NDArray[np.float64]
 
@@ -138,36 +139,28 @@ def sunlight_hours(
     progress(2, "buildings")
     around = _around(city, buildings, asked.points, latitude, day=day, bound=bound)
     top_of_window = float(np.nanmax(asked.points[:, 2], initial=0.0))
-    before = sunlight_place.prisms(city, around, bound, top_of_window)
     where: dict[str, Any] = {"latitude_deg": latitude, "convergence_deg": turn, "facing_deg": facing}
-    new = None
+
+    def lit(buildings: "Features", start: float, end: float) -> Sunlight:
+        both = sunlight_place.prisms(city, buildings, bound, top_of_window)
+        part = progress.part(start, end)
+        made = hours_of(asked.points, both, day, progress=part.part(0, 90), **where)
+        if not terrain:
+            return made
+        from twin.analysis.sunlight_terrain import behind_hills
+
+        return behind_hills(city, asked.points, made, day, where, progress=part.part(90, 100))
+
+    shown, before, names = lit(around, 5, 50), None, around.ids
     if proposed is not None:
         extra = sunlight_place.given_obstacles(city, "proposed", proposed)
         both = place.collected([_columns(around), _columns(extra)], "buildings")
-        after = hours_of(
-            asked.points, sunlight_place.prisms(city, both, bound, top_of_window), day, progress=progress.part(5, 50),
-            **where,
-        )  # fmt: skip
-        new, names = after, both.ids
-    now = hours_of(asked.points, before, day, progress=progress.part(50 if proposed else 5, 95), **where)
-    if new is None:
-        names = around.ids
-    shown = now if new is None else new
-    if terrain:
-        from twin.analysis.sunlight_terrain import behind_hills
-
-        shown = behind_hills(city, asked.points, shown, day, where, progress=progress.part(95, 98))
-        now = (
-            shown if new is None else behind_hills(city, asked.points, now, day, where, progress=progress.part(98, 99))
-        )
-    rows = [
-        _row(i, asked, shown, now if new is not None else None, day=day, facing=facing, names=names)
-        for i in range(len(asked))
-    ]
+        before, shown, names = shown, lit(both, 50, 99), both.ids
+    rows = [_row(i, asked, shown, before, day=day, facing=facing, names=names) for i in range(len(asked))]
     return _answer(city, asked, rows, day=day, latitude=latitude, bound=bound, crs=crs)
 
 
-def _columns(found: Any) -> Any:
+def _columns(found: "Features") -> "Features":
     """Only what prisms are made of, so that layers of any schema go together."""
     import pyarrow as pa
 
@@ -177,7 +170,7 @@ def _columns(found: Any) -> Any:
 
 def _around(
     city: "City", given: Mapping[str, Any] | None, points: FloatArray, latitude: FloatArray, *, day: Day, bound: float
-) -> Any:
+) -> "Features":
     if given is not None:
         return sunlight_place.given_obstacles(city, "buildings", given)
     lowest = np.nanmin(points[:, 2], initial=np.inf)

@@ -5,6 +5,7 @@ import pytest
 import rasterio
 import shapely
 
+from layers import crs
 from layers.errors import InvalidInput
 from tests.twin.analysis import site_city
 from tests.twin.analysis.site_city import EAST, NORTH, box, collection, feature, point
@@ -237,6 +238,39 @@ def test_a_city_s_own_rules_name_zone_population_and_shortest_stretch(tmp_path):
         )
         found = own.run("sunlight-hours", windows=collection(feature(point(0, 0, 0.9), "w")), buildings=wall(300))
         assert (found["limit_h"], found["date"]) == (1, "2001-12-22")
+
+
+def test_true_north_is_not_grid_north(tmp_path):
+    """A slit that looks grid south at 121.4 E, 37.5 N, where grid north lies 0.852 degrees east of true north.
+
+    Its middle is true azimuth 180.852: the sun is there after noon, when tan(azimuth from south) says so.
+    """
+    x, y = crs.transform(crs.CRS84, "EPSG:4549", np.array([121.4]), np.array([37.5]))
+    east, north = float(x[0]), float(y[0])
+
+    def here(x0, y0, x1, y1):
+        return shapely.box(east + x0, north + y0, east + x1, north + y1)
+
+    area = shapely.MultiPolygon([here(-500, -500, 500, 500)])
+    sides = collection(
+        feature(here(-200, -60, -0.5, -30), "west", top_elev_m=300.0),
+        feature(here(0.5, -60, 200, -30), "east", top_elev_m=300.0),
+    )
+    with site_city.made(tmp_path, {"key_area": [("a", area, {})]}, origin=(121.4, 37.5)) as city:
+        found = only(
+            city.run(
+                "sunlight-hours", windows=collection(feature(shapely.Point(east, north, 0.9), "w")), buildings=sides,
+                declination_deg=-20.14, from_h=8, to_h=16,
+            )
+        )  # fmt: skip
+    [(first, last)] = found["stretches_h"]
+    h = np.radians(15 * ((first + last) / 2 - 12))
+    p, d = np.radians(37.5), np.radians(-20.14)
+    from_south = np.degrees(
+        np.arctan2(np.sin(h) * np.cos(d), np.cos(h) * np.sin(p) * np.cos(d) - np.sin(d) * np.cos(p))
+    )
+    assert from_south == pytest.approx(0.852, abs=0.003)
+    assert last > first > 11.9
 
 
 def ridge(path, height_m):

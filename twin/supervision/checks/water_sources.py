@@ -35,7 +35,7 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     known = devices(context.city, {each.device for each in wanted})
     members = _members(context, zones, known, float(rule.parameters["host_within_m"]))
     used = [each for each in wanted if any(each.device in some for some in members)]
-    latest = latest_values(source, used, _since(used, lines))
+    latest = latest_values(source, used, _since(context.now, used, lines))
     for i in range(len(zones)):
         mine = [each for each in used if each.device in members[i]]
         for series in mine:
@@ -48,9 +48,9 @@ def run(context: Context) -> Iterator[Finding | Passed]:
                 )  # fmt: skip
 
 
-def _since(used: list[Series], lines: Mapping[Series, tuple[int, dt.datetime]]) -> dt.datetime | None:
+def _since(now: dt.datetime, used: list[Series], lines: Mapping[Series, tuple[int, dt.datetime]]) -> dt.datetime | None:
     """Latest values are looked for in the last week of the series that ends first."""
-    ends = [lines[each][1] for each in used]
+    ends = [min(lines[each][1], now) for each in used]
     return min(ends) - dt.timedelta(days=7) if ends else None
 
 
