@@ -22,6 +22,10 @@ class Distances:
     distance_m: FloatArray
     way: Geometries
 
+    def only(self, keep: NDArray[np.bool_]) -> "Distances":
+        """Some of the pairs."""
+        return Distances(self.building[keep], self.other[keep], self.distance_m[keep], self.way[keep])
+
 
 def setbacks(footprints: Geometries, parcels: Geometries) -> Distances:
     """Distance of (n,) footprints from the outline of each of (m,) parcels that they stand in.

@@ -1,6 +1,7 @@
 """A small city made of what a test gives: areas in plane metres round its origin, attributes as they come."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from affine import Affine
 
 import twin
 from layers import catalogue
+from layers.catalogue import Attribute, Title
 from layers.mesh import Mesh, encode
 from layers.report import Report
 from server.build import build
@@ -27,15 +29,19 @@ def box(x0, y0, x1, y1):
     return shapely.box(EAST + x0, NORTH + y0, EAST + x1, NORTH + y1)
 
 
-def made(folder, layers, meshes=None):
-    """A city whose layers have rows of (id, geometry, attributes); `meshes` by layer and id, east north height."""
+def made(folder, layers, meshes=None, more=()):
+    """A city whose layers have rows of (id, geometry, attributes); `meshes` by layer and id, east north height.
+
+    `more` are names of numbers that layers of the catalogue lack.
+    """
     config.save(config.TwinConfig("here", "EPSG:4549", 121.0, 28.1, height_model={"constant_m": 12.0}), folder)
     store = GeoPackageStore(folder / "city.gpkg", create=True, city_crs="EPSG:4549")
     types = catalogue.load()
     frame = config.load(folder).frame(folder)
     with store.writing() as batch:
         for layer, rows in layers.items():
-            batch.ensure_layer(types[layer])
+            extra = tuple(Attribute(name, "number", Title(name, name)) for name in more)
+            batch.ensure_layer(replace(types[layer], attributes=types[layer].attributes + extra))
             source = SourceRecord(layer, "", 0, 0, "")
             batch.begin_source(source)
             names = list(dict.fromkeys(key for _, _, values in rows for key in values))

@@ -133,6 +133,24 @@ def test_setback_is_unknown_until_a_city_says_it(city):
     assert result.counts("plan-height")["pass"] == 2, "30 m under a limit of 30 m"
 
 
+def test_the_plans_own_setback_where_it_has_one(tmp_path):
+    plot = {"code_system": "ydyh2023"}
+    layers = {
+        "parcel": [("P", box(0, 0, 50, 50), {}), ("Q", box(60, 0, 110, 50), {})],
+        "land_plan": [("L", box(0, 0, 50, 50), plot | {"setback_min_m": 6.0}), ("M", box(60, 0, 110, 50), plot)],
+        "building": [
+            ("near", box(5, 10, 20, 20), {}),
+            ("far", box(25, 10, 40, 20), {}),
+            ("free", box(70, 10, 80, 20), {}),
+        ],
+    }
+    with made(tmp_path, layers, more=("setback_min_m",)) as city:
+        rows, result = held(city, "setback-height")
+    assert result.counts("building-setback") == {"fail": 1, "review": 0, "unknown": 1, "pass": 1}
+    short = rows["building-setback"]["building/near", "parcel/P"]
+    assert (short.measured, short.limit, short.verdict) == (pytest.approx(5), 6, "fail")
+
+
 def test_heights_of_the_plan_and_control_lines(city):
     rows, _ = held(city, "setback-height", site="late")
     assert {key[0]: each.verdict for key, each in rows["plan-height"].items()} == {

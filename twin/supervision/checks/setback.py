@@ -63,15 +63,20 @@ def _few(context: Context, told: Iterator[tuple[Held, Finding]]) -> Iterator[Fin
 
 
 def _setbacks(context: Context, layer: str, found: Features) -> Iterator[Finding | Passed]:
-    """Distances from the parcel's line; without a limit one word a parcel, with the least distance there."""
+    """Distances from the parcel's line; where nobody gives a limit one word a parcel, with the least distance there."""
     rule = context.rules["building-setback"]
     land, land_layer = parcels(context)
     measured = setbacks(found.geometry, land.geometry)
-    if rule.value is None:
-        yield from _no_limit(context, layer, found, measured)
-        return
-    limits = np.full(len(measured.building), rule.value)
-    rows = held_distances(rule, measured, limits)
+    reach = reach_of(context, land.geometry)
+    plots = usable(context.read("land_plan", reach_m=reach, properties=("setback_min_m",)))
+    size_m2 = np.asarray(shapely.area(land.geometry), np.float64)
+    met = parts(land.geometry, plots.geometry)
+    planned = controls_of(met, size_m2, numbers(plots, "setback_min_m"), is_maximum=False).limit
+    fallback = np.nan if rule.value is None else rule.value
+    limits = np.where(np.isnan(planned), fallback, planned)[measured.other]
+    yield from _no_limit(context, layer, found, measured.only(np.isnan(limits)))
+    is_held = ~np.isnan(limits)
+    rows = held_distances(rule, measured.only(is_held), limits[is_held])
     told = ((each, _told(layer, found, each, (f"{land_layer}/{land.ids[each.other]}",))) for each in rows)
     yield from _few(context, told)
 
