@@ -63,7 +63,7 @@ def building_energy(
     factor_date: str | int | None = None,
     limits: Mapping[str, float] | None = None,
     limit_source: str | None = None,
-    xzqdm: str | None = None,
+    xzqdm: str | int | None = None,
     level: str = "town",
     street_within_m: float = 100.0,
     crs: str | None = None,

@@ -44,7 +44,7 @@ def coverage_indicators(
     definition: Mapping[str, Any] | None = None,
     target: float | None = None,
     distance_m: float | None = None,
-    xzqdm: str | None = None,
+    xzqdm: str | int | None = None,
     level: str = "town",
     zones: Mapping[str, Any] | None = None,
     layers: Mapping[str, Mapping[str, Any]] | None = None,
@@ -137,7 +137,9 @@ PROCESS = Process(
             required=False,
         ),
         "target": Parameter(
-            Title("目标值", "Another target, in the indicator's unit"), {"type": "number"}, required=False
+            Title("目标值", "Another target, in the indicator's unit"),
+            {"type": "number", "minimum": -1e12, "maximum": 1e12},
+            required=False,
         ),
         "distance_m": Parameter(
             Title("距离", "Another distance or radius; straight, whatever the indicator says"),

@@ -28,7 +28,7 @@ def plan_indicators(
     indicators: list[str] | None = None,
     definitions: Sequence[Mapping[str, Any]] = (),
     targets: Mapping[str, float] | None = None,
-    xzqdm: str | None = None,
+    xzqdm: str | int | None = None,
     level: str = "town",
     zones: Mapping[str, Any] | None = None,
     layers: Mapping[str, Mapping[str, Any]] | None = None,
@@ -119,14 +119,14 @@ def source_of(
     return Source(city, layers or {}, moment_of(moment), progress)
 
 
-def zones_of(source: "Source", level: str, xzqdm: str | None, zones: Mapping[str, Any] | None) -> "Zones":
-    """Where values are told: areas that are given, else admin units of a level."""
+def zones_of(source: "Source", level: str, xzqdm: str | int | None, zones: Mapping[str, Any] | None) -> "Zones":
+    """Where values are told: areas that are given, else admin units of a level. A code may be written as a number."""
     from typing import cast
 
     from twin.supervision.indicators import admin, of_city, of_features
 
     if zones is None:
-        return of_city(source, cast(admin.Level, level), xzqdm)
+        return of_city(source, cast(admin.Level, level), None if xzqdm is None else str(xzqdm))
     if xzqdm is not None:
         raise InvalidInput("zones: give zones or xzqdm, not both.")
     return of_features(features(source.city, "zones", zones, kinds=AREAS), source.city.config.title_in("zh"))
@@ -148,8 +148,8 @@ def described(value: "Value") -> dict[str, Any]:
         "confidence": each.confidence, "note": None if each.note is None else each.note.to_dict(),
         "measure": each.measure["kind"], "measured": city.value, "limit": each.target,
         **{name: told for name, told in city.to_dict().items() if name not in {"kind", "xzqdm", "name"}},
-        "missing": None if (why := value.why_unknown) is None else why.to_dict(), "rows": [row.to_dict() for row in value.zones],
-        "apart": [row.to_dict() for row in value.apart], "facts": value.facts,
+        "missing": None if (why := value.why_unknown) is None else why.to_dict(),
+        "rows": [row.to_dict() for row in value.zones], "apart": [row.to_dict() for row in value.apart], "facts": value.facts,
     }  # fmt: skip
     if value.parts:
         made["parts"] = [
@@ -189,7 +189,12 @@ LEVEL = Parameter(
 )
 XZQDM = Parameter(
     Title("行政区代码", "Admin code: only this unit"),
-    {"type": "string", "pattern": "^([0-9]{6}|[0-9]{9}|[0-9]{12})$"},
+    {
+        "type": ["string", "integer"],
+        "pattern": "^([0-9]{6}|[0-9]{9}|[0-9]{12})$",
+        "minimum": 100_000,
+        "maximum": 999_999_999_999,
+    },
     required=False,
     description=Title(
         "6、9 或 12 位；给出后只统计该单元及其下级",
@@ -242,7 +247,7 @@ PROCESS = Process(
         ),
         "targets": Parameter(
             Title("目标值", "Other targets, by id of the indicator; each in the indicator's unit"),
-            {"type": "object", "additionalProperties": {"type": "number"}},
+            {"type": "object", "additionalProperties": {"type": "number", "minimum": -1e12, "maximum": 1e12}},
             required=False,
         ),
         "xzqdm": XZQDM,

@@ -122,7 +122,7 @@ def test_pipes_by_town_are_cut_at_the_border_and_one_along_it_counts_once(city):
 def test_a_prefix_of_the_code_asks_for_what_lies_in_the_unit(city):
     whole = by_id(city.run("plan-indicators"))
     part = by_id(city.run("plan-indicators", xzqdm="999901001", level="village"))
-    padded = by_id(city.run("plan-indicators", xzqdm="999901001000", level="village"))
+    padded = by_id(city.run("plan-indicators", xzqdm=999901001000, level="village"))
     for name in ("I-01", "I-04", "I-06", "I-03", "S38-road-density", "S33-park-per-person"):
         town = whole[name]["rows"][0]
         assert part[name]["value"] == pytest.approx(town["value"]), name
