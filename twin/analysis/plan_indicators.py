@@ -56,7 +56,8 @@ def plan_indicators(
     where = zones_of(source, level, xzqdm, zones)
     told = []
     for number, each in enumerate(asked):
-        progress(100.0 * number / max(len(asked), 1), each.id)
+        source.progress = progress.part(100.0 * number / len(asked), 100.0 * (number + 1) / len(asked))
+        source.progress(0, each.id)
         told.append(evaluate(each, source, where))
     rows = [described(each) for each in told]
     if record:
@@ -149,7 +150,8 @@ def described(value: "Value") -> dict[str, Any]:
         "measure": each.measure["kind"], "measured": city.value, "limit": each.target,
         **{name: told for name, told in city.to_dict().items() if name not in {"kind", "xzqdm", "name"}},
         "missing": None if (why := value.why_unknown) is None else why.to_dict(),
-        "rows": [row.to_dict() for row in value.zones], "apart": [row.to_dict() for row in value.apart], "facts": value.facts,
+        "rows": [row.to_dict() for row in value.zones],
+        "apart": [row.to_dict() for row in value.apart], "facts": value.facts,
     }  # fmt: skip
     if value.parts:
         made["parts"] = [

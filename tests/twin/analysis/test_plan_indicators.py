@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from layers import crs
 from layers.errors import InvalidInput, NotFound
 from tests.twin.supervision.indicator_city import box, collection, line, made, point, towns
+from twin import analysis
+from twin.analysis.progress import Dismissed, Progress
 
 AREA = {
     "id": "LAND", "title": {"zh": "建设用地规模", "en": "Built-up land"}, "unit": "km2", "target": 100,
@@ -92,6 +94,21 @@ def test_all_indicators_in_one_call_and_towns_add_up_to_the_city(city):
     assert n_added >= 8
     assert [each["id"] for each in found["zones"]["features"]] == ["999901001", "999901002"]
     assert found["zones"]["features"][0]["properties"]["I-06"] == by_id(found)["I-06"]["rows"][0]["value"]
+
+
+def test_progress_goes_forward_and_whoever_is_told_may_stop_it(city):
+    told = []
+    analysis.run(
+        "plan-indicators", city, {}, progress=Progress(lambda percent, message: told.append((percent, message)))
+    )
+    assert [percent for percent, _ in told] == sorted(percent for percent, _ in told)
+    assert {"I-04", "I-06"} <= {message for _, message in told}
+
+    def stop(percent, message):
+        raise Dismissed
+
+    with pytest.raises(Dismissed):
+        analysis.run("plan-indicators", city, {}, progress=Progress(stop))
 
 
 def test_lamps_by_town_are_those_that_brute_force_counts(city):
