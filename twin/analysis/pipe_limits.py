@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.analysis.pipes import Pipes
+from twin.analysis.pipes import PRESSURES_MPA, Pipes
 from twin.analysis.verdict import SAME, Verdict
 from twin.supervision.rules import Confidence, Row, Rule, softened
 
 FloatArray = NDArray[np.float64]
+BURIED = ("direct", "duct", "trench")
 _CONFIDENCE: tuple[Confidence, ...] = ("low", "medium", "high")
 
 
@@ -79,7 +80,9 @@ class Table:
         self._known: dict[tuple[int, int], Limit] = {}
         self._kinds = _kinds(rule)
         self._by_kinds: dict[tuple[str | None, str | None], Rule] = {}
-        self._ranges = {"dn_mm": _values(rule, "dn"), "voltage_kv": _values(rule, "voltage")}
+        self._ranges: dict[str, Sequence[Any]] = {
+            "dn_mm": _values(rule, "dn"), "voltage_kv": _values(rule, "voltage"), "burial": BURIED,
+        }  # fmt: skip
 
     @property
     def largest(self) -> float:
@@ -108,28 +111,45 @@ class Table:
         return least, most, sure, np.array([each.confidence for each in found], object)[which]
 
     def _look_up(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Limit:
-        rows: list[Row] = []
-        is_sure = True
-        for one, two in product(self._ways(a), self._ways(b)):
+        if a[""] is None or b[""] is None:
+            rows, _ = self._lines(a, b)
+            return _limit(rows, is_sure=False) if rows else NOTHING
+        if self._largest_of(a, b) is None:
+            return NOTHING
+        asked = self._asked(a[""], b[""]), self._asked(b[""], a[""])
+        rows, is_sure, is_whole = [], True, True
+        for one, two in product(self._ways(a, asked[0]), self._ways(b, asked[1])):
             found, sure = self._lines(one, two)
             rows += found
             is_sure = is_sure and sure
-        if rows:
+            is_whole = is_whole and bool(found)
+        if any("burial" in facts and each["burial"] is None for facts, each in zip(asked, (a, b), strict=True)):
+            is_sure = False  # it may lie in a tunnel or above ground, where the table says nothing
+        if rows and is_whole:
             return _limit(rows, is_sure=is_sure)
-        return self._unlisted(a, b)
+        # some of what it may be has no line (gas above 1.6 MPa): no certain limit, but a possible one
+        return Limit(self._largest_of(a, b) or 0.0, self._largest_of(a, b) or 0.0, False, "low")
 
-    def _ways(self, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The facts once for each pressure that is possible, and for each range of a number that is missing."""
-        pressures = facts.get("pressure") or (None,)
-        numbers = {
-            key: self._ranges[key] if facts.get(key) is None and self._ranges[key] else (facts.get(key),)
-            for key in self._ranges
-        }
-        return [
-            {**facts, "pressure": pressure, **dict(zip(numbers, each, strict=True))}
-            for pressure in pressures
-            for each in product(*numbers.values())
-        ]
+    def _largest_of(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> float | None:
+        """The largest limit of the lines for two kinds; None where there is no line."""
+        return self._kinds.get((a[""], b[""]), self._kinds.get((b[""], a[""])))
+
+    def _asked(self, a: str, b: str) -> set[str]:
+        """Facts of a pipe of kind `a` that the lines for it and kind `b` ask for."""
+        keys = {key for row in self._of(a, b).rows for key in row.when if key.startswith("a_")}
+        keys |= {key for row in self._of(b, a).rows for key in row.when if key.startswith("b_")}
+        bounds = {"dn_mm": "_dn_", "voltage_kv": "_voltage_", "burial": "_burial", "pressure": "_pressure"}
+        return {fact for fact, part in bounds.items() if any(part in key for key in keys)}
+
+    def _ways(self, facts: Mapping[str, Any], asked: set[str]) -> list[dict[str, Any]]:
+        """The facts once for each pressure that is possible, and each that a missing fact may be."""
+        ways = {key: every for key, every in self._ranges.items() if key in asked and facts[key] is None}
+        if "pressure" in asked:
+            is_gas = facts[""] == "gas"
+            ways["pressure"] = facts["pressure"] or (tuple(name for name, _ in PRESSURES_MPA) if is_gas else (None,))
+        else:
+            ways["pressure"] = (None,)
+        return [{**facts, **dict(zip(ways, each, strict=True))} for each in product(*ways.values())]
 
     def _lines(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Row], bool]:
         """Lines that may count, either way round, and whether one of them does for certain."""
@@ -145,11 +165,6 @@ class Table:
             rows = tuple(row for row in self.rule.rows if _is_of(row, "a", a) and _is_of(row, "b", b))
             self._by_kinds[a, b] = replace(self.rule, rows=rows)
         return self._by_kinds[a, b]
-
-    def _unlisted(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Limit:
-        """Kinds that have lines, none for these facts (gas above 1.6 MPa): no certain limit, but a possible one."""
-        most = self._kinds.get((a[""], b[""]), self._kinds.get((b[""], a[""])))
-        return NOTHING if most is None else Limit(most, most, False, "low")
 
 
 def _limit(rows: Iterable[Row], *, is_sure: bool) -> Limit:
