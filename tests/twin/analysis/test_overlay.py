@@ -109,6 +109,18 @@ def test_overlaps_of_a_set_are_those_of_every_pair(seed, n):
     assert found.areas_m2 == pytest.approx(list(expected.values()), rel=3e-4)
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(3, 250), st.integers(3, 250))
+def test_what_two_have_in_common_does_not_depend_on_the_order(seed, points, others):
+    one = np.array([shapely.make_valid(blob(EAST + 90 * i, NORTH, 80, points, seed + i)) for i in range(4)])
+    two = np.array([shapely.make_valid(blob(EAST + 70 * i, NORTH + 40, 60, others, seed + 9 + i)) for i in range(5)])
+    there, back = common(one, Cover(two, CRS)).pairs(), common(two, Cover(one, CRS)).pairs()
+    forward = dict(zip(zip(there.left.tolist(), there.right.tolist(), strict=True), there.areas_m2, strict=True))
+    turned = dict(zip(zip(back.right.tolist(), back.left.tolist(), strict=True), back.areas_m2, strict=True))
+    assert set(forward) == set(turned)
+    assert [turned[key] for key in forward] == pytest.approx(list(forward.values()), abs=1e-6)
+
+
 def test_neighbours_and_equal_areas():
     shapes = np.array(
         [
