@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from layers.ellipsoid_area import areas_m2
 from twin.analysis.elevation import Grid
+from twin.analysis.flood_inundation_cells import once
 from twin.analysis.progress import SILENT, Progress
 from twin.analysis.verdict import SAME
 
@@ -196,7 +197,8 @@ def _sorted_seeds(seeds: IntArray | None, grid: Grid) -> tuple[IntArray, IntArra
         return np.empty((0, 2), np.int64), np.empty(0, np.int64)
     rows, columns = seeds[:, 0], seeds[:, 1]
     inside = np.flatnonzero((rows >= 0) & (rows < grid.height) & (columns >= 0) & (columns < grid.width))
-    return np.unique(np.asarray(seeds[inside], np.int64).reshape(-1, 2), axis=0), inside
+    cells = once(rows[inside] * grid.width + columns[inside])
+    return np.stack([cells // grid.width, cells % grid.width], axis=1), inside
 
 
 def _marked(state: NDArray[np.uint8], is_in: NDArray[np.bool_], grid: Grid, progress: Progress) -> tuple[int, float]:
