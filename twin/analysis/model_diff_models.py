@@ -86,7 +86,7 @@ class Model:
     solid : its mesh less the origin; None where there is none
     base_m, top_m : lowest and highest, NaN where not known
     height_m : between them, NaN where not known
-    volume_m3 : NaN where not known: no height, or a mesh that is not closed
+    prism_m3 : area × height, NaN where it has a mesh or no height
     method : `mesh`, `prism` (area × height) or `none`
     values : attributes asked for, by name
     """
@@ -98,9 +98,14 @@ class Model:
     base_m: float
     top_m: float
     height_m: float
-    volume_m3: float
+    prism_m3: float
     method: str
     values: Mapping[str, Any]
+
+    @property
+    def volume_m3(self) -> float:
+        """What it encloses; NaN where not known: no height, or a mesh that is not closed."""
+        return self.solid.volume_m3 if self.method == "mesh" and self.solid is not None else self.prism_m3
 
 
 def origin(city: "City") -> FloatArray:
@@ -178,7 +183,7 @@ def of_features(
 
 def _of_mesh(name: str, layer: str, shape: Any, mesh: Solid, values: Mapping[str, Any]) -> Model:
     low, high = float(mesh.low[2]), float(mesh.high[2])
-    return Model(name, layer, shape, mesh, low, high, high - low, mesh.volume_m3, "mesh", values)
+    return Model(name, layer, shape, mesh, low, high, high - low, np.nan, "mesh", values)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Solid:
         """The manifold of a closed mesh; None where there is none."""
         return _body(self.vertices, self.triangles) if self.is_closed else None
 
-    @property
+    @cached_property
     def volume_m3(self) -> float:
         """Volume inside; NaN for a mesh that is not closed."""
         return float("nan") if self.body is None else float(self.body.volume())
