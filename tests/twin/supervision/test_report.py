@@ -287,7 +287,7 @@ def test_bars_have_the_lengths_of_the_numbers():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (5336, "5,336"), (0.0, "0"), (77.35187, "77.35"), (1088999.05, "1,088,999.1"), (0.15, "0.15"),
-     (0.000245, "0.000245"), (-3.0, "-3"), (2.0004, "2"), (0.9996, "1")],
+     (0.000245, "0.000245"), (7.0e-05, "0.00007"), (0.0123456, "0.012"), (-3.0, "-3"), (2.0004, "2"), (0.9996, "1")],
 )  # fmt: skip
 def test_numbers_are_written_with_the_digits_that_count(value, text):
     assert words.number(value) == text

@@ -1,5 +1,7 @@
 """Words of a report in Chinese and English."""
 
+import numpy as np
+
 from layers.catalogue import Title
 from twin.supervision.report.model import Language
 
@@ -96,7 +98,9 @@ def number(value: float | None) -> str:
         return f"{value:,.0f}"
     digits = 1 if abs(value) >= 1000 else 2 if abs(value) >= 10 else 3
     text = f"{value:,.{digits}f}".rstrip("0").rstrip(".")
-    return f"{value:.3g}" if text in {"0", "-0"} else text
+    if abs(value) >= 0.01:
+        return text
+    return str(np.format_float_positional(value, precision=3, fractional=False, trim="-"))
 
 
 def amount(value: float | None, symbol: str, language: Language) -> str:
