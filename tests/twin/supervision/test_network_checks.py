@@ -145,6 +145,17 @@ def test_a_city_sets_its_own_limit_of_users_and_names_its_sources(tmp_path):
         assert "own.yaml" in told(run)["supply-segment-users", ("pipe_water/W1",)].source
 
 
+def test_a_dead_end_in_a_zone_of_water_sources_is_taken_and_said(tmp_path):
+    layers = {key: value for key, value in LAYERS.items() if key != "pipe_node"}
+    zone = [("Z1", shapely.MultiPolygon([box(-10, -10, 10, 10)]), {})]
+    with made(tmp_path, layers | {"water_source_zone": zone}) as own:
+        found = told(engine.run(own, "water", checks=["supply-readiness"]))
+    dry = found["supply-source", ("pipe_water/W9",)]
+    assert (dry.verdict, dry.measured) == ("review", 70)
+    assert dry.note.en == "No source is named: taken is S, by its place."
+    assert found["supply-segment-users", ("pipe_water/W1",)].note == dry.note
+
+
 @pytest.mark.slow
 def test_the_planted_conflicts_of_the_town_are_found_exactly(tmp_path):
     """Fifteen pairs and four drains: those that fail are found, near misses and everything else are not."""

@@ -1,6 +1,7 @@
 """Water supply: what shutting off each segment between valves takes away, and what hangs together with no source."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -34,14 +35,14 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     found = segments(graph_of(supply), valves.valves)
     here = _here(context, supply, found)
     yield from _hydrants(context, supply, found, here)
-    sources = _sources(context, supply)
+    sources, assumed = _sources(context, supply)
     if not len(sources):
         for rule in (BY_SOURCE, BY_USERS):
             where = (context.site or "city",)
             yield finding(context.rules[rule], where, None, context.region, verdict="unknown", note=NO_SOURCE)
         return
-    yield from _dry(context, supply, valves, sources)
-    yield from _users(context, supply, valves, found, (here, sources))
+    told = [*_dry(context, supply, valves, sources), *_users(context, supply, valves, found, (here, sources))]
+    yield from (each if assumed is None or isinstance(each, Passed) else _unsure(each, assumed) for each in told)
 
 
 def _here(context: Context, supply: Network, found: Segments) -> np.ndarray:
@@ -54,10 +55,31 @@ def _here(context: Context, supply: Network, found: Segments) -> np.ndarray:
     return out
 
 
-def _sources(context: Context, supply: Network) -> np.ndarray:
-    known = supply.node_numbers
-    named = [known[name] for name in context.rules[BY_SOURCE].parameters.get("sources") or () if name in known]
-    return np.union1d(np.array(named, np.int64), np.flatnonzero(supply.is_source))
+def _sources(context: Context, supply: Network) -> tuple[np.ndarray, Title | None]:
+    """Nodes that are named or say so; else dead ends in zones of water sources, with a word on that."""
+    known, parameters = supply.node_numbers, context.rules[BY_SOURCE].parameters
+    named = [known[name] for name in parameters.get("sources") or () if name in known]
+    found = np.union1d(np.array(named, np.int64), np.flatnonzero(supply.is_source))
+    if len(found):
+        return found, None
+    degree = np.bincount(np.r_[supply.start, supply.end], minlength=len(supply.nodes))
+    last = np.flatnonzero((degree == 1) & np.isfinite(supply.xy).all(axis=1))
+    inside = np.zeros(len(last), bool)
+    for layer in parameters.get("by_place") or ():
+        zones = context.read(layer, reach_m=EVERYWHERE_M, properties=("name",))
+        if len(zones) and len(last):
+            hits = shapely.STRtree(zones.geometry).query(shapely.points(supply.xy[last]), predicate="intersects")[0]
+            inside[np.unique(hits)] = True
+    names = ", ".join(supply.nodes[row] for row in last[inside].tolist()[:5])
+    words = Title(
+        f"水源未标明，以水源保护区内的管网末端 {names} 为水源", f"No source is named: taken is {names}, by its place."
+    )
+    return last[inside], words
+
+
+def _unsure(each: Finding, assumed: Title) -> Finding:
+    """A finding that hangs on sources taken by place."""
+    return replace(each, verdict="review" if each.verdict == "fail" else each.verdict, note=assumed)
 
 
 def _hydrants(context: Context, supply: Network, found: Segments, here: np.ndarray) -> Iterator[Finding | Passed]:
