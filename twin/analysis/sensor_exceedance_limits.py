@@ -133,7 +133,7 @@ class Judge:
         self.used, self.facts, self.records = used, facts, dict[Series, Record]()
         self.reference = reference
         self._offset, self._own, self._limit, self._share = offset_us, own_limits, limit, least_share
-        self._most = most_alerts
+        self._most, self._floor = most_alerts, -np.inf
         self.rule = used[-1]
 
     def feed(self, chunk: Chunk) -> None:
@@ -188,6 +188,7 @@ class Judge:
         record.n_over += len(over)
         for day, n in zip(*np.unique((times[over] + self._offset) // DAY_US, return_counts=True), strict=True):
             record.days[int(day)] = record.days.get(int(day), 0) + int(n)
+        over = over[measured[over] - limit[over] > self._floor]
         if len(over) > self._most:
             over = over[np.argsort(limit[over] - measured[over], kind="stable")[: self._most]]
         record.alerts += [
@@ -204,6 +205,8 @@ class Judge:
         kept = sorted(
             (each for record in self.records.values() for each in record.alerts), key=lambda each: -each.excess
         )
+        if len(kept) >= self._most:  # what is not further over the limit than the last of these is counted only
+            self._floor = kept[self._most - 1].excess
         for record in self.records.values():
             record.alerts = []
         for each in kept[: self._most]:
