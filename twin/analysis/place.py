@@ -183,7 +183,12 @@ def answer_crs(city: "City", given: str | None) -> str:
     """The CRS an answer is in, from an input like `ANSWER_CRS`."""
     if given is None:
         return crs.CRS84
-    return city.crs if given == "city" else crs.name(given)
+    if given == "city":
+        return city.crs
+    try:
+        return crs.name(given)
+    except InvalidInput as error:
+        raise InvalidInput(f"crs: {error.problem}", error.hint) from error
 
 
 def geojson(

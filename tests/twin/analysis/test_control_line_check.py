@@ -193,7 +193,7 @@ def test_those_that_pass_are_left_out_first(city):
         ({"tolerance_m2": float("nan")}, "tolerance_m2"),
         ({"tolerance_share_pct": 100.5}, "tolerance_share_pct"),
         ({"tolerance_m2": "1 mu"}, "tolerance_m2"),
-        ({"crs": "EPSG:0"}, "EPSG:0"),
+        ({"crs": "EPSG:0"}, "^crs: 'EPSG:0' is not"),
     ],
 )  # fmt: skip
 def test_wrong_inputs_are_named(city, inputs, says):
