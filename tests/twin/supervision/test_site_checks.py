@@ -67,6 +67,14 @@ def test_cranes_of_a_site_and_a_neighbour_s(tmp_path):
     assert gap.geometry.length == pytest.approx(100.0)
 
 
+def test_a_crane_beside_its_site_s_line_belongs_to_it(tmp_path):
+    beside = {"tower_crane": [("A", point(-5, 50, 2), A | {"site_code": "S1"}), ("B", point(95, 250, 2), B)]}
+    found, _ = looked(tmp_path, CRANES | beside, "crane-conflict", site="S1")
+    assert ("crane-power-line", "tower_crane/A", "power_line/M") in verdicts(found)
+    other = {"tower_crane": [("A", point(-5, 50, 2), A | {"site_code": "S2"})]}
+    assert looked(tmp_path / "other", CRANES | other, "crane-conflict", site="S1") == ([], {})
+
+
 def test_cranes_of_the_whole_city_are_counted_where_they_pass(tmp_path):
     found, passed = looked(tmp_path, CRANES, "crane-conflict")
     assert passed["crane-jib-to-mast"] == 1

@@ -22,7 +22,7 @@ from twin.analysis.crane_conflict import (
     tops_of,
 )  # fmt: skip
 from twin.analysis.crane_conflict_reach import MOST_JIB_M, MOST_TAIL_M, Cranes
-from twin.analysis.place import numbers
+from twin.analysis.place import numbers, words
 from twin.analysis.sunlight_place import chosen, once
 from twin.store.interface import Features
 from twin.supervision.check import Check, Context, Finding, Passed, finding
@@ -42,8 +42,8 @@ _ZH = {
 
 
 def run(context: Context) -> Iterator[Finding | Passed]:
-    """Pairs of which one crane stands on the place; tails and lines of the cranes that do."""
-    found = context.read(CRANE, reach_m=2 * MOST_JIB_M, properties=COLUMNS)
+    """Pairs of which one crane stands on the place or belongs to the site; tails and lines of the cranes that do."""
+    found = context.read(CRANE, reach_m=2 * MOST_JIB_M, properties=(*COLUMNS, "site_code"))
     found = chosen(found, np.flatnonzero(~(shapely.is_missing(found.geometry) | shapely.is_empty(found.geometry))))
     if not len(found):
         return
@@ -51,6 +51,8 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     here = np.ones(len(found), bool)
     if context.region is not None:
         here = np.asarray(shapely.intersects_xy(context.region, cranes.x, cranes.y))
+        if context.site is not None:  # a crane of the site may stand beside its line
+            here |= np.array([each == context.site.rpartition("/")[2] for each in words(found, "site_code")], bool)
     rows = [row for row in pair_rows(cranes, context.rules) if here[row.first] or here[row.second]]
     yield from _told(context, rows, cranes, found, (CRANE, found))
     own = np.flatnonzero(here)
