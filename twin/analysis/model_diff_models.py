@@ -42,22 +42,16 @@ MESHES_SCHEMA: dict[str, Any] = {
                 "required": ["id", "vertices", "triangles"],
                 "properties": {
                     "id": {"type": "string", "minLength": 1},
+                    # rows are looked at when they are read: a schema of each number takes seconds for a large model
                     "vertices": {
                         "type": "array",
                         "minItems": 3,
-                        "description": "East, north in `crs`, normal height in metres.",
-                        "items": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+                        "description": "Rows of east, north in `crs`, normal height in metres.",
                     },
                     "triangles": {
                         "type": "array",
                         "minItems": 1,
-                        "description": "Rows of vertices, counter-clockwise seen from outside.",
-                        "items": {
-                            "type": "array",
-                            "items": {"type": "integer", "minimum": 0},
-                            "minItems": 3,
-                            "maxItems": 3,
-                        },
+                        "description": "Rows of three vertices' numbers, counter-clockwise seen from outside.",
                     },
                 },
                 "additionalProperties": False,
@@ -263,9 +257,10 @@ def _sent(city: "City", name: str, given: Mapping[str, Any]) -> Iterator[Model]:
     source = _crs_of(city, name, given.get("crs"))
     shift = origin(city)
     for row, each in enumerate(given["meshes"]):
-        vertices = np.array(each["vertices"], np.float64)
-        if not np.isfinite(vertices).all():
-            raise InvalidInput(f"{name}/meshes/{row}/vertices: a coordinate is no number.")
+        vertices = _rows(f"{name}/meshes/{row}/vertices", each["vertices"])
+        faces = _rows(f"{name}/meshes/{row}/triangles", each["triangles"])
+        if (faces != np.floor(faces)).any():
+            raise InvalidInput(f"{name}/meshes/{row}/triangles: a vertex' number is no whole number.")
         east, north = crs.transform(source, city.crs, vertices[:, 0], vertices[:, 1])
         plan = np.stack([east, north, vertices[:, 2]], axis=1)
         if not np.isfinite(plan).all():
@@ -274,10 +269,21 @@ def _sent(city: "City", name: str, given: Mapping[str, Any]) -> Iterator[Model]:
             )
         place.check_inside(city, f"{name}/meshes/{row}", np.array([shapely.box(*_box(plan))], dtype=object))
         try:
-            mesh = solid(plan - shift, np.array(each["triangles"], np.int64))
+            mesh = solid(plan - shift, faces.astype(np.int64))
         except InvalidInput as error:
             raise InvalidInput(f"{name}/meshes/{row}: {error.problem}", error.hint) from error
         yield _of_mesh(str(each["id"]), "", None, mesh, {})
+
+
+def _rows(name: str, given: Any) -> FloatArray:
+    """(n, 3) numbers of an input."""
+    try:
+        rows = np.array(given, np.float64)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{name}: not every row has three numbers.") from error
+    if rows.ndim != 2 or rows.shape[1] != 3 or not np.isfinite(rows).all():
+        raise InvalidInput(f"{name}: not every row has three numbers.")
+    return rows
 
 
 def _box(plan: FloatArray) -> tuple[float, float, float, float]:

@@ -174,6 +174,9 @@ def test_areas_with_base_and_height(city):
         ({"tolerance_m": 2}, "tolerance_m"),
         ({"elements": {"meshes": [{"id": "x", "vertices": [[0, 0, 0]] * 3, "triangles": [[0, 1, 5]]}]}}, "elements"),
         ({"elements": {"meshes": [{"id": "x", "vertices": [[9, 9, 0]] * 3, "triangles": [[0, 1, 2]]}]}}, "elements"),
+        ({"elements": {"meshes": [{"id": "x", "vertices": [[0, 0]] * 3, "triangles": [[0, 1, 2]]}]}}, "elements"),
+        ({"elements": {"meshes": [{"id": "x", "vertices": [[0, 0, "a"]] * 3, "triangles": [[0, 1, 2]]}]}}, "elements"),
+        ({"elements": {"meshes": [{"id": "x", "vertices": [[0, 0, 0]] * 3, "triangles": [[0, 1, 1.5]]}]}}, "elements"),
         ({"elements": collection()}, "elements"),
     ],
 )
