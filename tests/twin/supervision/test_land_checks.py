@@ -209,6 +209,20 @@ def test_farmland_of_the_hand_case_is_lost_by_7_5_mu(tmp_path):
     assert loss.geometry.equals(square(50, 0, 100, 100))
 
 
+@pytest.mark.parametrize(("west", "n_lost", "n_kept"), [(0, 0, 1), (40, 1, 1), (50, 1, 0)])
+def test_farmland_is_looked_at_where_the_place_is(tmp_path, west, n_lost, n_kept):
+    layer = survey(2019, ("0101", square(0, 0, 100, 100))) + survey(
+        2025, ("0101", square(0, 0, 50, 100)), ("0701", square(50, 0, 100, 100)))  # fmt: skip
+    found = run(tmp_path, {"land_survey": layer}, "farmland-loss", region=square(west, 0, west + 50, 100))
+    assert (len(found.findings), found.passed.get("farmland-loss", 0)) == (n_lost, n_kept)
+
+
+def test_farmland_without_a_later_class_is_unknown(tmp_path):
+    later = [("later", square(0, 0, 9, 9), {"survey_year": 2025, **SD})]
+    found = run(tmp_path, {"land_survey": survey(2019, ("0101", square(0, 0, 9, 9))) + later}, "farmland-loss")
+    assert [(each.verdict, each.note.en) for each in found.findings] == [("unknown", "0101 水田 → ?")]
+
+
 def test_without_two_surveys_of_one_list_nothing_is_known(tmp_path):
     one = run(tmp_path / "one", {"land_survey": survey(2019, ("0101", square(0, 0, 9, 9)))}, "farmland-loss")
     two = survey(2019, ("0101", square(0, 0, 9, 9))) + survey(2025, ("0701", square(0, 0, 9, 9)), **PLAN)

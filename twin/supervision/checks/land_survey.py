@@ -158,20 +158,25 @@ def _lost(context: Context, old: Features, new: Features, told: Transition, syst
     )
     was_farmland, is_farmland = (np.array([bool(code) and land_codes.is_farmland(str(code)) for code in each], bool)
                                  for each in (was, now))  # fmt: skip
-    known = np.array([code is not None for code in now], bool)[pieces.right]
-    lost = was_farmland[pieces.left] & ~is_farmland[pieces.right] & known
+    known = np.array([bool(code) for code in now], bool)[pieces.right]
+    lost = was_farmland[pieces.left] & ~is_farmland[pieces.right]
     lost &= pieces.areas_m2 > float(rule.parameters["least_m2"]) + SAME
+    here = np.ones(len(pieces), bool)
     if context.region is not None:
-        lost &= shapely.intersects(pieces.shapes, context.region)
+        here = shapely.area(shapely.intersection(polygonal(pieces.shapes), context.region)) > land.TOUCH_M2
+    lost &= here
     for row in np.flatnonzero(lost).tolist():
         i, j = int(pieces.left[row]), int(pieces.right[row])
-        words = " → ".join(f"{code} {land_codes.name(str(code), system) or ''}".strip() for code in (was[i], now[j]))
+        words = " → ".join(
+            f"{code or '?'} {land_codes.name(str(code), system) or ''}".strip() for code in (was[i], now[j])
+        )
         yield finding(
             rule, (f"land_survey/{new.ids[j]}", f"land_survey/{old.ids[i]}"), float(pieces.areas_m2[row]) / MU_M2,
             polygonal(pieces.shapes[row : row + 1])[0], note=Title(words, words),
+            verdict=None if known[row] else "unknown",
             evidence=land.item("land_survey", new.ids[j]),
         )  # fmt: skip
-    kept = int((was_farmland[pieces.left] & is_farmland[pieces.right]).sum())
+    kept = int((was_farmland[pieces.left] & is_farmland[pieces.right] & here).sum())
     if kept:
         yield Passed(rule.id, kept)
 
