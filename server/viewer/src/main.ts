@@ -160,7 +160,7 @@ async function build(config: ViewerConfig): Promise<void> {
 
   const select = (x: number, y: number): void => {
     const mark = watch?.markAt(x, y);
-    if (mark?.many) return mark.many.isSmallest ? watch?.section.only(mark.many.box) : scenery.flyToBounds(viewer, mark.many.box);
+    if (mark?.many) return mark.many.isListed ? watch?.section.only(mark.many.box) : scenery.flyToBounds(viewer, mark.many.box);
     const picked = twin.pick(x, y);
     if (!picked) return details.close();
     highlight(picked);

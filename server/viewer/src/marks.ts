@@ -24,6 +24,8 @@ export const LIMIT = 24;
 const WIDEST = 0.28;
 const AT_ONCE = 6;
 const SMALLEST_DEG = 2e-5;
+/** What lies in a box this small is listed by a click: flying there would bring the eye no nearer. */
+const LISTED_DEG = 3e-4;
 const METRES_DEG = 111_320;
 
 interface Tile {
@@ -37,7 +39,7 @@ export interface Mark {
   key: string;
   at: [lon: number, lat: number];
   finding: Finding | undefined;
-  many: { count: number; box: Bounds; isSmallest: boolean } | undefined;
+  many: { count: number; box: Bounds; isListed: boolean } | undefined;
   paint: Paint;
 }
 
@@ -205,7 +207,7 @@ export class Marks {
       if (known.every(Boolean)) return true;
       this.marks.length = before; // until all its quarters are known it stays one mark
     }
-    this.add(cluster(tile, page, isSmallest));
+    this.add(cluster(tile, page));
     return true;
   }
 
@@ -287,12 +289,12 @@ function single(finding: Finding): Mark | undefined {
 }
 
 /** The many of a quarter, where those are that came with the answer. */
-function cluster({ key, box }: Tile, { matched, found }: Page, isSmallest: boolean): Mark {
+function cluster({ key, box }: Tile, { matched, found }: Page): Mark {
   const places = found.flatMap(({ at }) => (at ? [at] : []));
   const mean = (axis: 0 | 1): number => places.reduce((sum, at) => sum + at[axis], 0) / Math.max(places.length, 1);
   const at: [number, number] = places.length ? [mean(0), mean(1)] : [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
   const paint = { verdict: found[0]?.verdict ?? "", status: "", count: matched, isSelected: false };
-  return { key: `many/${key}`, at, finding: undefined, many: { count: matched, box, isSmallest }, paint };
+  return { key: `many/${key}`, at, finding: undefined, many: { count: matched, box, isListed: box[3] - box[1] < LISTED_DEG }, paint };
 }
 
 /** Each finding lies in one of them: a quarter ends a hair's breadth before the next one begins. */
