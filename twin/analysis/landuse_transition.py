@@ -5,7 +5,7 @@ the later survey does not cover has no class there (`to` is null), so that the r
 Overlaps inside a survey are reported, not resolved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from layers.ellipsoid_area import MU_M2, areas_m2
 from layers.errors import InvalidInput
 from twin.analysis import place
 from twin.analysis.features_input import SCHEMA
-from twin.analysis.land_classes import FIELDS, SYSTEM, Classes, check_same, classes, known_properties
+from twin.analysis.land_classes import FIELDS, SYSTEM, Classes, check_same, classes, is_known, known_properties
 from twin.analysis.overlay import Cover, Pieces, common, polygonal, self_overlaps, uncovered_m2
 from twin.analysis.overlay_stats import shortened
 from twin.analysis.process import Parameter, Process
@@ -164,16 +164,26 @@ def _totals(system: str, codes: list[str | None], areas: FloatArray) -> list[dic
 
 
 def _farmland(found: Transition, old: Classes, new: Classes) -> dict[str, float]:
-    was, is_now = (np.array([bool(code) and land_codes.is_farmland(str(code)) for code in each.codes])
-                   for each in (old, new))  # fmt: skip
-    pieces = found.pieces
-    lost = float(pieces.areas_m2[was[pieces.left] & ~is_now[pieces.right]].sum())
-    won = float(pieces.areas_m2[~was[pieces.left] & is_now[pieces.right]].sum())
+    """A class that is missing or not in the list is neither farmland nor another one: `unclassified`."""
+    had, has = (_is(each, lambda code: is_known(code, old.system)) for each in (old, new))
+    was, is_now = _is(old, land_codes.is_farmland) & had, _is(new, land_codes.is_farmland) & has
+    i, j, area = found.pieces.left, found.pieces.right, found.pieces.areas_m2
+    lost, won = float(area[was[i] & ~is_now[j] & has[j]].sum()), float(area[~was[i] & had[i] & is_now[j]].sum())
     told = {
         "before": float(found.before_m2[was].sum()), "after": float(found.after_m2[is_now].sum()),
         "loss": lost, "gain": won, "net": won - lost, "not_surveyed_again": float(found.lost_m2[was].sum()),
+        "unclassified": float(area[(was[i] & ~has[j]) | (~had[i] & is_now[j])].sum()),
     }  # fmt: skip
-    return {f"{name}_{unit}": area / size for name, area in told.items() for unit, size in (("m2", 1.0), ("mu", MU_M2))}
+    return {
+        f"{name}_{unit}": size_m2 / size
+        for name, size_m2 in told.items()
+        for unit, size in (("m2", 1.0), ("mu", MU_M2))
+    }
+
+
+def _is(listed: Classes, what: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """(n,) whether something holds for a feature's code; False without one."""
+    return np.array([bool(code) and what(str(code)) for code in listed.codes], bool)
 
 
 def _overlap(pairs: Pieces) -> dict[str, Any]:
@@ -219,7 +229,7 @@ _FARMLAND: dict[str, Any] = {
     "type": "object",
     "properties": {
         f"{name}_{unit}": {"type": "number", "x-unit": unit}
-        for name in ("before", "after", "loss", "gain", "net", "not_surveyed_again")
+        for name in ("before", "after", "loss", "gain", "net", "not_surveyed_again", "unclassified")
         for unit in ("m2", "mu")
     },
 }

@@ -92,6 +92,17 @@ def test_suffixes_wetlands_and_first_classes(city):
     assert found["farmland"]["gain_m2"] == pytest.approx(200, abs=1e-4)
 
 
+@pytest.mark.parametrize("code", [None, "0999", "0199"])
+def test_a_class_that_is_not_known_is_no_loss(city, code):
+    after = collection(
+        feature(square(0, 0, 100, 60), DLBM=code, **SD), feature(square(0, 60, 100, 100), DLBM="0101", **SD)
+    )
+    for before, later in ((BEFORE, after), (after, BEFORE)):
+        farmland = city.run("landuse-transition", before=before, after=later)["farmland"]
+        assert (farmland["loss_m2"], farmland["gain_m2"]) == (0, 0)
+        assert farmland["unclassified_m2"] == pytest.approx(6000, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [

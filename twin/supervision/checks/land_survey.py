@@ -10,7 +10,7 @@ from layers import land_codes
 from layers.catalogue import Title
 from layers.ellipsoid_area import MU_M2, areas_m2, lengths_m
 from twin.analysis import place
-from twin.analysis.land_classes import SYSTEM, plain
+from twin.analysis.land_classes import SYSTEM, is_known, plain
 from twin.analysis.landuse_transition import YEAR, Transition, transition
 from twin.analysis.overlay import polygonal
 from twin.analysis.topology_check import Topology, topology
@@ -156,9 +156,13 @@ def _lost(context: Context, old: Features, new: Features, told: Transition, syst
     was, now = (
         [None if code is None else plain(code, system) for code in place.words(each, "DLBM")] for each in (old, new)
     )
-    was_farmland, is_farmland = (np.array([bool(code) and land_codes.is_farmland(str(code)) for code in each], bool)
-                                 for each in (was, now))  # fmt: skip
-    known = np.array([bool(code) for code in now], bool)[pieces.right]
+    was_farmland, is_farmland = (
+        np.array(
+            [bool(code) and is_known(str(code), system) and land_codes.is_farmland(str(code)) for code in each], bool
+        )
+        for each in (was, now)
+    )
+    known = np.array([bool(code) and is_known(str(code), system) for code in now], bool)[pieces.right]
     lost = was_farmland[pieces.left] & ~is_farmland[pieces.right]
     lost &= pieces.areas_m2 > float(rule.parameters["least_m2"]) + SAME
     here = np.ones(len(pieces), bool)
