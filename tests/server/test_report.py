@@ -37,8 +37,9 @@ def folder(tmp_path_factory):
         "sensor": [("s", shapely.force_3d(point(0, 0)), {"state": "在线"})],
         "construction_site": [("G1", shapely.MultiPolygon([box(1400, 1400, 1700, 1700)]), {})],
     }
-    made(tmp_path_factory.mktemp("twin"), layers).close()
-    return next(tmp_path_factory.getbasetemp().glob("twin*"))
+    folder = tmp_path_factory.mktemp("report_twin")
+    made(folder, layers).close()
+    return folder
 
 
 def citytwin(*arguments):
