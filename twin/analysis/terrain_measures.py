@@ -15,9 +15,10 @@ from layers.catalogue import Title
 from layers.errors import InvalidInput
 from twin.analysis import features_input, place
 from twin.analysis.elevation import Elevation, Grid, Surrounded, elevation, surrounded
+from twin.analysis.outputs import COG
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
-from twin.analysis.raster_out import KEEP_AS, check_name, cog, keep, raster_output
+from twin.analysis.raster_out import KEEP_AS, check_name, cog, keep
 from twin.analysis.terrain_slope import MEASURES, Measure, blocks
 
 if TYPE_CHECKING:
@@ -239,7 +240,11 @@ PROCESS = Process(
         "keep_as": KEEP_AS,
     },
     outputs={
-        "raster": raster_output("栅格", "Raster of the measure", "by measure"),
+        "raster": Parameter(
+            Title("栅格", "Raster of the measure, in the unit that statistics/unit tells"),
+            {"type": "string", "contentEncoding": "binary", "contentMediaType": COG},
+            media_type=COG,
+        ),
         "statistics": Parameter(
             Title(
                 "统计",
