@@ -14,7 +14,9 @@ from ingest.table import survey_scan
 from ingest.tileset import scan as tileset_scan
 from layers.errors import InvalidInput
 
-IGNORED_NAMES = {"city.toml", "expected.json", "thumbs.db", "desktop.ini"}
+IGNORED_NAMES = {"city.toml", "supervision.toml", "expected.json", "thumbs.db", "desktop.ini"}
+RULE_FOLDERS = ("rules", "indicators")
+"""What the city rules for itself (YAML); the build takes it into the twin."""
 IGNORED_SUFFIXES = {".md": "a document", ".txt": "a document", ".pdf": "a document"}
 IGNORED_SUFFIXES |= {".qgz": "a QGIS project", ".qgs": "a QGIS project"}
 
@@ -221,6 +223,8 @@ def _reason(path: Path, folder: Path, root: Path) -> str:
     if name.startswith("~$") or name.endswith(("~", ".tmp", ".lock", ".bak")):
         return "a temporary file"
     suffix = path.suffix.lower()
+    if inside.parts[:-1] in {(each,) for each in RULE_FOLDERS} and suffix in {".yaml", ".yml"}:
+        return "rules of the city"
     if suffix in IMAGES and not any(path.with_suffix(world).exists() for world in IMAGES[suffix]):
         return NO_WORLD_FILE
     return IGNORED_SUFFIXES.get(suffix, "")

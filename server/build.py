@@ -81,6 +81,7 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
     result = BuildResult(twin_dir, issues=[*toml.unmatched(), *_links(everything)])
     with build_folder.locked(twin_dir):
         config = _config(toml, files, twin_dir, result)
+        _rules(source_dir, twin_dir)
         with _opened(twin_dir, config) as store:
             known = {record.path: record for record in store.sources()}
             items = [
@@ -93,6 +94,12 @@ def build(source_dir: Path, twin_dir: Path, progress: Progress | None = None) ->
             _Run(twin_dir, config, store, progress or Silent(), result).run(items, gone)
     result.seconds = time.perf_counter() - start
     return result
+
+
+def _rules(source_dir: Path, twin_dir: Path) -> None:
+    from server import build_rules
+
+    build_rules.take(source_dir, twin_dir)
 
 
 def _links(everything: Sequence[SourceFile]) -> list[Issue]:

@@ -17,6 +17,7 @@ from twin.store.interface import Asset
 
 LOCK = ".lock"
 OWN = {FILE, LOCK, "rasters", "points", "tilesets", "reports", "cache", "city.gpkg", "city.gpkg-wal", "city.gpkg-shm"}
+OWN |= {"rules", "indicators", "supervision.toml", "jobs"}
 ROOM = 256 << 20
 """Bytes that stay free on the disk whatever is built."""
 

@@ -19,6 +19,7 @@ from sample_data.maker import (
     pointcloud,
     projects,
     rasters,
+    rules,
     sensing,
     town,
     truths,
@@ -49,6 +50,7 @@ def write_tables(made: town.Town, out: Path) -> None:
     planted["bim"] = write_bim(out / "bim")
     planted["exceedances"] = write_sensing(made, out / "iot", pipes)
     config.write(out / "city.toml")
+    rules.write(out / "rules" / "town.yaml")
     files.write_json(out / "expected.json", truths.collect(made, out, planted))
 
 

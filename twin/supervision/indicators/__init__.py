@@ -6,8 +6,20 @@ so that no definition needs code.
 """
 
 from twin.supervision.indicators.admin import Zones, of_city, of_features
-from twin.supervision.indicators.definition import Indicator, chosen, load
+from twin.supervision.indicators.definition import CITY_FOLDER, Indicator, chosen, load
 from twin.supervision.indicators.evaluate import Row, Value, evaluate
 from twin.supervision.indicators.source import Source
 
-__all__ = ["Indicator", "Row", "Source", "Value", "Zones", "chosen", "evaluate", "load", "of_city", "of_features"]
+__all__ = [
+    "CITY_FOLDER",
+    "Indicator",
+    "Row",
+    "Source",
+    "Value",
+    "Zones",
+    "chosen",
+    "evaluate",
+    "load",
+    "of_city",
+    "of_features",
+]
