@@ -50,7 +50,7 @@ def azimuths(first_deg: float, last_deg: float, step_deg: float) -> FloatArray:
     n = int(np.floor(span / step_deg + 1e-9)) + 1
     if span == 360.0 and abs((n - 1) * step_deg - 360.0) < 1e-9:
         n -= 1
-    return first_deg + step_deg * np.arange(n)
+    return np.asarray(first_deg + step_deg * np.arange(n), np.float64)
 
 
 def skyline(
@@ -164,8 +164,8 @@ PROCESS = Process(
     title=Title("天际线分析", "Skyline"),
     description=Title(
         "从视点看，各方位角上建筑与地形的最大仰角。墙体精确求交；缺高程的方位为未知，仅给下限。",
-        "The greatest elevation angle of buildings and ground at each azimuth, seen from a point. Walls are cut exactly; "
-        "an azimuth on which a height is missing is unknown and has a lower bound only.",
+        "The greatest elevation angle of buildings and ground at each azimuth, seen from a point. Walls are cut "
+        "exactly; an azimuth on which a height is missing is unknown and has a lower bound only.",
     ),
     inputs={
         "observer": OBSERVER,
