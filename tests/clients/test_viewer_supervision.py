@@ -105,7 +105,7 @@ def run(page, supervision, place, *, keep=False):
     page.get_by_label("Supervision").select_option(supervision)
     page.get_by_role("radio", name=place).check()
     page.get_by_role("switch", name="Keep the findings").set_checked(keep)
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_function("() => !document.querySelector('.run button[type=submit]').disabled")
     return page.locator(".said").inner_text()
 
@@ -236,7 +236,7 @@ def test_a_site_is_chosen_by_a_click_or_by_its_name_and_the_view_is_a_box(page, 
     asked = []
     page.on("request", lambda request: request.method == "POST" and asked.append(request.post_data_json["inputs"]))
     page.get_by_role("radio", name="One site").check()
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     assert "Name a site" in page.locator(".said").inner_text()
     page.get_by_label("Id of the site, or layer/id").fill("GD-1")
     run(page, "construction", "One site")
@@ -251,7 +251,15 @@ def test_a_site_is_chosen_by_a_click_or_by_its_name_and_the_view_is_a_box(page, 
     assert west < LON + 0.0042 < east
     assert south < LAT + 0.0042 < north
     assert east - west < 0.01
-    page.get_by_label("Id of the site, or layer/id").or_(page.get_by_role("radio", name="One site")).first.check()
+    # a feature that is picked is the site; the layer of sites is drawn flat, between the houses
+    page.locator(".panel-content > details:last-child").evaluate("node => { node.open = true }")
+    page.locator(".side input[data-layer='construction_site']").evaluate("node => node.click()")
+    look_down(page, LON + 0.001, LAT + 0.001, 120)
+    page.wait_for_function("() => citytwin.pick(450, 300)?.layer === 'construction_site'")
+    page.mouse.click(450, 300)
+    page.locator(".details table").wait_for()
+    assert page.get_by_label("Id of the site, or layer/id").input_value() == "GD-0"
+    assert page.get_by_role("radio", name="One site").is_checked()
     page.get_by_label("Id of the site, or layer/id").fill("GD-404")
     assert "GD-404" in run(page, "construction", "One site")
     assert page.locator(".said.error").count() == 1
@@ -267,7 +275,7 @@ def test_a_run_is_stopped(page, address):
 
     page.route("**/supervise-construction/execution", led)
     with page.expect_response("**/execution") as answered:
-        page.get_by_role("button", name="Run").click()
+        page.get_by_role("button", name="Run", exact=True).click()
     job = answered.value.headers["location"]
     stop = page.get_by_role("button", name="Stop")
     stop.wait_for()
