@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,7 @@ def values(
             conditions.append({"op": "in", "args": [{"property": name}, sorted(chosen)]})
     for op, moment in ((">=", span[0]), ("<", span[1])):
         if moment is not None:
-            stamp = {"timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+            stamp = {"timestamp": instant(moment)}
             conditions.append({"op": op, "args": [{"property": "time"}, stamp]})
     names = tuple(name for name in READ if info.type.attribute(name))
     filter_ = None if not conditions else conditions[0] if len(conditions) == 1 else {"op": "and", "args": conditions}
@@ -185,6 +185,12 @@ def values(
         )  # fmt: skip
     known = pc.and_(pc.and_(table["device_id"].is_valid(), table["quantity"].is_valid()), table["time"].is_valid())
     return table.filter(known).sort_by([("device_id", "ascending"), ("quantity", "ascending"), ("time", "ascending")])
+
+
+def instant(moment: datetime) -> str:
+    """A moment as CQL2 writes it, in UTC; one without a zone is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @lru_cache(maxsize=256)

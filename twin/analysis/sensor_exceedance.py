@@ -18,7 +18,7 @@ from layers.errors import InvalidInput
 from twin.analysis import features_input, place, site_features, sun_position
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
-from twin.analysis.sensor_exceedance_join import nearest, sensitive
+from twin.analysis.sensor_exceedance_join import Host, nearest, sensitive
 from twin.analysis.sensor_exceedance_limits import Alert, Judge, is_night, level_state
 from twin.analysis.sensor_exceedance_run import EPOCH, LEVEL, SITE, Asked, Found, Source, age_h, run
 from twin.analysis.sensor_exceedance_series import HOUR_US
@@ -121,7 +121,7 @@ def alert_rows(
             "unit": rule.unit, "is_night": bool(is_night(np.array([each.time_us]), offset)[0]),
             "n_on_day": judge.n_on_day(each), "allowed_per_day": rule.parameters.get("allowed_per_day"),
             "at": host.feature if host else None,
-            "state": level_state(each.measured, host.levels) if host else None,
+            "state": level_state(each.measured, _levels(judge, each, host)) if host else None,
             "rule_id": rule.id, "verdict": judge.verdict(each), "source": f"{rule.source} {rule.clause}",
             "confidence": rule.confidence,
         }  # fmt: skip
@@ -138,6 +138,10 @@ def alert_rows(
             }
         rows.append(row)
     return rows
+
+
+def _levels(judge: Judge, alert: Alert, host: Host) -> tuple[tuple[str, float], ...]:
+    return host.levels if judge.is_season(np.array([alert.time_us]))[0] else host.quiet_levels
 
 
 def day_rows(found: Found) -> list[dict[str, Any]]:

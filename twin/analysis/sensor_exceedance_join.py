@@ -90,11 +90,17 @@ def join(points: NDArray[np.object_], areas: NDArray[np.object_], within_m: floa
 
 @dataclass(frozen=True)
 class Host:
-    """Water that a device stands at: its limit, its name as `layer/id`, and its characteristic levels by state."""
+    """Water that a device stands at: its limit, its name as `layer/id`, and its characteristic levels by state.
+
+    `quiet_m`, `quiet_levels`: limit and levels outside the flood season, the same where no season counts. A limit that
+    is not known is NaN.
+    """
 
     limit_m: float
     feature: str
     levels: tuple[tuple[str, float], ...]
+    quiet_m: float
+    quiet_levels: tuple[tuple[str, float], ...]
 
 
 def hosts(city: "City", known: Sequence[Mapping[str, Any]], found: Mapping[str, Device]) -> dict[str, Host]:
@@ -108,18 +114,33 @@ def hosts(city: "City", known: Sequence[Mapping[str, Any]], found: Mapping[str, 
         if each["limit"] not in names:
             continue
         states = {name: state for name, state in each.get("states", {}).items() if name in names}
-        columns = tuple({each["code"], each["limit"], *states} & names)
+        season = each.get("season", {})
+        columns = tuple({each["code"], each["limit"], season.get("limit"), *states} & names)
         for batch in city.store.query(each["layer"], Query(properties=columns, with_geometry=False), city.scope):
             codes, limits = place.words(batch, each["code"]), place.numbers(batch, each["limit"])
+            quiet = place.numbers(batch, season["limit"]) if season else limits
             levels = {state: place.numbers(batch, name) for name, state in states.items()}
             for i, name in enumerate(batch.ids):
                 key = name if name in wanted else codes[i] if codes[i] in wanted else None
-                if key is not None and not np.isnan(limits[i]):
-                    steps = tuple((state, float(m[i])) for state, m in levels.items() if not np.isnan(m[i]))
-                    made.setdefault(key, Host(float(limits[i]), f"{each['layer']}/{name}", steps))
+                if key is None or (np.isnan(limits[i]) and np.isnan(quiet[i])):
+                    continue
+                steps = tuple((state, float(m[i])) for state, m in levels.items() if not np.isnan(m[i]))
+                calm = _quiet(steps, states.get(each["limit"]), season.get("state"), float(quiet[i]))
+                host = Host(float(limits[i]), f"{each['layer']}/{name}", steps, float(quiet[i]), calm)
+                made.setdefault(key, host)
     return {
         device.id: made[str(device.told["host_id"])] for device in found.values() if device.told.get("host_id") in made
     }
+
+
+def _quiet(
+    steps: tuple[tuple[str, float], ...], limit: str | None, state: str | None, level_m: float
+) -> tuple[tuple[str, float], ...]:
+    """Levels by state outside the flood season: that of the limit gives way to another one."""
+    if state is None:
+        return steps
+    rest = tuple(each for each in steps if each[0] != limit)
+    return rest if np.isnan(level_m) else (*rest, (state, level_m))
 
 
 def is_station(device: Device, words: Collection[str]) -> bool:

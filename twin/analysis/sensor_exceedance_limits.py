@@ -101,6 +101,15 @@ def limits_at(
     return limit, which
 
 
+def in_season(times_us: IntArray, offset_us: int, first: str, last: str) -> NDArray[np.bool_]:
+    """(n,) whether local days lie in a season from `first` to `last`, each `MM-DD` and among it; it may cross a year."""
+    days = ((times_us + offset_us) // DAY_US).astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    told = (months.astype(np.int64) % 12 + 1) * 100 + (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    begin, end = (int(each.replace("-", "")) for each in (first, last))
+    return (told >= begin) & (told <= end) if begin <= end else (told >= begin) | (told <= end)
+
+
 def _day(date: Any, default: int) -> int:
     return default if date is None else date.toordinal() - 719163  # days since 1970
 
@@ -113,7 +122,8 @@ class Judge:
     used : editions of the rule
     offset_us : of local time to UTC
     facts : by series: what chooses the line of a table (area, stage); a series that is not there is not judged
-    own_limits : by device, for rules whose limit comes from a layer; `limit` for all of them
+    own_limits : by device, in the season and outside it, for rules whose limit comes from a layer; `limit` for all
+    season : first and last day, `MM-DD`; None: always
     reference : mean of the stations by start of period, for rules on the difference to it
     most_alerts : those with the largest excess are kept; all are counted
     """
@@ -124,14 +134,15 @@ class Judge:
         offset_us: int,
         facts: Mapping[Series, Mapping[str, Any]],
         *,
-        own_limits: Mapping[str, float] | None = None,
+        own_limits: Mapping[str, tuple[float, float]] | None = None,
+        season: tuple[str, str] | None = None,
         limit: float | None = None,
         reference: Mapping[int, float] | None = None,
         least_share: float = 0.75,
         most_alerts: int = 10_000,
     ) -> None:
         self.used, self.facts, self.records = used, facts, dict[Series, Record]()
-        self.reference = reference
+        self.reference, self.season = reference, season
         self._offset, self._own, self._limit, self._share = offset_us, own_limits, limit, least_share
         self._most, self._floor = most_alerts, -np.inf
         self.rule = used[-1]
@@ -158,6 +169,12 @@ class Judge:
             if record.means is not None:
                 self._judge(series, record, *record.means.rest())
 
+    def is_season(self, times_us: IntArray) -> NDArray[np.bool_]:
+        """(n,) whether moments lie in the season."""
+        if self.season is None:
+            return np.ones(len(times_us), bool)
+        return in_season(times_us, self._offset, *self.season)
+
     def _means(self) -> Means | None:
         told = self.rule.parameters
         minutes = float(told.get("averaging_min", 0))
@@ -171,7 +188,8 @@ class Judge:
             return
         limit, which = limits_at(self.used, times, self._offset, self.facts[series])
         if self._own is not None:
-            limit = np.where(which >= 0, self._own.get(series.device, np.nan), np.nan)
+            within, outside = self._own.get(series.device, (np.nan, np.nan))
+            limit = np.where(which < 0, np.nan, np.where(self.is_season(times), within, outside))
         if self._limit is not None:
             limit = np.full(len(times), self._limit)
         mean = np.full(len(times), np.nan)

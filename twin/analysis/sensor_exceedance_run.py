@@ -70,7 +70,7 @@ class Source:
         ]  # fmt: skip
         for op, moment in ((">=", self.span[0]), ("<", self.span[1])):
             if moment is not None:
-                stamp = {"timestamp": moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+                stamp = {"timestamp": series_module.instant(moment)}
                 conditions.append({"op": op, "args": [{"property": "time"}, stamp]})
         condition = conditions[0] if len(conditions) == 1 else {"op": "and", "args": conditions}
         query = Query(filter=condition, properties=names, with_geometry=False)
@@ -178,11 +178,19 @@ def run(
     for rule_id, used in plan.items():
         found.judges[rule_id] = Judge(
             used, offset, _facts(asked, found, used[-1]), limit=asked.limit, least_share=asked.least_share,
-            own_limits={name: each.limit_m for name, each in found.hosts.items()} if rule_id == LEVEL else None,
+            own_limits={name: (each.limit_m, each.quiet_m) for name, each in found.hosts.items()}
+            if rule_id == LEVEL else None, season=_season(asked, used[-1]),
             reference=reference if used[-1].parameters.get("is_difference") else None, most_alerts=asked.most_alerts,
         )  # fmt: skip
     _second_pass(asked, found, progress.part(30, 100))
     return found
+
+
+def _season(asked: Asked, rule: Rule) -> tuple[str, str] | None:
+    """First and last day of the flood season: those of the rule that a host's season names."""
+    named = [each["season"]["of_rule"] for each in rule.parameters.get("hosts", ()) if "season" in each]
+    told = editions(asked.rules, named[0])[-1].parameters if named else {}
+    return (str(told["season_from"]), str(told["season_to"])) if told else None
 
 
 def _sites_of(asked: Asked, known: Mapping[str, Device]) -> dict[str, tuple[int, float]]:
