@@ -32,7 +32,7 @@ FAMILIES = (
     Family(
         Title("用地与规划", "Land and planning"),
         ("control-line-check", "plan-compliance", "landuse-transition", "parcel-intensity", "setback-height-check",
-         "illegal-building-screen", "topology-check", "overlay-stats"),
+         "illegal-building-screen", "topology-check", "overlay-stats", "cadastral-lookup"),
     ),
     Family(
         Title("工地与模型", "Sites and models"),

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,11 +54,17 @@ def finding_id(found: Finding) -> str:
     return "F" + hashlib.sha256(text.encode()).hexdigest()[:15]
 
 
+def in_ms(moment: dt.datetime) -> dt.datetime:
+    """A moment to the millisecond before: a GeoPackage holds no finer ones (OGC 12-128r19, table 1)."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def store(city: "City", run: Run) -> Stored:
     """Keep what a run found, and close what it no longer finds, in one transaction. Things that pass are not kept."""
     if run.moment is not None:
         raise InvalidInput("Findings of an earlier state of the city are not kept.", "Leave the moment out.")
     kind = catalogue.layer_type(LAYER)
+    run = replace(run, now=in_ms(run.now))
     new = _rows(city, run)
     counts = dict.fromkeys(("opened", "again", "reopened", "closed"), 0)
     hands = _hands(city)
@@ -87,7 +93,7 @@ def set_status(city: "City", ids: Sequence[str], status: Status, by: str, note: 
     if not by.strip():
         raise InvalidInput("by: who sets the status must be said.", "Give a name.")
     city.store.layer(LAYER, city.scope)
-    now = dt.datetime.now(dt.UTC)
+    now = in_ms(dt.datetime.now(dt.UTC))
     with city.store.writing() as batch:
         known = _known(batch.query(LAYER, Query(ids=tuple(ids))))
         if missing := [each for each in ids if each not in known]:
@@ -161,7 +167,8 @@ def _rows(city: "City", run: Run) -> dict[str, _Found]:
             "measured": each.measured, "limit_value": each.limit, "unit": each.unit,
             "objects": json.dumps(list(each.objects), ensure_ascii=False), "site": run.site, "clause": each.clause,
             "rule_source": each.source, "confidence": each.confidence,
-            "note": None if note is None else f"{note.zh} / {note.en}", "measured_at": each.time,
+            "note": None if note is None else f"{note.zh} / {note.en}",
+            "measured_at": None if each.time is None else in_ms(each.time),
             "first_seen": run.now, "shape": shape, "evidence": each.evidence or _item_of(each),
         }  # fmt: skip
         made[finding_id(each)] = (row, point)

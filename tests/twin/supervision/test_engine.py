@@ -204,6 +204,7 @@ def test_a_finding_lies_where_it_is_and_says_why(city):
     assert boxes(5)[3].contains(row.geometry)
     assert (row.measured, row.limit_value, row.unit, row.clause, row.rule_source) == (35.0, 20.0, "m", "3.1", "Test")
     assert row.evidence == "/collections/building/items/b3"
+    assert row.first_seen.microsecond % 1000 == 0, "no finer than a GeoPackage may hold"
     assert shapely.area(shapely.from_geojson(row["shape"])) > 0
 
 
