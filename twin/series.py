@@ -130,9 +130,10 @@ def devices(store: Store, wanted: Collection[str], scope: Scope) -> dict[str, De
         name = names_devices(info.type)
         if not left or name is None:
             break
-        for features in store.query(info.id, Query(properties=(name, "name")), scope):
+        known = tuple(each for each in (name, "name") if info.type.attribute(each))
+        for features in store.query(info.id, Query(properties=known), scope):
             told = features.attributes[name].to_pylist()
-            titles = features.attributes["name"].to_pylist()
+            titles = features.attributes["name"].to_pylist() if "name" in known else [None] * len(told)
             for i, (own, title) in enumerate(zip(told, titles, strict=True)):
                 key = own if own in left else features.ids[i]
                 point = features.geometry[i]

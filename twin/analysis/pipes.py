@@ -302,7 +302,7 @@ def _on_axis(geometry: ObjectArray, shift: FloatArray) -> ObjectArray:
 def _collection(city: "City", given: Mapping[str, Any], name: str, *, is_asked: bool = True) -> Pipes:
     layer = str(given["collection"])
     info = city.store.layer(layer, city.scope)  # LayerNotFound names the nearest
-    known = {each.name for each in info.type.attributes} | {"name"}
+    known = {each.name for each in info.type.attributes}
     from twin.analysis import features_input
 
     names = tuple(each for each in PROPERTIES if each in known)

@@ -102,7 +102,7 @@ def limits_at(
 
 
 def in_season(times_us: IntArray, offset_us: int, first: str, last: str) -> NDArray[np.bool_]:
-    """(n,) whether local days lie in a season from `first` to `last`, each `MM-DD` and among it; it may cross a year."""
+    """(n,) whether local days lie in a season from `first` to `last`, `MM-DD`, both among it; it may cross a year."""
     days = ((times_us + offset_us) // DAY_US).astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     told = (months.astype(np.int64) % 12 + 1) * 100 + (days - months.astype("datetime64[D]")).astype(np.int64) + 1
