@@ -45,7 +45,7 @@ def parse(text: str) -> CRS:
     cleaned = text.strip()
     if len(cleaned) > 20_000:
         raise InvalidInput("The CRS definition is longer than 20,000 characters.", "Give an EPSG code instead.")
-    if cleaned.rstrip("/") == CRS84_URI:
+    if cleaned.rstrip("/") == CRS84_URI or cleaned == "CRS84":
         cleaned = CRS84
     elif match := _EPSG_URI.match(cleaned):
         cleaned = f"EPSG:{match[1]}"

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from layers import crs
 from layers.catalogue import Title
 from layers.errors import InvalidInput
+from twin.analysis import place
+from twin.analysis.features_input import FARTHEST
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.store.cql2_parse import from_json, from_text, reproject
@@ -55,8 +57,9 @@ def buffer_query(
     `crs` is of the geometry, of geometries in `filter`, and of the answer; the default is CRS84 (longitude, latitude).
     `n_hits` counts all hits; at most `limit` of them are listed, the nearest.
     """
-    used = _crs_of(city, crs)
+    used = place.answer_crs(city, crs)
     centre = _placed(geometry, used, city.crs)
+    _check_reach(city, centre, distance_m)
     box = shapely.box(*np.add(shapely.bounds(centre), np.array([-1, -1, 1, 1]) * (distance_m + SAME_M)))
     query = Query(region=box, filter=_filter(filter, used, city.crs))
     found: list[tuple[float, dict[str, Any]]] = []
@@ -94,10 +97,15 @@ def _nearest(found: list[tuple[float, dict[str, Any]]], limit: int) -> list[tupl
     return sorted(found, key=lambda each: each[0])[:limit]
 
 
-def _crs_of(city: "City", given: str | None) -> str:
-    if given is None:
-        return crs.CRS84
-    return city.crs if given == "city" else crs.name(given)
+def _check_reach(city: "City", centre: shapely.Geometry, distance_m: float) -> None:
+    """Refuse a place from which the distance does not reach the city: swapped axes, another CRS."""
+    box = place.extent(city)
+    if box is not None and shapely.distance(centre, shapely.box(*box)) > distance_m + place.MARGIN_M:
+        at = shapely.bounds(centre)
+        raise InvalidInput(
+            f"geometry lies outside the city: at {at[0]:.0f}, {at[1]:.0f} in {city.crs}.",
+            "Coordinates are longitude, latitude unless `crs` says otherwise.",
+        )
 
 
 def _placed(geometry: dict[str, Any], source: str, target: str) -> shapely.Geometry:
@@ -108,8 +116,10 @@ def _placed(geometry: dict[str, Any], source: str, target: str) -> shapely.Geome
     if made is None or shapely.is_empty(made):
         raise InvalidInput("geometry is empty.", "Give at least one position.")
     placed = crs.transform_geometries(source, target, np.array([made], dtype=object))[0]
-    if not np.isfinite(shapely.get_coordinates(placed)).all():
+    if not (np.abs(shapely.get_coordinates(placed)) < FARTHEST).all():
         raise InvalidInput(f"geometry does not fit into {target}.", f"Its coordinates are read as {source}.")
+    if not shapely.is_valid(placed):
+        raise InvalidInput(f"geometry is not valid: {shapely.is_valid_reason(placed)}.", "Repair it first.")
     return placed
 
 

@@ -18,7 +18,7 @@ import shapely
 from layers.catalogue import Title
 from layers.ellipsoid_area import MU_M2
 from layers.errors import InvalidInput
-from twin.analysis import place
+from twin.analysis import features_input, place
 from twin.analysis.control_lines import USE, Against, Held, Line, city_line, given_line, held
 from twin.analysis.features_input import SCHEMA
 from twin.analysis.land_classes import known_properties
@@ -92,7 +92,7 @@ def control_line_check(
     The two tolerances take the place of the rules' own.
     """
     place.answer_crs(city, crs)
-    wanted = known_properties(city, project, USE)
+    wanted = known_properties(city, "project", project, USE)
     batches = place.batches(city, "project", project, kinds=place.AREAS, properties=wanted, is_dense=True)
     region, batches = _region(batches)
     rules = on_day(dt.datetime.now(ZONE).date(), city.folder)
@@ -120,7 +120,10 @@ def _region(batches: Iterator[Features]) -> tuple[shapely.Geometry | None, Itera
 
 def _expected(city: "City", given: Mapping[str, Any]) -> int:
     """How many projects will come; 0 where it is not known."""
-    return city.store.layer(str(given["collection"]), city.scope).count if set(given) == {"collection"} else 0
+    if set(given) != {"collection"}:
+        return 0
+    with features_input.naming("project"):
+        return city.store.layer(str(given["collection"]), city.scope).count
 
 
 def _tolerant(rule: Rule, tolerance_m2: float | None, share_pct: float | None) -> Rule:

@@ -124,7 +124,7 @@ def cut_fill(
 def _wanted(city: "City", area: dict[str, Any]) -> tuple[str, ...]:
     if "collection" not in area:
         return (ATTRIBUTE,)
-    names = {each.name for each in city.store.layer(str(area["collection"]), city.scope).type.attributes}
+    names = features_input.attributes(city, "area", str(area["collection"]))
     return (ATTRIBUTE,) if ATTRIBUTE in names else ()
 
 
@@ -136,7 +136,7 @@ def _levels(found: Any, design_elev_m: float | None, design: dict[str, Any] | No
         return np.full(len(found), np.nan)
     if design_elev_m is not None:
         return np.full(len(found), float(design_elev_m))
-    levels = place.numbers(found, ATTRIBUTE)
+    levels = place.numbers(found, ATTRIBUTE, "area")
     if np.isnan(levels).any():
         name = found.ids[int(np.flatnonzero(np.isnan(levels))[0])]
         raise InvalidInput(f"design_elev_m: none is given, and area {name!r} has none of its own.")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from layers import crs
 from layers.ellipsoid_area import unit_length_m
-from layers.errors import InvalidInput
+from layers.errors import InvalidInput, NotFound
 from twin.store.cql2_parse import from_json, from_text, reproject
 from twin.store.interface import Features, Query
 
@@ -74,6 +74,8 @@ RASTER_SCHEMA: dict[str, Any] = {
 """Schema of an input that is a raster of the city; `city.store.assets(city.scope, collection)` are its files."""
 
 
+FARTHEST = 1e9
+"""No coordinate of a place on earth is as large, in metres or feet, with a zone before it or without."""
 MOST_DENSE = 20_000
 DENSE_M = 20.0
 """Edges of GeoJSON are divided so densely before they are placed, where asked: bent by less than 0.01 mm then."""
@@ -103,7 +105,7 @@ def read(
     """
     source = _crs_of(city, name, given.get("crs"))
     if "collection" in given:
-        yield from city.store.query(str(given["collection"]), _query(city, name, given, source, properties), city.scope)
+        yield from _named(city, name, given, source, properties)
     else:
         yield _inline(city, name, given, source, properties, is_dense=is_dense)
 
@@ -117,6 +119,33 @@ def _crs_of(city: "City", name: str, given: Any) -> str:
         return crs.name(str(given))
     except InvalidInput as error:
         raise InvalidInput(f"{name}/crs: {error.problem}", error.hint) from error
+
+
+def _named(
+    city: "City", name: str, given: Mapping[str, Any], source: str, properties: tuple[str, ...] | None
+) -> Iterator[Features]:
+    """What the store gives; where it refuses, the message begins with the input's name."""
+    with naming(name):
+        asked = _query(city, name, given, source, properties)
+        yield from city.store.query(str(given["collection"]), asked, city.scope)
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Messages of what goes wrong within begin with the input's name."""
+    try:
+        yield
+    except (InvalidInput, NotFound) as error:
+        if not error.problem.startswith(name):
+            error.problem = f"{name}: {error.problem}"
+            error.args = (f"{error.problem} {error.hint}".strip(),)
+        raise
+
+
+def attributes(city: "City", name: str, layer: str) -> frozenset[str]:
+    """Names of the attributes of a layer; LayerNotFound begins with the name of the input that asks for it."""
+    with naming(name):
+        return frozenset(each.name for each in city.store.layer(layer, city.scope).type.attributes)
 
 
 def _query(city: "City", name: str, given: Mapping[str, Any], source: str, properties: tuple[str, ...] | None) -> Query:
@@ -154,9 +183,9 @@ def _inline(
         shapes = _dense(shapes, source)
     geometry = crs.transform_geometries(source, city.crs, shapes)
     for row, shape in enumerate(geometry):
-        if shape is not None and not np.isfinite(shapely.get_coordinates(shape)).all():
+        if shape is not None and not (np.abs(shapely.get_coordinates(shape)) < FARTHEST).all():
             raise InvalidInput(f"{name}/{row}: the geometry does not fit into {city.crs}.", f"It is read as {source}.")
-    rows = [dict(each.get("properties") or {}) for each in features]
+    rows = [_properties(name, row, each) for row, each in enumerate(features)]
     ids = [str(each["id"]) if each.get("id") is not None else str(row) for row, each in enumerate(features)]
     n = len(features)
     return Features(
@@ -182,6 +211,13 @@ def _features(name: str, given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             raise InvalidInput(f"{name}: the feature collection has no list of features.", 'Write {"features": […]}.')
         return found
     return [given] if given["type"] == "Feature" else [{"geometry": {k: v for k, v in given.items() if k != "crs"}}]
+
+
+def _properties(name: str, row: int, feature: Mapping[str, Any]) -> dict[str, Any]:
+    found = feature.get("properties") or {}
+    if not isinstance(found, Mapping):
+        raise InvalidInput(f"{name}/{row}: properties is no object.", 'Write {"properties": {…}}.')
+    return dict(found)
 
 
 def _shapes(name: str, features: list[Mapping[str, Any]]) -> NDArray[np.object_]:

@@ -83,7 +83,7 @@ def screened(
     now = as_houses(houses)
     least = float(book["illegal-building-permit"].parameters["permit_share_min_pct"]) / 100.0
     found = cover(now.footprints, permits.geometry, named_pairs(houses, permits), least=least)
-    judged = reasons.too_high(book, now, found, heights(permits), tolerance_m)
+    judged = reasons.too_high(book, now, found, heights(permits, "permits"), tolerance_m)
     suspects = [*reasons.without_permit(book, now, found), *reasons.enlarged(book, found), *judged.suspects]
     if before is not None:
         changed = {each.row for each in reasons.changed(book, now, as_houses(before))}
@@ -118,6 +118,9 @@ def illegal_building_screen(
     """
     if dsm is not None or dsm_before is not None:
         return _from_surfaces(city, _Surfaces(dsm_before, dsm, region, permits, rise_min_m, crs), progress)
+    for name, value in (("region", region), ("rise_min_m", rise_min_m)):
+        if value is not None:
+            raise InvalidInput(f"{name} belongs to surface models, and none is given.", "Give dsm_before and dsm.")
     houses = areas(city, "buildings", buildings or {"collection": "building"}, COLUMNS)
     houses = chosen(houses, standing(houses))
     progress(20, "permits")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from layers import land_codes
 from layers.errors import InvalidInput
+from twin.analysis.features_input import attributes
 from twin.analysis.place import words
 from twin.store.interface import Features
 
@@ -108,9 +109,11 @@ def is_known(code: str, system: str) -> bool:
     return known is None or known.standing != "unknown"
 
 
-def known_properties(city: "City", given: Mapping[str, Any], wanted: tuple[str, ...]) -> tuple[str, ...] | None:
+def known_properties(
+    city: "City", name: str, given: Mapping[str, Any], wanted: tuple[str, ...]
+) -> tuple[str, ...] | None:
     """Those of the wanted attributes that a collection has; all of them for GeoJSON, where a missing one is null."""
     if "collection" not in given:
         return None
-    names = {each.name for each in city.store.layer(str(given["collection"]), city.scope).type.attributes}
+    names = attributes(city, name, str(given["collection"]))
     return tuple(each for each in wanted if each in names)

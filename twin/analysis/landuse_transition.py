@@ -133,7 +133,7 @@ def matrix(found: Transition, was: list[str | None], became: list[str | None]) -
 
 def _survey(city: "City", name: str, given: Mapping[str, Any], field: str | None) -> tuple[Features, Classes]:
     wanted = (field,) if field is not None else FIELDS
-    properties = known_properties(city, given, (*wanted, SYSTEM, YEAR))
+    properties = known_properties(city, name, given, (*wanted, SYSTEM, YEAR))
     found = place.features(city, name, given, kinds=place.AREAS, properties=properties, is_dense=True)
     years = sorted({each for each in place.words(found, YEAR) if each is not None})
     if len(years) > 1:

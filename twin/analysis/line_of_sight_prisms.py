@@ -71,7 +71,7 @@ def read(city: "City", name: str, given: Mapping[str, Any] | None, region: shape
     if given is None:
         found = _layer(city, region)
     elif "collection" in given:
-        names = _columns(city, str(given["collection"]))
+        names = _columns(city, name, str(given["collection"]))
         found = place.collected(features_input.read(city, name, _within(city, given, region), properties=names), name)
         if "filter" not in given and "ids" not in given:
             found = chosen(found, standing(found))
@@ -80,7 +80,7 @@ def read(city: "City", name: str, given: Mapping[str, Any] | None, region: shape
     meets = shapely.intersects(found.geometry, region) if len(found) else np.zeros(0, bool)
     meets &= np.isin(shapely.get_type_id(found.geometry), (3, 6))
     rows = np.flatnonzero(meets)
-    base, height = place.numbers(found, "base_elev_m")[rows], place.numbers(found, "height_m")[rows]
+    base, height = (place.numbers(found, each, name)[rows] for each in ("base_elev_m", "height_m"))
     shapes = shapely.force_2d(found.geometry[rows])
     base = np.where(np.isnan(base), _lowest(shapes, np.isnan(base), ground), base)
     top = np.where((height > 0) & np.isfinite(height), base + height, np.nan)
@@ -90,13 +90,13 @@ def read(city: "City", name: str, given: Mapping[str, Any] | None, region: shape
 def _layer(city: "City", region: shapely.Geometry) -> Features:
     if LAYER not in city:
         return place.collected(())
-    query = Query(region=region, properties=_columns(city, LAYER))
+    query = Query(region=region, properties=_columns(city, LAYER, LAYER))
     found = place.collected(city.store.query(LAYER, query, city.scope), LAYER)
     return chosen(found, standing(found))
 
 
-def _columns(city: "City", layer: str) -> tuple[str, ...]:
-    names = {each.name for each in city.store.layer(layer, city.scope).type.attributes}
+def _columns(city: "City", name: str, layer: str) -> tuple[str, ...]:
+    names = features_input.attributes(city, name, layer)
     return tuple(each for each in COLUMNS if each in names)
 
 

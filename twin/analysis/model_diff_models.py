@@ -138,13 +138,15 @@ def models(
     asked = tuple(dict.fromkeys(("base_elev_m", "height_m", *columns)))
     layer = str(given.get("collection", ""))
     if layer:
-        known = {each.name for each in city.store.layer(layer, city.scope).type.attributes}
+        known = features_input.attributes(city, name, layer)
         asked = tuple(each for each in asked if each in known)
     found = place.collected(features_input.read(city, name, given, properties=asked), name, MOST_MODELS)
     place.check_inside(city, name, found.geometry)
+    place.check_valid(name, found)
     return of_features(
-        city, layer, found, columns=columns, needs_solid=needs_solid, at=given.get("datetime"), progress=progress
-    )
+        city, layer, found, columns=columns, needs_solid=needs_solid, at=given.get("datetime"), input_name=name,
+        progress=progress,
+    )  # fmt: skip
 
 
 def of_features(
@@ -155,11 +157,12 @@ def of_features(
     columns: tuple[str, ...] = (),
     needs_solid: bool = False,
     at: Any = None,
+    input_name: str = "features",
     progress: Progress = SILENT,
 ) -> list[Model]:
     """The models of features in the city's CRS; of a layer's features the meshes that are stored with them."""
     meshes = dict(_stored(city, layer, found, at, progress)) if layer else {}
-    base, height = place.numbers(found, "base_elev_m"), heights(found)
+    base, height = place.numbers(found, "base_elev_m", input_name), heights(found, input_name)
     values = {key: place.words(found, key) for key in columns}
     shift = origin(city)
     prisms = _prisms(found, base, height, shift) if needs_solid else {}

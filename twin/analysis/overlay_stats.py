@@ -98,7 +98,7 @@ def _wanted(
     city: "City", name: str, given: Mapping[str, Any], fields: tuple[str | None, ...]
 ) -> tuple[str, ...] | None:
     asked = tuple(each for each in fields if each is not None)
-    known = known_properties(city, given, asked)
+    known = known_properties(city, name, given, asked)
     if known is not None:
         for each in asked:
             if each not in known and each != SYSTEM:

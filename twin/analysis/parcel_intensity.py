@@ -79,7 +79,7 @@ def floor_areas(found: Features, how: str = "floors", storey_m: float = STOREY_M
     """
     footprint = np.asarray(shapely.area(found.geometry), np.float64)
     counted = footprint * floors(found)
-    stated = place.numbers(found, "gfa_m2")
+    stated = place.numbers(found, "gfa_m2", "buildings")
     if how == "stated":
         return stated
     if how == "floors-then-stated":
@@ -181,8 +181,9 @@ def _limits(
         if value is not None:
             out[each.limit] = Controls(np.full(len(land), float(value)), none)
             continue
-        own = place.numbers(land, each.limit)
-        planned = controls_of(met, size_m2, place.numbers(plots, each.limit), is_maximum=each.is_maximum)
+        own = place.numbers(land, each.limit, "parcels")
+        stated = place.numbers(plots, each.limit, "controls")
+        planned = controls_of(met, size_m2, stated, is_maximum=each.is_maximum)
         has_own = ~np.isnan(own)
         out[each.limit] = Controls(np.where(has_own, own, planned.limit), planned.is_mixed & ~has_own)
     return out

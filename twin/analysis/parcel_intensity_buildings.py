@@ -53,15 +53,15 @@ def is_estimated(found: Features, attribute: str) -> BoolArray:
     return np.array([attribute in (text or "").replace(" ", "").split(",") for text in words(found, "estimated")], bool)
 
 
-def floors(found: Features) -> FloatArray:
+def floors(found: Features, name: str = "buildings") -> FloatArray:
     """(n,) storeys above ground, NaN where none are told; less than 1 is no number of storeys."""
-    given = numbers(found, "floors")
+    given = numbers(found, "floors", name)
     return np.where(np.isfinite(given) & (given >= 1), given, np.nan)
 
 
-def heights(found: Features) -> FloatArray:
+def heights(found: Features, name: str = "buildings") -> FloatArray:
     """(n,) heights above the base in metres, NaN where none is told; 0 and less is no height."""
-    given = numbers(found, "height_m")
+    given = numbers(found, "height_m", name)
     return np.where(np.isfinite(given) & (given > 0), given, np.nan)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def areas(city: "City", name: str, given: Mapping[str, Any], columns: tuple[str, ...]) -> Features:
     """The areas that a required input means, at least one; attributes that a layer lacks are left out."""
-    found = place.features(city, name, given, kinds=place.AREAS, properties=_known(city, given, columns))
+    found = place.features(city, name, given, kinds=place.AREAS, properties=_known(city, name, given, columns))
     return _flat(found)
 
 
@@ -34,13 +34,17 @@ def areas_or_layer(
 ) -> Features:
     """The areas that an input means, perhaps none; where it is absent, those of a layer around `near`.
 
-    Other geometries than areas are left out. InvalidInput, named after the input, for what is invalid or elsewhere.
+    What is no area is left out of a layer, and refused in GeoJSON.
+    InvalidInput, named after the input, for what is invalid or elsewhere.
     """
     if given is None:
         return around(city, layer, near, columns, reach_m)
-    found = place.collected(features_input.read(city, name, given, properties=_known(city, given, columns)), name)
+    found = place.collected(features_input.read(city, name, given, properties=_known(city, name, given, columns)), name)
     place.check_inside(city, name, found.geometry)
-    found = _flat(chosen(found, np.flatnonzero(shapely.get_dimensions(found.geometry) == 2)))
+    is_area = (shapely.get_dimensions(found.geometry) == 2) & ~shapely.is_empty(found.geometry)
+    if "collection" not in given and not is_area.all():
+        raise InvalidInput(f"{name}: {found.ids[int(np.argmin(is_area))]!r} has no area.", "It takes polygons.")
+    found = _flat(chosen(found, np.flatnonzero(is_area)))
     bad = np.flatnonzero(~shapely.is_valid(found.geometry))
     if bad.size:
         raise InvalidInput(
@@ -58,7 +62,7 @@ def around(
         return place.collected(())
     west, south, east, north = shapely.total_bounds(near).tolist()
     region = shapely.box(west - reach_m, south - reach_m, east + reach_m, north + reach_m)
-    query = Query(region=region, properties=_known(city, {"collection": layer}, columns))
+    query = Query(region=region, properties=_known(city, layer, {"collection": layer}, columns))
     return usable(place.collected(city.store.query(layer, query, city.scope), layer))
 
 
@@ -68,10 +72,10 @@ def usable(found: Features) -> Features:
     return _flat(chosen(found, np.flatnonzero(is_area & ~shapely.is_empty(found.geometry))))
 
 
-def _known(city: "City", given: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+def _known(city: "City", name: str, given: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
     if "collection" not in given:
         return columns
-    names = {each.name for each in city.store.layer(str(given["collection"]), city.scope).type.attributes}
+    names = features_input.attributes(city, name, str(given["collection"]))
     return tuple(each for each in columns if each in names)
 
 

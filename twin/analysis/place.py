@@ -80,7 +80,7 @@ def batches(
     for batch in features_input.read(city, name, given, properties=properties, is_dense=is_dense):
         if kinds:
             _check_kinds(name, batch, kinds)
-        _check_valid(name, batch)
+        check_valid(name, batch)
         check_inside(city, name, batch.geometry)
         yield batch
 
@@ -136,9 +136,13 @@ def _check_kinds(name: str, found: Features, kinds: Sequence[str]) -> None:
     if bad.size:
         kind = "no geometry" if types[bad[0]] < 0 else f"a {shapely.GeometryType(int(types[bad[0]])).name}"
         raise InvalidInput(f"{name}: {found.ids[bad[0]]!r} has {kind}.", f"It takes {' or '.join(kinds)}.")
+    none = np.flatnonzero(shapely.is_empty(found.geometry))
+    if none.size:
+        raise InvalidInput(f"{name}: {found.ids[none[0]]!r} has an empty geometry.", "Give it coordinates.")
 
 
-def _check_valid(name: str, found: Features) -> None:
+def check_valid(name: str, found: Features) -> None:
+    """InvalidInput where an area is not valid, with the reason."""
     rows = np.flatnonzero(shapely.get_dimensions(found.geometry) == 2)
     bad = rows[~shapely.is_valid(found.geometry[rows])]
     if bad.size:

@@ -53,7 +53,7 @@ def plan_compliance(
     place.answer_crs(city, crs)
     projects = place.features(
         city, "project", project, kinds=place.AREAS, is_dense=True,
-        properties=known_properties(city, project, PROJECT_PROPERTIES),
+        properties=known_properties(city, "project", project, PROJECT_PROPERTIES),
     )  # fmt: skip
     system = one_system("project", projects)
     plots = _plots(city, land_plan, projects)
@@ -97,11 +97,11 @@ def _tolerant(rule: Rule, tolerance_m2: float | None, share_pct: float | None) -
 
 def _plots(city: "City", given: Mapping[str, Any] | None, projects: Features) -> Features:
     if given is not None:
-        wanted = known_properties(city, given, PLAN_PROPERTIES)
+        wanted = known_properties(city, "land_plan", given, PLAN_PROPERTIES)
         return place.features(city, "land_plan", given, kinds=place.AREAS, properties=wanted, is_dense=True)
     if "land_plan" not in city:
         return place.collected(())
-    wanted = known_properties(city, {"collection": "land_plan"}, PLAN_PROPERTIES)
+    wanted = known_properties(city, "land_plan", {"collection": "land_plan"}, PLAN_PROPERTIES)
     region = shapely.box(*shapely.total_bounds(projects.geometry))
     found = place.collected(city.store.query("land_plan", Query(region=region, properties=wanted), city.scope))
     return found if all(found.valid_from) else place.collected(())  # a plan without a date says nothing

@@ -111,7 +111,7 @@ def setback_height_check(
         kept, near, wanted = _lines(city, lines, houses, setback_min_m)
         rows += held_distances(book["control-line-setback"], near, wanted)
     progress(75, "heights")
-    height, base = heights(houses), place.numbers(houses, "base_elev_m")
+    height, base = heights(houses), place.numbers(houses, "base_elev_m", "buildings")
     is_guess = is_estimated(houses, "height_m")
     top = base + height
     for name, rule_id, values, unsure in (
@@ -132,10 +132,11 @@ def _setback_limits(
     """(k,) for pairs of building and parcel."""
     if given is not None:
         return np.full(len(found.building), float(given))
-    own = place.numbers(land, "setback_min_m")
+    own = place.numbers(land, "setback_min_m", "parcels")
     met = parts(land.geometry, plots.geometry)
     size_m2 = np.asarray(shapely.area(land.geometry), np.float64)
-    planned = controls_of(met, size_m2, place.numbers(plots, "setback_min_m"), is_maximum=False).limit
+    stated = place.numbers(plots, "setback_min_m", "controls")
+    planned = controls_of(met, size_m2, stated, is_maximum=False).limit
     limit = np.where(np.isnan(own), planned, own)
     fallback = np.nan if of_rule is None else of_rule
     return np.asarray(np.where(np.isnan(limit), fallback, limit)[found.other], np.float64)
@@ -150,8 +151,8 @@ def _height_limits(
         return np.full(n, float(given)), np.full(n, False)
     size_m2 = np.asarray(shapely.area(houses.geometry), np.float64)
     own, planned = (
-        controls_of(parts(houses.geometry, each.geometry), size_m2, place.numbers(each, name), is_maximum=True)
-        for each in (land, plots)
+        controls_of(parts(houses.geometry, each.geometry), size_m2, place.numbers(each, name, of), is_maximum=True)
+        for of, each in (("parcels", land), ("controls", plots))
     )
     has_own = ~np.isnan(own.limit)
     return np.where(has_own, own.limit, planned.limit), np.where(has_own, own.is_mixed, planned.is_mixed)
@@ -163,11 +164,11 @@ def _lines(
     """The lines, what is nearer to them than it should be or not farther than that, and what was wanted."""
     wanted: tuple[str, ...] = ("setback_m",)
     if "collection" in given:
-        names = {each.name for each in city.store.layer(str(given["collection"]), city.scope).type.attributes}
+        names = features_input.attributes(city, "lines", str(given["collection"]))
         wanted = tuple(each for each in wanted if each in names)
     found = place.collected(features_input.read(city, "lines", given, properties=wanted), "lines")
     place.check_inside(city, "lines", found.geometry)
-    own = place.numbers(found, "setback_m")
+    own = place.numbers(found, "setback_m", "lines")
     reach = np.where(np.isnan(own), np.nan if least_m is None else least_m, own)
     near = within_reach(houses.geometry, shapely.force_2d(found.geometry), np.nan_to_num(reach))
     return found, near, reach[near.other]

@@ -149,7 +149,7 @@ def topology_check(
 def _things(city: "City", layer: Mapping[str, Any], group_field: str | None) -> Features:
     """Areas as they are: invalid ones too, which `place.features` would refuse."""
     wanted = () if group_field is None else (group_field,)
-    known = known_properties(city, layer, wanted)
+    known = known_properties(city, "layer", layer, wanted)
     found = place.collected(features_input.read(city, "layer", layer, properties=known, is_dense=True), "layer")
     if group_field is not None and group_field not in found.attributes.column_names:
         raise InvalidInput(f"group_field: layer has no attribute {group_field!r}.", "See its queryables.")
