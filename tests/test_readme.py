@@ -1,5 +1,6 @@
 """README and docs are true: their commands run, their links lead somewhere, their tables name what exists."""
 
+import json
 import os
 import re
 import subprocess
@@ -63,7 +64,9 @@ def test_the_make_targets_exist():
 @pytest.mark.slow
 def test_the_commands_and_the_script_run_as_printed(folder):
     commands = [line for line in shell_lines() if line.startswith("citytwin ")]
-    assert [line.split()[1] for line in commands] == ["build", "info", "serve", "export", "verify"]
+    assert [line.split()[1] for line in commands] == [
+        "build", "info", "serve", "export", "verify", "supervise", "run", "report",
+    ]  # fmt: skip
     built = run(commands[0], folder)
     assert built.returncode == 1, "the sample town holds one model that says no place"
     assert "IFC_NO_GEOREFERENCE" in built.stdout
@@ -81,7 +84,10 @@ def test_the_commands_and_the_script_run_as_printed(folder):
     for command in commands[3:]:
         done = run(command, folder)
         assert done.returncode == 0, done.stdout + done.stderr
+        if " run " in command:
+            assert f"{json.loads(done.stdout)['peak_m3s']:.4f} m3/s" in README
     assert list((folder / "tiles-out").rglob("*.glb"))
+    assert "crane-vertical-gap" in (folder / "report.html").read_text("utf8")
 
     free = commands[2].replace("--port 8000", "--port 0").split()
     executable = Path(sys.executable).with_name(free[0])
