@@ -35,7 +35,7 @@ def keep(city, told):
     """The made-up run is kept; the ids of its findings, in order."""
     result = CheckResult(SimpleNamespace(id="setback"), told, {}, 0.1)
     findings.store(city, Run("one-map", [result], None, None, None, dt.datetime.now(dt.UTC)))
-    return [findings.finding_id(each) for each in told]
+    return [findings.finding_id("one-map", each) for each in told]
 
 
 def spread(city, n, seed=6):

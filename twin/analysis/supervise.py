@@ -90,7 +90,8 @@ def features(city: "City", run: Run, target: str | None) -> dict[str, Any]:
     rows.sort(key=lambda row: order[row[1].verdict])
     shapes = np.array([each.geometry for _, each in rows] + [None], dtype=object)[:-1]
     properties = [row_of(check, each) for check, each in rows]
-    return place.geojson(city, shapes, properties, [finding.finding_id(each) for _, each in rows], target)
+    ids = [finding.finding_id(run.supervision, each) for _, each in rows]
+    return place.geojson(city, shapes, properties, ids, target)
 
 
 def row_of(check: str, found: Finding) -> Mapping[str, Any]:

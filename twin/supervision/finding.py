@@ -20,7 +20,7 @@ import shapely
 from layers import catalogue, crs
 from layers.errors import InvalidInput, NotFound
 from twin.store.interface import Features, Query, Rows
-from twin.supervision.check import Finding
+from twin.supervision.check import Finding, Supervision
 from twin.supervision.engine import Run
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Stored:
     closed: int
 
 
-def finding_id(found: Finding) -> str:
-    """Name of a finding: the same for the same rule, objects and part."""
-    text = "\n".join([found.rule, found.part, *found.objects])
+def finding_id(supervision: Supervision, found: Finding) -> str:
+    """Name of a finding: the same for the same rule, objects and part; each supervision has findings of its own."""
+    text = "\n".join([supervision, found.rule, found.part, *found.objects])
     return "F" + hashlib.sha256(text.encode()).hexdigest()[:15]
 
 
@@ -171,7 +171,7 @@ def _rows(city: "City", run: Run) -> dict[str, _Found]:
             "measured_at": None if each.time is None else in_ms(each.time),
             "first_seen": run.now, "shape": shape, "evidence": each.evidence or _item_of(each),
         }  # fmt: skip
-        made[finding_id(each)] = (row, point)
+        made[finding_id(run.supervision, each)] = (row, point)
     return made
 
 

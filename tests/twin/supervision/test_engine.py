@@ -1,6 +1,7 @@
 """Runs and what becomes of their findings: opened, found again, confirmed, closed, back again; one transaction."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -185,6 +186,16 @@ def test_a_status_set_in_qgis_holds_and_is_signed(city):
     assert (row.status, row.status_by) == ("closed", "http 127.0.0.1 QGIS")
     assert finding.store(city, run(city, checks=["heights"])).again == 3
     assert city["finding"].query().loc[name].status_by == "http 127.0.0.1 QGIS"
+
+
+def test_two_supervisions_have_findings_of_their_own(city, monkeypatch):
+    """The plot ratio of a parcel is looked at by both; neither takes the other's finding or its status."""
+    other = replace(CHECKS["heights"], id="heights-too", supervision="one-map")
+    monkeypatch.setattr(engine, "registry", lambda: CHECKS | {"heights-too": other})
+    finding.store(city, run(city, checks=["heights"]))
+    assert finding.store(city, engine.run(city, "one-map")).opened == 3
+    assert finding.store(city, run(city, checks=["heights"])).again == 3
+    assert city["finding"].query().version.tolist() == [1] * 6
 
 
 def test_only_what_a_run_looks_at_is_closed(city):

@@ -232,7 +232,7 @@ def test_kept_findings_with_their_status_and_none_that_is_closed(city):
     assert (entry.status, entry.objects, entry.verdict) == ("opened", "reservoir/K1", "review")
     assert entry.measured == pytest.approx(run.findings[0].measured)
     assert "opened" in report.html(told)
-    finding.set_status(city, [finding.finding_id(run.findings[0])], "closed", "test")
+    finding.set_status(city, [finding.finding_id(run.supervision, run.findings[0])], "closed", "test")
     assert report.from_kept(city, ["water"], "en").sections[0].n_entries == 0
 
 
