@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import shapely
+from geopandas import GeoDataFrame
 
+import twin
 from layers.errors import InvalidInput, NotFound
 from tests.twin.analysis.land_city import EAST, NORTH, box, collection, feature, made, with_raster
 
@@ -101,3 +103,29 @@ def test_a_place_out_of_the_city_has_no_neighbours(city, geometry, says):
 def test_what_belongs_to_surface_models_is_not_dropped_in_silence(city, name, value):
     with pytest.raises(InvalidInput, match=f"^{name}"):
         city.run("illegal-building-screen", permits=AREA, **{name: value})
+
+
+def test_a_layer_of_permits_without_any_permit_makes_nobody_suspect(tmp_path):
+    house = [("b", box(0, 0, 20, 20), {"height_m": 9.0})]
+    with made(tmp_path, {"building": house, "permit_building": []}) as city:
+        with pytest.raises(InvalidInput, match=r"^permits"):
+            city.run("illegal-building-screen")
+        told = city.run("supervise-one-map", checks=["illegal-building"])
+        assert {rule["verdict"] for check in told["checks"] for rule in check["rules"]} == {"unknown"}
+        assert told["counts"]["fail"] == 0
+
+
+def test_the_plate_of_a_building_without_height_is_no_model_of_it(folder):
+    shapes = {"id": ["known", "unknown"], "height_m": [30.0, None], "base_elev_m": [10.0, 10.0]}
+    outlines = [box(0, 0, 20, 20), box(10, 10, 30, 30)]
+    GeoDataFrame(shapes, geometry=outlines, crs="EPSG:4549").to_file(folder.files / "building.gpkg")
+    folder.build()
+    with twin.open(folder.twin) as city:
+        layer = {"collection": "building"}
+        told = city.run("model-diff", before=layer, after=layer)
+        found = {row["before"]: row for row in told["differences"]}
+        names = dict(zip(sorted(found), ("known", "unknown"), strict=True))
+        assert [found[name]["volume_after_m3"] is None for name in names] == [False, True]
+        assert told["n_unknown"] == 1
+        clash = city.run("bim-clash", elements=layer, soft_gap_m=1)
+        assert (clash["n_hard"], len(clash["without_mesh"]), clash["verdict"]) == (0, 1, "unknown")

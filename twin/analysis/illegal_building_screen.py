@@ -24,7 +24,7 @@ from twin.analysis.illegal_building_screen_excess import Cover, cover
 from twin.analysis.illegal_building_screen_reasons import Houses, Suspect
 from twin.analysis.parcel_intensity import today_rules
 from twin.analysis.parcel_intensity_buildings import COLUMNS, chosen, heights, is_estimated, number, standing
-from twin.analysis.parcel_intensity_read import areas, areas_or_layer
+from twin.analysis.parcel_intensity_read import areas, areas_or_layer, has_any
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.store.interface import Features
@@ -124,12 +124,12 @@ def illegal_building_screen(
     houses = areas(city, "buildings", buildings or {"collection": "building"}, COLUMNS)
     houses = chosen(houses, standing(houses))
     progress(20, "permits")
-    knows_permits = permits is not None or "permit_building" in city
+    knows_permits = permits is not None or has_any(city, "permit_building")
     allowed = areas_or_layer(city, "permits", permits, "permit_building", houses.geometry, columns=PERMIT_COLUMNS)
     before = None if buildings_before is None else _before(city, buildings_before, houses)
     if not knows_permits and before is None:
         raise InvalidInput(
-            "permits: the city has no layer permit_building, so every building would be suspected.",
+            "permits: the city has nothing in a layer permit_building, so every building would be suspected.",
             "Give permits, or buildings_before to look for changes.",
         )
     progress(40, "screening")

@@ -165,6 +165,9 @@ def of_features(
     base, height = place.numbers(found, "base_elev_m", input_name), heights(found, input_name)
     values = {key: place.words(found, key) for key in columns}
     shift = origin(city)
+    if layer and city.store.layer(layer, city.scope).type.solid == "extrude":
+        # what stands there without a known height is a plate that marks the place
+        meshes = {row: mesh for row, mesh in meshes.items() if height[row] > 0}
     prisms = _prisms(found, base, height, shift) if needs_solid else {}
     made = []
     for row, name in enumerate(found.ids):

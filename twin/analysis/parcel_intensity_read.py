@@ -66,6 +66,11 @@ def around(
     return usable(place.collected(city.store.query(layer, query, city.scope), layer))
 
 
+def has_any(city: "City", layer: str) -> bool:
+    """Whether the city has the layer and anything in it: an empty one tells nothing."""
+    return layer in city and city.store.layer(layer, city.scope).count > 0
+
+
 def usable(found: Features) -> Features:
     """Those with a valid area, heights left out."""
     is_area = (shapely.get_dimensions(found.geometry) == 2) & shapely.is_valid(found.geometry)

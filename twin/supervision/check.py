@@ -122,8 +122,8 @@ class Context:
         return on_day((self.moment or self.now).astimezone(zone).date(), self.city.folder)
 
     def has(self, layer: str) -> bool:
-        """Whether the city has the layer (and the asker may see it)."""
-        return layer in self.city
+        """Whether the city has the layer (and the asker may see it) and anything in it."""
+        return layer in self.city and self.city.store.layer(layer, self.city.scope).count > 0
 
     def read(self, layer: str, *, reach_m: float = 0.0, properties: tuple[str, ...] | None = None) -> Features:
         """Features that meet the region widened by `reach_m`, city CRS; none where there is no such layer.

@@ -174,7 +174,7 @@ def _result(check: Check, context: Context) -> CheckResult:
     missing = [layer for layer in check.needs if not context.has(layer)]
     told = _Told()
     if missing:
-        told.findings += _unknown(check, context, *_lacking(missing))
+        told.findings += _unknown(check, context, *_lacking(context, missing))
     else:
         try:
             _collect(told, check.run(context))
@@ -198,8 +198,10 @@ def _collect(told: _Told, found: Iterable[Finding | Passed]) -> None:
             told.findings.append(each)
 
 
-def _lacking(missing: Sequence[str]) -> tuple[str, str]:
+def _lacking(context: Context, missing: Sequence[str]) -> tuple[str, str]:
     names = ", ".join(missing)
+    if all(layer in context.city for layer in missing):
+        return f"图层没有要素：{names}", f"There is nothing in the layer {names}."
     return f"缺少图层：{names}", f"The city has no layer {names}."
 
 

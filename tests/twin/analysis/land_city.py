@@ -40,7 +40,8 @@ def made(folder, layers, meshes=None, more=()):
     frame = config.load(folder).frame(folder)
     with store.writing() as batch:
         for layer, rows in layers.items():
-            extra = tuple(Attribute(name, "number", Title(name, name)) for name in more)
+            known = {each.name for each in types[layer].attributes}
+            extra = tuple(Attribute(name, "number", Title(name, name)) for name in more if name not in known)
             batch.ensure_layer(replace(types[layer], attributes=types[layer].attributes + extra))
             source = SourceRecord(layer, "", 0, 0, "")
             batch.begin_source(source)
