@@ -7,9 +7,8 @@ valve are a segment: what is without water when any part of it breaks and its va
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -114,7 +113,7 @@ def cut_by_each(found: Segments, ends: tuple[IntArray, IntArray], sources: IntAr
     root = found.n
     a = np.r_[found.link[ends[0]], found.node[sources]]
     b = np.r_[found.node[ends[1]], np.full(len(sources), root)]
-    graph = csr_array((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(root + 1, root + 1))
+    graph = scipy.sparse.csr_array((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(root + 1, root + 1))
     out = _below(graph.indptr, graph.indices, root, np.r_[weight, 0.0])
     return out[:root]
 
@@ -158,8 +157,8 @@ def _joints(graph: Graph, valve_link: IntArray, valve_node: IntArray) -> tuple[I
 
 
 def _labels(n: int, a: IntArray, b: IntArray) -> IntArray:
-    graph = csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    graph = scipy.sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], np.int64)
 
 
 def _fed(n: int, a: IntArray, b: IntArray, sources: IntArray) -> BoolArray:
@@ -167,8 +166,10 @@ def _fed(n: int, a: IntArray, b: IntArray, sources: IntArray) -> BoolArray:
     if not len(sources):
         return np.zeros(n, bool)
     root = np.full(len(sources), n)
-    graph = csr_array((np.ones(len(a) + len(root)), (np.r_[a, sources], np.r_[b, root])), shape=(n + 1, n + 1))
-    order = breadth_first_order(graph + graph.T, n, directed=False, return_predecessors=False)
+    graph = scipy.sparse.csr_array(
+        (np.ones(len(a) + len(root)), (np.r_[a, sources], np.r_[b, root])), shape=(n + 1, n + 1)
+    )
+    order = scipy.sparse.csgraph.breadth_first_order(graph + graph.T, n, directed=False, return_predecessors=False)
     out = np.zeros(n + 1, bool)
     out[order] = True
     return out[:n]

@@ -7,9 +7,9 @@ inside an area it is largest at a corner of what cell and area have in common.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 FloatArray = NDArray[np.float64]
 SAME_PLACE_M = 1e-3
@@ -44,7 +44,7 @@ def distinct(xy: FloatArray) -> NDArray[np.int64]:
     if not len(xy):
         return np.empty(0, np.int64)
     keep = np.ones(len(xy), bool)
-    for a, b in sorted(cKDTree(xy).query_pairs(SAME_PLACE_M)):
+    for a, b in sorted(scipy.spatial.cKDTree(xy).query_pairs(SAME_PLACE_M)):
         if keep[a]:
             keep[b] = False
     return np.flatnonzero(keep)
@@ -54,7 +54,7 @@ def nearest_m(xy: FloatArray) -> FloatArray:
     """(n, 2) distinct places in metres -> (n,) distance to the nearest other one; NaN for a single one."""
     if len(xy) < 2:
         return np.full(len(xy), np.nan)
-    found: FloatArray = cKDTree(xy).query(xy, k=2)[0][:, 1]
+    found: FloatArray = scipy.spatial.cKDTree(xy).query(xy, k=2)[0][:, 1]
     return found
 
 
@@ -74,7 +74,7 @@ def largest_gap(xy: FloatArray, area: shapely.Geometry) -> tuple[float, shapely.
         shapely.prepare(area)
         inside += [each for each in shapely.intersection(cells, area) if not shapely.is_empty(each)]
     corners = np.unique(shapely.get_coordinates(inside), axis=0)
-    distances = cKDTree(xy).query(corners)[0]
+    distances = scipy.spatial.cKDTree(xy).query(corners)[0]
     at = int(distances.argmax())
     return float(distances[at]), shapely.Point(corners[at])
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from twin.analysis.pipe_joints import ends
 from twin.analysis.pipes import Pipes
@@ -97,8 +96,10 @@ def spacings(pipes: Pipes, labels: IntArray, well: IntArray) -> Spacings:
     through = (well != WELL) & (degree > 1)
     pipe = np.repeat(np.arange(n), 2)
     on = through[flat]
-    graph = csr_array((np.ones(int(on.sum())), (pipe[on], n + flat[on])), shape=(n + len(well), n + len(well)))
-    run = connected_components(graph, directed=False)[1][:n]
+    graph = scipy.sparse.csr_array(
+        (np.ones(int(on.sum())), (pipe[on], n + flat[on])), shape=(n + len(well), n + len(well))
+    )
+    run = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:n]
     bad = (through & ((degree > 2) | (well == NOT_KNOWN)))[labels].any(axis=1)
     _, number = np.unique(run, return_inverse=True)
     length = np.bincount(number, weights=shapely.length(pipes.geometry))

@@ -10,11 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from layers.catalogue import Title
 from layers.errors import InvalidInput
@@ -223,11 +221,13 @@ def _merged(codes: NDArray[np.object_], xy: FloatArray) -> tuple[IntArray, list[
     bare = np.flatnonzero((codes == None) & ~np.isnan(xy[:, 0]))  # noqa: E711 element by element
     placed = np.flatnonzero(~np.isnan(xy[:, 0]))
     if len(bare):
-        near = cKDTree(xy[placed]).query_ball_point(xy[bare], SNAP_M)
+        near = scipy.spatial.cKDTree(xy[placed]).query_ball_point(xy[bare], SNAP_M)
         count = np.array([len(each) for each in near])
         pairs.append((np.repeat(bare, count), placed[np.concatenate(near).astype(np.int64)]))
     a, b = (np.concatenate(each) for each in zip(*pairs, strict=True))
-    n, label = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(k, k)), directed=False)
+    n, label = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.coo_array((np.ones(len(a)), (a, b)), shape=(k, k)), directed=False
+    )
     where = np.full((n, 2), np.nan)
     where[label[placed[::-1]]] = xy[placed[::-1]]
     names = [f"@{x:.2f},{y:.2f}" for x, y in where.tolist()]

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -62,11 +61,13 @@ def _shortest(n: int, one: IntArray, two: IntArray, cost: FloatArray, origins: I
     order = np.lexsort((cost, two, one))
     one, two, cost = one[order], two[order], cost[order]
     keep = np.r_[True, (one[1:] != one[:-1]) | (two[1:] != two[:-1])] if len(one) else np.zeros(0, bool)
-    graph = csr_array((cost[keep], (one[keep], two[keep])), shape=(n, n))  # zeros stay, and cost nothing
-    return np.asarray(dijkstra(graph, directed=True, indices=np.unique(origins), min_only=True), np.float64)
+    graph = scipy.sparse.csr_array((cost[keep], (one[keep], two[keep])), shape=(n, n))  # zeros stay, and cost nothing
+    return np.asarray(
+        scipy.sparse.csgraph.dijkstra(graph, directed=True, indices=np.unique(origins), min_only=True), np.float64
+    )
 
 
 def islands(n_nodes: int, start: IntArray, end: IntArray) -> IntArray:
     """(n,) number of the part that hangs together, in whatever direction."""
-    graph = csr_array((np.ones(len(start)), (start, end)), shape=(n_nodes, n_nodes))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    graph = scipy.sparse.csr_array((np.ones(len(start)), (start, end)), shape=(n_nodes, n_nodes))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], np.int64)

@@ -1,11 +1,9 @@
 """Which pipes are joined: by the nodes they name, by ends that lie on each other, over short fittings, or as a tee."""
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from twin.analysis.pipe_distance import Pairs
 from twin.analysis.pipes import DRAINS, Pipes
@@ -27,8 +25,8 @@ def labels(pipes: Pipes) -> IntArray:
     short = np.flatnonzero(shapely.length(pipes.geometry) <= FITTING_M)
     same.append((2 * short, 2 * short + 1))
     a, b = (np.concatenate(each).astype(np.int64) for each in zip(*same, strict=True))
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(2 * n, 2 * n))
-    _, found = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(len(a)), (a, b)), shape=(2 * n, 2 * n))
+    _, found = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return np.asarray(found, np.int64).reshape(n, 2)
 
 
@@ -55,7 +53,7 @@ def _by_code(pipes: Pipes, xyz: NDArray[np.float64]) -> list[tuple[IntArray, Int
 
 
 def _by_place(pipes: Pipes, xyz: NDArray[np.float64]) -> list[tuple[IntArray, IntArray]]:
-    found = cKDTree(xyz[:, :2]).query_pairs(SNAP_M, output_type="ndarray")
+    found = scipy.spatial.cKDTree(xyz[:, :2]).query_pairs(SNAP_M, output_type="ndarray")
     a, b = found.T
     with np.errstate(invalid="ignore"):
         level = ~(np.abs(xyz[a, 2] - xyz[b, 2]) > SNAP_M)  # unknown heights do not part them

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are first asked
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from layers import catalogue
 from twin.analysis.place import words
@@ -139,6 +138,6 @@ def same_cells(cells: NDArray[np.object_], same_m2: float = SAME_CELL_M2) -> NDA
     first, second = first[keep], second[keep]
     differ = shapely.area(shapely.symmetric_difference(cells[first], cells[second]))
     first, second = first[differ <= same_m2], second[differ <= same_m2]
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(cells), len(cells)))
-    label: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    graph = scipy.sparse.coo_array((np.ones(len(first)), (first, second)), shape=(len(cells), len(cells)))
+    label: NDArray[np.int32] = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
     return label
