@@ -76,7 +76,9 @@ def building_energy(
     factors = Factors(co2_kg_per_kwh, co2_kg_per_m3, gas_kwh_per_m3, factor_date).checked()
     if limits and not limit_source:
         raise InvalidInput("limit_source: limits need the document they are from.", "Name it.")
-    houses = features(city, "buildings", buildings or {"collection": "building"}, properties=_COLUMNS)
+    asked = buildings or {"collection": "building"}
+    columns = features_input.wanted(city, "buildings", asked, _COLUMNS)
+    houses = features(city, "buildings", asked, properties=columns)
     progress(20, "readings")
     table = _readings(city, readings or {"collection": "energy_meter_obs"})
     chosen, sums, unmatched = _year(houses, table, year)
@@ -108,7 +110,7 @@ def building_energy(
 
 def _readings(city: "City", given: Mapping[str, Any]) -> Features:
     """The readings; InvalidInput where there are none."""
-    columns = ("building_id", "month", "kwh", "gas_m3")
+    columns = features_input.wanted(city, "readings", given, ("building_id", "month", "kwh", "gas_m3"))
     found = collected(features_input.read(city, "readings", given, properties=columns), "readings")
     if not len(found):
         raise InvalidInput("readings has no reading.", "Check its filter.")

@@ -148,6 +148,14 @@ def attributes(city: "City", name: str, layer: str) -> frozenset[str]:
         return frozenset(each.name for each in city.store.layer(layer, city.scope).type.attributes)
 
 
+def wanted(city: "City", name: str, given: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Those columns that a layer has; all of them for GeoJSON, where a missing one is null."""
+    if "collection" not in given:
+        return columns
+    known = attributes(city, name, str(given["collection"]))
+    return tuple(each for each in columns if each in known)
+
+
 def _query(city: "City", name: str, given: Mapping[str, Any], source: str, properties: tuple[str, ...] | None) -> Query:
     from twin.city import moment
 
@@ -196,7 +204,11 @@ def _inline(
 
 def _dense(shapes: NDArray[np.object_], source: str) -> NDArray[np.object_]:
     out = shapes.copy()
-    for row in np.flatnonzero(shapely.get_dimensions(shapes) >= 1).tolist():
+    with np.errstate(
+        all="ignore"
+    ):  # GEOS would mend a bow-tie by dropping half of it
+        sound = (shapely.get_dimensions(shapes) >= 1) & shapely.is_valid(shapes)
+    for row in np.flatnonzero(sound).tolist():
         if np.isfinite(shapely.get_coordinates(shapes[row])).all():  # else it is refused where it is placed
             step = max(DENSE_M / unit_length_m(source), float(shapely.length(shapes[row])) / MOST_DENSE)
             with contextlib.suppress(shapely.errors.GEOSException):  # a part that is one place: nothing to divide

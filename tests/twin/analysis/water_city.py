@@ -14,7 +14,7 @@ from twin.store.interface import Asset, Rows, SourceRecord
 
 EAST, NORTH = 500_000.0, 3_110_000.0
 CRS = "EPSG:4549"
-KINDS = {"int64": "integer", "double": "number", "string": "string"}
+KINDS = {"int64": "integer", "double": "number", "string": "string", "bool": "boolean"}
 
 
 def make(folder, ground=None, layers=(), *, cell_m=10.0, nodata=-9999.0):
