@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOCAL = dt.timezone(dt.timedelta(hours=8))
 MOST_STATIONS = 5_000
 CLASSES = ("none", "light", "moderate", "heavy", "rainstorm", "severe", "extreme")
+MOST_MM = 3000.0
 CLASS_RULES = {12: "rain-class-12h", 24: "rain-class-24h"}
 
 
@@ -83,8 +84,11 @@ def _values(found: Any, name: str) -> Any:
     bad = np.flatnonzero(rain < 0)
     if bad.size:
         raise InvalidInput(f"stations: {found.ids[bad[0]]!r} has {name} {rain[bad[0]]:g}, which is negative.")
-    if np.isinf(rain).any():
-        raise InvalidInput(f"stations: {found.ids[int(np.flatnonzero(np.isinf(rain))[0])]!r} has {name} infinite.")
+    far = np.flatnonzero(rain > MOST_MM)
+    if far.size:
+        raise InvalidInput(
+            f"stations: {found.ids[far[0]]!r} has {name} {rain[far[0]]:g}, more than {MOST_MM:g} mm.", "Check its unit."
+        )
     return rain
 
 

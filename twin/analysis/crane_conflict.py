@@ -187,11 +187,13 @@ def crane_conflict(
     ends = [([read.x[row.first], read.y[row.first]], _other(row, read, houses, wires)) for row, _ in rows]
     shapes = [shapely.LineString(each) for each in ends]
     told = [_told(row, found.ids, other) for row, other in rows]
+    given = (buildings, lines)
+    is_looked_at = len(found) > 1 or given != (None, None) or "building" in city or "power_line" in city
     return {
         "n_cranes": len(found),
         "n_pairs": sum(row.rule.id == TO_MAST for row, _ in rows),
         "counts": {each: sum(row.verdict == each for row, _ in rows) for each in WORST_FIRST},
-        "verdict": worst([row.verdict for row, _ in rows]) if rows else "pass",
+        "verdict": worst([row.verdict for row, _ in rows]) if rows else "pass" if is_looked_at else "unknown",
         "conflicts": place.geojson(city, np.array(shapes, dtype=object), told, target=crs),
     }
 

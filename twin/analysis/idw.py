@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 MOST_POINTS = 20_000
+MOST_VALUE = 1e38
 MOST_PAIRS = 200_000_000_000
 _PAIRS = 2_000_000
 """Pairs of cell and point looked at at once: some 50 MB."""
@@ -111,6 +112,10 @@ def idw_raster(
         raise InvalidInput(f"property: points have no {property[:60]!r}.", "Name the attribute to interpolate.")
     values = place.numbers(found, property, "property")
     kept = np.flatnonzero(~np.isnan(values))
+    far = kept[np.abs(values[kept]) > MOST_VALUE]
+    if far.size:
+        too_much = f"{found.ids[far[0]]!r} has {property} {values[far[0]]:g}"
+        raise InvalidInput(f"points: {too_much}, more than a raster holds.")
     made = Interpolation(shapely.get_coordinates(found.geometry)[kept], values[kept], power, radius_m, nearest)
     within = None
     if region is not None:

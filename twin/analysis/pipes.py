@@ -50,6 +50,9 @@ PROPERTIES = (
     "use", "surface",
 )  # fmt: skip
 
+MOST = dict.fromkeys(("dn_mm", "od_mm", "width_mm", "height_mm", "wall_mm"), 100_000.0)
+"""A size above it is one in another unit."""
+
 PRESSURES_MPA = (("low", 0.01), ("mid_b", 0.2), ("mid_a", 0.4), ("sub_high_b", 0.8), ("sub_high_a", 1.6), ("high", 4.0))
 """Class and its highest gauge pressure (GB 50028-2006, table 6.1.6)."""
 _NAMED_PRESSURES = {
@@ -246,6 +249,9 @@ def _number(found: Features, key: str, name: str) -> FloatArray:
     bad = np.flatnonzero((values < 0) | np.isinf(values))
     if bad.size:
         raise InvalidInput(f"{name}: {found.ids[bad[0]]!r} has {key} {values[bad[0]]:g}.", "It cannot be negative.")
+    far = np.flatnonzero(values > MOST[key]) if key in MOST else np.array([], np.int64)
+    if far.size:
+        raise InvalidInput(f"{name}: {found.ids[far[0]]!r} has {key} {values[far[0]]:g}.", f"At most {MOST[key]:g}.")
     return values
 
 
@@ -301,10 +307,9 @@ def _on_axis(geometry: ObjectArray, shift: FloatArray) -> ObjectArray:
 
 def _collection(city: "City", given: Mapping[str, Any], name: str, *, is_asked: bool = True) -> Pipes:
     layer = str(given["collection"])
-    info = city.store.layer(layer, city.scope)  # LayerNotFound names the nearest
-    known = {each.name for each in info.type.attributes}
     from twin.analysis import features_input
 
+    known = features_input.attributes(city, name, layer)
     names = tuple(each for each in PROPERTIES if each in known)
     found = place.collected(features_input.read(city, name, given, properties=names), name)
     if is_asked and not len(found):

@@ -157,8 +157,9 @@ def _sources(
     if objects is not None and layers is None:
         return [("objects", objects)]
     wanted = layers or [each for each in book["pit-influence"].parameters["layers"] if each in city]
-    for each in wanted:
-        city.store.layer(each, city.scope)  # LayerNotFound with the nearest name
+    with features_input.naming("layers"):
+        for each in wanted:
+            city.store.layer(each, city.scope)  # LayerNotFound with the nearest name
     found: list[tuple[str, Mapping[str, Any] | None]] = [(each, None) for each in wanted]
     return found + ([("objects", objects)] if objects is not None else [])
 

@@ -116,7 +116,10 @@ def numbers(found: Features, column: str, name: str = "features") -> NDArray[np.
     if column not in found.attributes.column_names:
         return np.full(len(found), np.nan)
     try:
-        values = found.attributes[column].combine_chunks().cast(pa.float64())
+        values = found.attributes[column].combine_chunks()
+        if pa.types.is_boolean(values.type):
+            raise InvalidInput(f"{name}: {column} is no number: it is true or false.")
+        values = values.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise InvalidInput(f"{name}: {column} is no number: {error}.") from error
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)

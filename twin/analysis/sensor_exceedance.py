@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twin.store.interface import Features
 
 MOST_INLINE = 200_000
+FIRST_YEAR, LAST_YEAR = 1850, 2200
 
 
 def sensor_exceedance(
@@ -212,6 +213,8 @@ def moment_of(name: str, text: str | None) -> dt.datetime | None:
         raise InvalidInput(f"{name}: {text[:40]!r} is no time.", "Write 2026-06-01T08:00:00+08:00.") from error
     if found.tzinfo is None:
         raise InvalidInput(f"{name}: {text[:40]!r} does not say its zone.", "Write 2026-06-01T08:00:00+08:00.")
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise InvalidInput(f"{name}: {text[:40]!r} is not of the years {FIRST_YEAR} to {LAST_YEAR}.")
     return found
 
 
@@ -231,7 +234,8 @@ def _source(city: "City", given: list[dict[str, Any]] | dict[str, Any] | None, d
     if isinstance(given, list):
         return Source(city, None, inline(given), _span(datetime))
     layer = "sensor_obs" if given is None else str(given["collection"])
-    info = city.store.layer(layer, city.scope)
+    with features_input.naming("observations"):
+        info = city.store.layer(layer, city.scope)
     from twin.series import is_observations
 
     if not is_observations(info.type):

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.errors import InvalidInput
-from twin.analysis import place
+from twin.analysis import features_input, place
 from twin.store.interface import Features, Query
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def read(
     Raises
     ------
     InvalidInput, LayerNotFound
-        As `place.features`; also where a feature has no geometry.
+        As `place.features`; also where a feature that is sent along has no geometry.
     """
-    wanted = columns
-    if "collection" in given:
-        info = city.store.layer(str(given["collection"]), city.scope)
-        known = {each.name for each in info.type.attributes}
-        wanted = tuple(each for each in columns if each in known)
-    return place.features(city, name, given, kinds=kinds, properties=wanted)
+    wanted = features_input.wanted(city, name, given, columns)
+    found = place.features(city, name, given, kinds=kinds, properties=wanted)
+    bare = np.flatnonzero(shapely.is_missing(found.geometry) | shapely.is_empty(found.geometry))
+    if bare.size and "collection" not in given:
+        raise InvalidInput(f"{name}: {found.ids[bare[0]]!r} has no geometry.", "Leave it out, or give one.")
+    return found
 
 
 def around(
@@ -63,6 +63,8 @@ def numbers(found: Features, name: str, column: str, *, least: float = -np.inf, 
     if column not in found.attributes.column_names:
         return np.full(len(found), np.nan)
     values = found.attributes[column].combine_chunks()
+    if pa.types.is_boolean(values.type):
+        raise InvalidInput(f"{name}: {column} is no number: it is true or false.", "Give numbers, without units.")
     try:
         values = values.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

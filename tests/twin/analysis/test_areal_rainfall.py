@@ -108,7 +108,7 @@ def test_one_station_is_all_of_the_basin(city):
         ({"stations": stations((0, 0, 1), (0, 0, 2))}, "stations 'Y0' and 'Y1' stand at one place"),
         ({"stations": stations((0, 0, None))}, "stations has none with a value"),
         ({"stations": stations((0, 0, -1))}, "stations: 'Y0' has rain_mm -1"),
-        ({"stations": stations((0, 0, float("inf")))}, "stations: 'Y0' has rain_mm infinite"),
+        ({"stations": stations((0, 0, float("inf")))}, "stations: 'Y0' has rain_mm inf, more than 3000 mm"),
         ({"stations": stations((0, 0, "5mm"))}, "stations: rain_mm is no number"),
         ({"property": "depth"}, "property"),
         ({"duration_h": 0}, "duration_h"),
