@@ -1,8 +1,10 @@
 """What an execute request asks for (18-062r2, 7.11): inputs, outputs, form of the answer, how it is waited for."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -85,11 +87,29 @@ def preference(headers: list[str]) -> Preference:
     return Preference(respond, wait_s)
 
 
+def _not_finite(body: bytes) -> str | None:
+    """Where NaN or an infinity stands in what else is JSON, as inputs/name/0; None where there is none."""
+    try:
+        open_ = [("", json.loads(body))]
+    except (ValueError, RecursionError):
+        return None
+    while open_:
+        path, found = open_.pop()
+        if isinstance(found, float) and not isfinite(found):
+            return path.removeprefix("/")
+        children = enumerate(found) if isinstance(found, list) else found.items() if isinstance(found, dict) else ()
+        open_ += [(f"{path}/{key}", value) for key, value in children]
+    return None
+
+
 def document(body: bytes) -> dict[str, Any]:
     """The request's body as an object; InvalidInput for anything else."""
     try:
         found = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:
+        where = _not_finite(body)
+        if where is not None:
+            raise InvalidInput(f"{where} is no finite number, which JSON has no word for.", "Leave it out.") from error
         raise InvalidInput(f"The body is not JSON: {error}.", 'Send {"inputs": {…}}.') from error
     if not isinstance(found, dict) or not isinstance(found.get("inputs", {}), dict):
         raise InvalidInput('The body is not an object with "inputs".', 'Send {"inputs": {…}}.')

@@ -258,3 +258,30 @@ def test_nothing_is_written_before_there_is_a_job(folder, tmp_path):
         assert client.get("/jobs").json()["jobs"] == []
         assert client.post("/processes/buffer-query/execution", json={"inputs": NEAR}).json()["n_hits"] == 2
         assert not (copy / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('{"inputs": {"distance_m": NaN, "layer": "building"}}', "inputs/distance_m"),
+        (
+            '{"inputs": {"geometry": {"type": "Point", "coordinates": [121, -Infinity]}}}',
+            "inputs/geometry/coordinates/1",
+        ),
+        ('{"inputs": {"distance_m": 1e999}}', "inputs/distance_m"),
+    ],
+    ids=["nan", "infinity", "too-large"],
+)
+def test_numbers_that_json_has_no_word_for_are_named(client, body, where):
+    answer = client.post(
+        "/processes/buffer-query/execution", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"{where} is no finite number")
+
+
+@pytest.mark.parametrize(("name", "value", "status"), [("datetime", "yesterday", 400), ("checks", ["nothing"], 404)])
+def test_a_supervision_names_the_input_that_is_wrong(client, name, value, status):
+    answer = client.post("/processes/supervise-one-map/execution", json={"inputs": {name: value}})
+    assert answer.status_code == status
+    assert answer.json()["detail"].startswith(name)

@@ -11,6 +11,7 @@ from layers import crs as crs_module
 from layers.catalogue import Title
 from layers.errors import InvalidInput
 from twin.analysis import place
+from twin.analysis.features_input import naming
 from twin.analysis.process import Parameter, Process
 from twin.analysis.progress import SILENT, Progress
 from twin.analysis.verdict import WORST_FIRST
@@ -39,9 +40,14 @@ def supervise(
 
     if site is not None and bbox is not None:
         raise InvalidInput("site and bbox are both given.", "Give one of them, or neither for the whole city.")
+    with naming("datetime"):
+        at = moment(datetime)
+    if checks is not None:
+        with naming("checks"):
+            engine.chosen(supervision, checks)
     run = engine.run(
         city, supervision, region=None if bbox is None else box_of(city, bbox, crs), site=site, checks=checks,
-        moment=moment(datetime), progress=progress,
+        moment=at, progress=progress,
     )  # fmt: skip
     answer: dict[str, Any] = {
         "supervision": supervision,
@@ -112,18 +118,18 @@ def row_of(check: str, found: Finding) -> Mapping[str, Any]:
 
 _INPUTS = {
     "site": Parameter(
-        Title("工地（要素）", "Site: id of a construction site, or layer/id of a feature"),
+        Title("地块或工地：工地编号，或“图层/编号”", "Site: id of a construction site, or layer/id of a feature"),
         {"type": "string", "minLength": 1, "maxLength": 300},
         required=False,
     ),
     "bbox": Parameter(
-        Title("范围", "Box: west, south, east, north"),
+        Title("范围：西, 南, 东, 北", "Box: west, south, east, north"),
         {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
         required=False,
     ),
     "crs": place.ANSWER_CRS,
     "checks": Parameter(
-        Title("检查项", "Checks, all when absent"),
+        Title("检查项代号，缺省为全部", "Ids of checks, all when absent"),
         {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
         required=False,
     ),
