@@ -71,18 +71,20 @@ def names_devices(layer_type: LayerType) -> str | None:
     return next((name for name in DEVICE_NAMES if layer_type.attribute(name)), None)
 
 
-def lines(store: Store, layer: str, scope: Scope) -> tuple[Line, ...]:
-    """Every series of a layer in short. Reads four columns of all of it, once for each version of the layer."""
+def lines(store: Store, layer: str, scope: Scope, devices: Collection[str] | None = None) -> tuple[Line, ...]:
+    """Every series of a layer in short, or those of some devices; all of them are one pass over four columns."""
     info = store.layer(layer, scope)
     names = tuple(name for name in ("device_id", "quantity", "unit", "time") if info.type.attribute(name))
     if isinstance(store, GeoPackageStore):
         try:
-            return _grouped(store, layer, [name for name in names if name != "time"], scope)
+            return _grouped(store, layer, [name for name in names if name != "time"], scope, devices)
         except ValueError:  # times that another program wrote in a form of its own
             pass
     parts = [
         _counted(features.attributes)
-        for features in store.query(layer, Query(properties=names, with_geometry=False), scope, batch_size=50_000)
+        for features in store.query(
+            layer, Query(filter=_of(devices), properties=names, with_geometry=False), scope, batch_size=50_000
+        )
     ]
     if not parts:
         return ()
@@ -98,9 +100,15 @@ def lines(store: Store, layer: str, scope: Scope) -> tuple[Line, ...]:
     return tuple(sorted(found, key=lambda each: (each.device, each.quantity, each.unit)))
 
 
-def _grouped(store: GeoPackageStore, layer: str, by: Sequence[str], scope: Scope) -> tuple[Line, ...]:
+def _of(devices: Collection[str] | None) -> dict[str, Any] | None:
+    return None if devices is None else {"op": "in", "args": [{"property": "device_id"}, sorted(devices)]}
+
+
+def _grouped(
+    store: GeoPackageStore, layer: str, by: Sequence[str], scope: Scope, devices: Collection[str] | None
+) -> tuple[Line, ...]:
     found = []
-    for values, n, first, last in grouped.spans(store, layer, by, "time", scope):
+    for values, n, first, last in grouped.spans(store, layer, by, "time", scope, among=devices):
         told = dict(zip(by, values, strict=True))
         if told["device_id"] and told["quantity"]:
             found.append(Line(told["device_id"], told["quantity"], told.get("unit", ""), n, first, last))

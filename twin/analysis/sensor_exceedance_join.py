@@ -33,21 +33,25 @@ class Device:
     told: Mapping[str, str | None]
 
 
-def devices(city: "City", wanted: Collection[str]) -> dict[str, Device]:
-    """Devices by id, from the layers of points that name devices; first in layers of sensors and stations."""
-    left, found = set(wanted), dict[str, Device]()
+def devices(city: "City", wanted: Collection[str] | None) -> dict[str, Device]:
+    """Devices by id, from the layers of points that name devices; first in layers of sensors and stations.
+
+    None: all of them; one that has a name besides its id in its layer is known by both.
+    """
+    left, found = set(wanted or ()), dict[str, Device]()
     infos = [info for info in city.layers if series_module.names_devices(info.type)]
     first = series_module.FIRST
     infos.sort(key=lambda info: first.index(info.id) if info.id in first else len(first))
     for info in infos:
         name = series_module.names_devices(info.type)
-        if not left or name is None:
+        if name is None or (wanted is not None and not left):
             break
         known = tuple(each for each in (name, *_TOLD) if info.type.attribute(each))
         for batch in city.store.query(info.id, Query(properties=known), city.scope):
             for i, row in enumerate(batch.attributes.to_pylist()):
-                key = row[name] if row[name] in left else batch.ids[i]
-                if key in left:
+                own = {row[name], batch.ids[i]} - {None}
+                keys = own - found.keys() if wanted is None else [row[name] if row[name] in left else batch.ids[i]]
+                for key in keys if wanted is None else left.intersection(keys):
                     told = {each: None if row.get(each) is None else str(row[each]) for each in _TOLD}
                     found[key] = Device(key, info.id, batch.ids[i], _point(batch.geometry[i]), told)
         left -= found.keys()

@@ -44,10 +44,10 @@ class Source:
     table: pa.Table | None = None
     span: tuple[dt.datetime | None, dt.datetime | None] = (None, None)
 
-    def lines(self) -> dict[Series, tuple[int, dt.datetime]]:
-        """All series with number of rows and last time, of the whole layer."""
+    def lines(self, devices: Collection[str] | None = None) -> dict[Series, tuple[int, dt.datetime]]:
+        """All series with number of rows and last time, of the whole layer or of some of its devices."""
         if self.layer is not None:
-            found = series_module.lines(self.city.store, self.layer, self.city.scope)
+            found = series_module.lines(self.city.store, self.layer, self.city.scope, devices)
             return {Series(each.device, each.quantity, each.unit): (each.n, each.last) for each in found}
         assert self.table is not None
         grouped = self.table.group_by(["device_id", "quantity", "unit"]).aggregate([("time", "count"), ("time", "max")])

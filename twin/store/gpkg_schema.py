@@ -111,6 +111,20 @@ def add_srs(connection: sqlite3.Connection, text: str) -> int:
     return srs_id
 
 
+SERIES = ("device_id", "quantity", "unit", "time")
+"""A layer of observations is asked for the series of a few devices: without an index that reads all of it."""
+
+
+def index_series(connection: sqlite3.Connection, record: LayerRecord) -> None:
+    """An index of the series of a layer of observations, where it has none yet."""
+    if record.has_geometry or not all(record.type.attribute(name) for name in SERIES):
+        return
+    names = ", ".join(quote(record.columns[name]) for name in SERIES)
+    connection.execute(
+        f"CREATE INDEX IF NOT EXISTS {quote(record.rows + '_series')} ON {quote(record.table)} ({names})"
+    )
+
+
 def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: int) -> None:
     """All tables of a new layer: features (or attributes), history, row facts, meshes, R-trees, triggers."""
     table = quote(record.table)
@@ -122,6 +136,7 @@ def create_layer(connection: sqlite3.Connection, record: LayerRecord, srs_id: in
         f"CREATE TABLE {table} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {geometry}"
         f"id TEXT UNIQUE, {common.format(now)})"
     )
+    index_series(connection, record)
     connection.execute(
         f"CREATE TABLE {quote(record.history)} (fid INTEGER PRIMARY KEY NOT NULL, {geometry}"
         f"id TEXT, {common.format('')}, citytwin_single INTEGER)"
@@ -192,6 +207,8 @@ def retype_column(connection: sqlite3.Connection, record: LayerRecord, attribute
     value = f"CAST({column} AS {'REAL' if attribute.type == 'number' else 'TEXT'})"
     if old_type == "boolean":
         value = f"CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"
+    # a column of an index cannot be dropped; the store makes the index again
+    connection.execute(f"DROP INDEX IF EXISTS {quote(record.rows + '_series')}")
     for table in (quote(record.table), quote(record.history)):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN citytwin_wider {SQL_TYPES[attribute.type]}")
         connection.execute(f"UPDATE {table} SET citytwin_wider = {value} WHERE {column} IS NOT NULL")

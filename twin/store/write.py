@@ -68,6 +68,7 @@ class GeoPackageBatch:
         new_type = merged(old.type, layer_type)
         if new_type != old.type:
             self._widen(old, new_type)
+        gpkg_schema.index_series(self._db, registry.record(self._db, layer_type.id, EVERYTHING))
 
     def _create_layer(self, layer_type: LayerType) -> None:
         taken = {row[0].casefold() for row in self._db.execute("SELECT name FROM sqlite_schema WHERE name NOT NULL")}

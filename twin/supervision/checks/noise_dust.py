@@ -9,11 +9,12 @@ import numpy as np
 from layers.catalogue import Title
 from twin.analysis.place import words
 from twin.analysis.sensor_exceedance import alert_rows
-from twin.analysis.sensor_exceedance_join import devices, is_station, join
+from twin.analysis.sensor_exceedance_join import Device, devices, is_station, join
 from twin.analysis.sensor_exceedance_limits import Alert, Judge, editions
 from twin.analysis.sensor_exceedance_run import SITE as SERIES
-from twin.analysis.sensor_exceedance_run import Asked, Found, Source, age_h
+from twin.analysis.sensor_exceedance_run import WIND, Asked, Found, Source, age_h
 from twin.analysis.sensor_exceedance_run import run as judge_series
+from twin.analysis.sensor_exceedance_series import is_quantity
 from twin.store.interface import Features
 from twin.supervision.check import Check, Context, Finding, Passed, finding
 from twin.supervision.checks.intensity import inside
@@ -32,13 +33,14 @@ def run(context: Context) -> Iterator[Finding | Passed]:
     loaded = load(context.city.folder)
     wanted = [each for each in told["rules"] if each in context.rules]
     source = Source(context.city, OBSERVED)
-    lines = source.lines()
-    known = devices(context.city, {each.device for each in lines})
-    points = np.empty(len(known), object)
-    points[:] = [each.point for each in known.values()]
+    every = devices(context.city, None)
+    points = np.empty(len(every), object)
+    points[:] = [each.point for each in every.values()]
     which, _ = join(points, sites.geometry, float(told["join_within_m"]))
-    own = {name for name, row in zip(known, which.tolist(), strict=True) if row >= 0}
-    stations = {name for name, each in known.items() if is_station(each, told["station_hosts"])}
+    own = {name for name, row in zip(every, which.tolist(), strict=True) if row >= 0}
+    stations = {name for name, each in every.items() if is_station(each, told["station_hosts"])}
+    lines = source.lines(own | stations | {name for name, each in every.items() if _may_tell_wind(each)})
+    known = {each.device: every[each.device] for each in lines}
     last = max((min(line[1], context.now) for each, line in lines.items() if each.device in own), default=None)
     if last is None:
         yield from _silent(context, wanted, sites, range(len(sites)))
@@ -57,6 +59,12 @@ def run(context: Context) -> Iterator[Finding | Passed]:
         heard = {found.site_of[each.device][0] for each in judge.facts if each.device in found.site_of}
         if not rule_id.endswith("-max"):  # few devices tell the highest level of a moment: its lack is no finding
             yield from _silent(context, [rule_id], sites, [i for i in range(len(sites)) if i not in heard])
+
+
+def _may_tell_wind(device: Device) -> bool:
+    """Whether a device's layer or kind does not say that it measures something else than wind."""
+    kind = device.told.get("kind")
+    return device.layer not in {"sensor", "meter"} or kind is None or is_quantity(kind, [*WIND, "wind_speed"])
 
 
 def _alerts(context: Context, judge: Judge, found: Found, asked: Asked) -> Iterator[Finding]:
