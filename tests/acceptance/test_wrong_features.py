@@ -131,3 +131,25 @@ def test_the_plate_of_a_building_without_height_is_no_model_of_it(folder):
         assert told["n_unknown"] == 1
         clash = city.run("bim-clash", elements=layer, soft_gap_m=1)
         assert (clash["n_hard"], len(clash["without_mesh"]), clash["verdict"]) == (0, 1, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("process", "name", "value"),
+    [
+        ("model-diff", "region", AREA),
+        ("coverage-indicators", "datetime", "yesterday"),
+        ("plan-indicators", "datetime", "yesterday"),
+        ("crs-audit", "reference", "nothing_of_that_name"),
+        ("crs-audit", "match", "no_such_property"),
+        ("overlay-stats", "zone_field", "no_such_property"),
+        ("setback-height-check", "lines", {"type": "Feature", "properties": {}, "geometry": None}),
+        ("setback-height-check", "lines", WRONG["bow-tie"] | {"crs": "city"}),
+    ],
+    ids=["region", "coverage", "plan", "reference", "match", "zone", "no-line", "bow-tie-line"],
+)
+def test_the_other_inputs_are_named(city, process, name, value):
+    more = {"coverage-indicators": {"indicator": "I-06"}, "crs-audit": {"layer": "building", "reference": "building"}}
+    given = {**ASKED.get(process, {}), **more.get(process, {}), name: value}
+    with pytest.raises((InvalidInput, NotFound)) as caught:
+        city.run(process, **given)
+    assert caught.value.problem.startswith(name), caught.value

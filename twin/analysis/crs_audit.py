@@ -17,7 +17,7 @@ from layers import catalogue, crs
 from layers.catalogue import Title
 from layers.crs_doubts import DEFAULT_REACH_KM, Doubt, doubts
 from layers.errors import InvalidInput
-from twin.analysis import crs_audit_sample
+from twin.analysis import crs_audit_sample, features_input
 from twin.analysis.crs_audit_heights import NEAR_M, height_doubt
 from twin.analysis.crs_audit_reference import COARSE_M, GOOD_M, LEAST_PAIRS, Outlines, suspicion
 from twin.analysis.process import Parameter, Process
@@ -55,6 +55,10 @@ def crs_audit(
             raise InvalidInput("coordinates are audited with declared_crs and without layer.", "Give declared_crs.")
         rows = _given(city, coordinates, declared_crs, reach_km)
     else:
+        if reference is not None:
+            known = features_input.attributes(city, "reference", reference)
+            if match is not None and match not in known:
+                raise InvalidInput(f"match: layer {reference!r} has no attribute {match!r}.", "See its queryables.")
         others = {reference, catalogue.SOURCE}  # boxes of sources are made from the other layers
         ids = [layer] if layer is not None else [info.id for info in city.layers if info.id not in others]
         told = progress.over(ids, len(ids), "auditing")

@@ -46,9 +46,9 @@ class Screened:
     no_limit: NDArray[np.int64]
 
 
-def as_houses(found: Features) -> Houses:
+def as_houses(found: Features, name: str = "buildings") -> Houses:
     """Footprints and heights of building features."""
-    return Houses(found.geometry, heights(found), is_estimated(found, "height_m"))
+    return Houses(found.geometry, heights(found, name), is_estimated(found, "height_m"))
 
 
 def named_pairs(houses: Features, permits: Features) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -86,7 +86,7 @@ def screened(
     judged = reasons.too_high(book, now, found, heights(permits, "permits"), tolerance_m)
     suspects = [*reasons.without_permit(book, now, found), *reasons.enlarged(book, found), *judged.suspects]
     if before is not None:
-        changed = {each.row for each in reasons.changed(book, now, as_houses(before))}
+        changed = {each.row for each in reasons.changed(book, now, as_houses(before, "buildings_before"))}
         suspects = [each for each in suspects if each.row in changed]
     return Screened(suspects, found, np.flatnonzero(judged.no_height), np.flatnonzero(judged.no_limit))
 
@@ -139,7 +139,9 @@ def illegal_building_screen(
     else:
         assert before is not None
         none = np.empty(0, np.int64)
-        found = Screened(reasons.changed(book, as_houses(houses), as_houses(before)), None, none, none)
+        found = Screened(
+            reasons.changed(book, as_houses(houses), as_houses(before, "buildings_before")), None, none, none
+        )
     progress(70, "control lines")
     kept = _lines(city, lines, houses)
     size_m2 = np.asarray(shapely.area(houses.geometry), np.float64)

@@ -56,6 +56,11 @@ def model_diff(
     """
     if (before is None) != (after is None):
         raise InvalidInput("before and after: both are needed.")
+    for name, value in (("region", region), ("keep_as", keep_as)):
+        if value is not None and dsm_before is None and dsm_after is None:
+            raise InvalidInput(
+                f"{name} belongs to surface models, and none is given.", "Give dsm_before and dsm_after."
+            )
     if (dsm_before is None) != (dsm_after is None):
         raise InvalidInput("dsm_before and dsm_after: both are needed.")
     if before is None and dsm_before is None:
@@ -95,7 +100,7 @@ def _models(
         "differences": [_row(each) for each in found],
         "only_before": [each.id for row, each in enumerate(old) if row not in rest_old],
         "only_after": [each.id for row, each in enumerate(new) if row not in rest_new],
-        "difference_m3": sum(each.volume_m3 for each in known),
+        "difference_m3": None if found and not known else sum(each.volume_m3 for each in known),
         "n_unknown": len(found) - len(known),
     }
 
@@ -182,6 +187,7 @@ def _counted(
 
 
 _M3 = {"type": "number", "x-unit": "m3"}
+_M3_OR_NONE = {"type": ["number", "null"], "x-unit": "m3"}
 _IDS = {"type": "array", "items": {"type": "string"}}
 _DIFFERENCES = rows_schema(
     volume_before_m3="m3",
@@ -243,7 +249,7 @@ PROCESS = Process(
         "differences": Parameter(Title("逐个差异", "One row for each pair of models"), _DIFFERENCES),
         "only_before": Parameter(Title("仅前有", "Only before"), _IDS),
         "only_after": Parameter(Title("仅后有", "Only after"), _IDS),
-        "difference_m3": Parameter(Title("已知体积差合计", "Sum of the differences that are known"), _M3),
+        "difference_m3": Parameter(Title("已知体积差合计", "Sum of the differences that are known"), _M3_OR_NONE),
         "n_unknown": Parameter(Title("体积差未知的对数", "Pairs whose difference is not known"), {"type": "integer"}),
         "surface": Parameter(Title("表面变化", "Areas and volumes that rose and fell"), _SURFACE),
         "difference": raster_output("高差（后减前）", "Differences, after less before", "m"),

@@ -102,13 +102,18 @@ def _wanted(
     if known is not None:
         for each in asked:
             if each not in known and each != SYSTEM:
-                raise InvalidInput(f"{name}: {given['collection']} has no attribute {each!r}.", "See its queryables.")
+                where = {"zones": "zone_field"}.get(name, "class_field or value_field")
+                words = f"{name}: {given['collection']} has no attribute {each!r}."
+                raise InvalidInput(words, f"See its queryables and {where}.")
     return known
 
 
 def _values(name: str, found: Features, field: str) -> list[str | None]:
     if field not in found.attributes.column_names:
-        raise InvalidInput(f"{name} has no attribute {field!r}.", f"It has {', '.join(found.attributes.column_names)}.")
+        where = {"zones": "zone_field"}.get(name, "class_field")
+        raise InvalidInput(
+            f"{where}: {name} has no attribute {field!r}.", f"It has {', '.join(found.attributes.column_names)}."
+        )
     return place.words(found, field)
 
 

@@ -137,7 +137,8 @@ def moment_of(text: str | None) -> dt.datetime | None:
     """A moment given as text."""
     from twin.city import moment
 
-    return moment(text)
+    with features_input.naming("datetime"):
+        return moment(text)
 
 
 def described(value: "Value") -> dict[str, Any]:

@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.catalogue import Title
+from layers.errors import InvalidInput
 from twin.analysis import features_input, place
 from twin.analysis.features_input import SCHEMA
 from twin.analysis.parcel_intensity import today_rules
@@ -168,6 +169,10 @@ def _lines(
         wanted = tuple(each for each in wanted if each in names)
     found = place.collected(features_input.read(city, "lines", given, properties=wanted), "lines")
     place.check_inside(city, "lines", found.geometry)
+    place.check_valid("lines", found)
+    none = np.flatnonzero(shapely.is_missing(found.geometry) | shapely.is_empty(found.geometry))
+    if none.size and "collection" not in given:
+        raise InvalidInput(f"lines: {found.ids[none[0]]!r} has no geometry.", "Give it coordinates.")
     own = place.numbers(found, "setback_m", "lines")
     reach = np.where(np.isnan(own), np.nan if least_m is None else least_m, own)
     near = within_reach(houses.geometry, shapely.force_2d(found.geometry), np.nan_to_num(reach))
