@@ -1,7 +1,7 @@
 """What a check is: one topic's look at a place, by the rules of the day, as rows that pass, fail or cannot be told."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -163,6 +163,7 @@ class Check:
     rules : ids of the rules it holds against the city
     needs : layers without which nothing can be told: each rule is then `unknown`, with the layer's name
     run : yields a finding for everything looked at that does not pass, and for what passes a finding or `Passed`
+    is_of_the_city : speaks of the whole city alone, such as its indicators: a run over a part tells nothing of it
     """
 
     id: str
@@ -171,4 +172,4 @@ class Check:
     rules: tuple[str, ...]
     needs: tuple[str, ...]
     run: Callable[[Context], Iterator[Finding | Passed]]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    is_of_the_city: bool = False

@@ -149,9 +149,9 @@ def _is_looked_at(run: Run, row: _Row, point: shapely.Geometry | None) -> bool:
         return False
     if run.region is None or (run.site is not None and row["site"] == run.site):
         return True
-    # what is asked of the whole city alone, such as indicators, tells nothing of a part of it
-    told = {result.check.id for result in run.results if result.findings or any(result.passed.values())}
-    return row["check"] in told and point is not None and bool(shapely.covers(run.region, point))
+    if any(result.check.is_of_the_city for result in run.results if result.check.id == row["check"]):
+        return False
+    return point is not None and bool(shapely.covers(run.region, point))
 
 
 def _rows(city: "City", run: Run) -> dict[str, _Found]:

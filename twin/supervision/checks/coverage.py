@@ -111,5 +111,6 @@ CHECKS = (
         rules=("indicator-target",),
         needs=(),
         run=_targets,
+        is_of_the_city=True,
     ),
 )
