@@ -204,9 +204,7 @@ def _inline(
 
 def _dense(shapes: NDArray[np.object_], source: str) -> NDArray[np.object_]:
     out = shapes.copy()
-    with np.errstate(
-        all="ignore"
-    ):  # GEOS would mend a bow-tie by dropping half of it
+    with np.errstate(all="ignore"):  # GEOS would mend a bow-tie by dropping half of it
         sound = (shapely.get_dimensions(shapes) >= 1) & shapely.is_valid(shapes)
     for row in np.flatnonzero(sound).tolist():
         if np.isfinite(shapely.get_coordinates(shapes[row])).all():  # else it is refused where it is placed
