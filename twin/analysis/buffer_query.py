@@ -57,6 +57,7 @@ def buffer_query(
     `crs` is of the geometry, of geometries in `filter`, and of the answer; the default is CRS84 (longitude, latitude).
     `n_hits` counts all hits; at most `limit` of them are listed, the nearest.
     """
+    city.store.layer(layer, city.scope)  # what may not be seen is not there, wherever the geometry lies
     used = place.answer_crs(city, crs)
     centre = _placed(geometry, used, city.crs)
     _check_reach(city, centre, distance_m)

@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import twin
@@ -77,6 +77,7 @@ expressions = st.recursive(
 
 @settings(max_examples=120, deadline=None)
 @given(expressions)
+@example("ok")
 def test_true_and_false_are_what_the_store_finds(stored, text):
     city, table = stored
     made = truth(parsed(text), table, N)

@@ -43,14 +43,15 @@ def properties(expression: Any) -> set[str]:
 
 def truth(expression: Mapping[str, Any], table: pa.Table, n: int) -> Truth:
     """(n,) for each row; an attribute that the table lacks is not known. InvalidInput names what is not read."""
+    expression = _node(expression)
     op, args = expression.get("op"), expression.get("args", [])
     if op in {"and", "or"}:
-        each = np.stack([truth(_node(arg), table, n) for arg in args])
+        each = np.stack([truth(arg, table, n) for arg in args])
         low, high = (FALSE, TRUE) if op == "and" else (TRUE, FALSE)
         made = np.where((each == low).any(axis=0), low, np.where((each == high).all(axis=0), high, UNKNOWN))
         return made.astype(np.int8)
     if op == "not":
-        inner = truth(_node(args[0]), table, n)
+        inner = truth(args[0], table, n)
         return np.where(inner == UNKNOWN, UNKNOWN, 1 - inner).astype(np.int8)
     if op == "isNull":
         return np.array([value is None for value in _values(args[0], table, n)], np.int8)
