@@ -1,5 +1,7 @@
 """Files of other cities, written by foreign programs, built and read back."""
 
+import sys
+
 import pytest
 
 from server.build import build
@@ -16,7 +18,11 @@ class Folder:
         (self.files / "city.toml").write_text("\n".join(lines) + "\n", "utf8")
 
     def build(self):
-        return build(self.files, self.twin)
+        made = build(self.files, self.twin)
+        for report in made.reports:  # shown where the test fails
+            if report.status != "stored":
+                sys.stdout.write(f"{report.to_dict()}\n")
+        return made
 
 
 @pytest.fixture
