@@ -8,6 +8,7 @@ north-first. See EPSG registry and OGC 18-058r1 (Features part 2) for the URIs.
 import re
 import warnings
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ Bounds = tuple[float, float, float, float]
 CRS84 = "OGC:CRS84"
 CRS84_URI = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CRS84H_URI = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
+_QUIETLY = Lock()
 CGCS2000 = "EPSG:4490"
 WGS84 = "EPSG:4326"
 """What 3D Tiles, terrain and viewers are in. From CGCS2000 the step is zero (PROJ: no shift known, decimetres at most);
@@ -152,6 +154,13 @@ def metres_per_unit(text: str) -> float:
     return float(crs.axis_info[0].unit_conversion_factor)
 
 
+def _ways(source: CRS, target: CRS) -> TransformerGroup:
+    """All ways that PROJ knows. One that lacks a grid is no warning: the next is taken, and the accuracy says so."""
+    with _QUIETLY, warnings.catch_warnings():  # warnings' filters belong to all threads
+        warnings.simplefilter("ignore", UserWarning)
+        return TransformerGroup(source, target, always_xy=True)
+
+
 @lru_cache(maxsize=256)
 def transformer(source: str, target: str) -> Transformer:
     """East-first transformer between two horizontal CRSs. Heights pass through untouched (see `layers.heights`).
@@ -160,9 +169,7 @@ def transformer(source: str, target: str) -> Transformer:
     in every thread, and looking for the ways takes up to 1.4 s (EPSG:4549 to CRS84), writing one down 0.3 ms.
     """
     ends = parse(horizontal(source)), parse(horizontal(target))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the best way lacks a grid: from_crs takes the next one too
-        ways = TransformerGroup(*ends, always_xy=True)
+    ways = _ways(*ends)
     if len(ways.transformers) == 1 and not ways.unavailable_operations:
         return Transformer.from_pipeline(ways.transformers[0].definition)
     return Transformer.from_crs(*ends, always_xy=True)
@@ -250,11 +257,7 @@ def description(source: str, target: str) -> str:
 @lru_cache(maxsize=256)
 def _best(source: str, target: str) -> Transformer:
     """The first candidate; where there are several, a plain transformer only decides (and tells) point by point."""
-    from pyproj.transformer import TransformerGroup
-
-    with warnings.catch_warnings():  # that grids are missing shows in the accuracy
-        warnings.simplefilter("ignore", UserWarning)
-        group = TransformerGroup(parse(source), parse(target), always_xy=True)
+    group = _ways(parse(source), parse(target))
     return group.transformers[0] if group.transformers else transformer(source, target)
 
 
